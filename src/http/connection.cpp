@@ -1,0 +1,554 @@
+#include "http/connection.h"
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <boost/beast/http/basic_parser.hpp>
+
+#include "crypto/random.h"
+#include "http/compress.h"
+#include "log/log.h"
+#include "text/text.h"
+#include "time/clock.h"
+
+namespace mr::http {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using tcp = asio::ip::tcp;
+
+ServerMetrics::ServerMetrics(const std::string& l)
+    : by_class{metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "other"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "1xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "2xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "3xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "4xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "5xx"}})},
+      seconds(metrics::duration_histogram("millrace_http_request_seconds", "Time from a request's head to its answer.", {{"listener", l}})),
+      connections(metrics::gauge("millrace_http_connections", "Open connections.", {{"listener", l}})) {}
+
+namespace {
+
+// Beast's grammar, our storage: header text is copied once into one buffer, body pieces are views into the read buffer.
+class Parser : public beast::http::basic_parser<true> {
+ public:
+  std::string head;  // method, target and header bytes; offsets below point into it
+  struct Span { std::uint32_t at, size; };
+  Span method{}, target{};
+  beast::http::verb verb = beast::http::verb::unknown;
+  int http_version = 11;
+  std::vector<std::pair<Span, Span>> fields;
+  std::string_view piece;
+  std::optional<std::uint64_t> content_length;
+
+  void reset_head() {
+    head.clear();
+    fields.clear();
+    piece = {};
+    content_length.reset();
+  }
+  std::string_view view(Span s) const { return std::string_view(head).substr(s.at, s.size); }
+
+ private:
+  Span keep(beast::string_view s) {
+    Span r{static_cast<std::uint32_t>(head.size()), static_cast<std::uint32_t>(s.size())};
+    head.append(s.data(), s.size());
+    return r;
+  }
+  void on_request_impl(beast::http::verb v, beast::string_view m, beast::string_view t, int version, beast::error_code& ec) override {
+    verb = v;
+    http_version = version;
+    method = keep(m);
+    target = keep(t);
+    ec = {};
+  }
+  void on_response_impl(int, beast::string_view, int, beast::error_code& ec) override { ec = {}; }
+  void on_field_impl(beast::http::field, beast::string_view n, beast::string_view v, beast::error_code& ec) override {
+    Span name = keep(n);  // two statements: the order of evaluation of arguments is not fixed
+    Span value = keep(v);
+    fields.emplace_back(name, value);
+    ec = {};
+  }
+  void on_header_impl(beast::error_code& ec) override { ec = {}; }
+  void on_body_init_impl(const boost::optional<std::uint64_t>& n, beast::error_code& ec) override {
+    if (n) content_length = *n;
+    ec = {};
+  }
+  std::size_t on_body_impl(beast::string_view b, beast::error_code& ec) override {
+    piece = {b.data(), b.size()};
+    ec = {};
+    return b.size();
+  }
+  void on_chunk_header_impl(std::uint64_t, beast::string_view, beast::error_code& ec) override { ec = {}; }
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view b, beast::error_code& ec) override {
+    piece = {b.data(), b.size()};
+    ec = {};
+    return b.size();
+  }
+  void on_finish_impl(beast::error_code& ec) override { ec = {}; }
+};
+
+Method to_method(beast::http::verb v) {
+  using beast::http::verb;
+  switch (v) {
+    case verb::get: return Method::get;
+    case verb::head: return Method::head;
+    case verb::post: return Method::post;
+    case verb::put: return Method::put;
+    case verb::patch: return Method::patch;
+    case verb::delete_: return Method::del;
+    case verb::options: return Method::options;
+    default: return Method::other;
+  }
+}
+
+struct Wait {
+  tcp::socket& socket;
+  tcp::socket::wait_type what;
+  boost::system::error_code ec{};
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) {
+    socket.async_wait(what, [this, h](const boost::system::error_code& e) {
+      ec = e;
+      h.resume();
+    });
+  }
+  boost::system::error_code await_resume() const noexcept { return ec; }
+};
+
+constexpr std::size_t kReadBuffer = 64 * 1024;
+constexpr std::size_t kDrainLimit = 256 * 1024;
+
+}  // namespace
+
+class Connection : public BodyReader {
+ public:
+  Connection(Shard& shard, tcp::socket socket) : shard_(shard), socket_(std::move(socket)) {
+    boost::system::error_code ec;
+    socket_.non_blocking(true, ec);
+    socket_.set_option(tcp::no_delay(true), ec);
+    auto peer = socket_.remote_endpoint(ec);
+    if (!ec) remote_ = peer.address().to_string();
+    at_ = shard_.connections.insert(shard_.connections.end(), this);
+    shard_.metrics->connections.add(1);
+  }
+  ~Connection() override {
+    shard_.connections.erase(at_);
+    shard_.metrics->connections.add(-1);
+  }
+
+  task::Task<void> run() {
+    while (open_) {
+      parser_.emplace();
+      parser_->reset_head();
+      parser_->head.reserve(512);
+      parser_->header_limit(shard_.options->header_limit);
+      parser_->body_limit(boost::none);
+      idle_ = true;
+      if (!co_await read_head()) break;
+      idle_ = false;
+      if (!co_await exchange()) break;
+    }
+    co_await flush();
+    boost::system::error_code ec;
+    socket_.shutdown(tcp::socket::shutdown_both, ec);
+    socket_.close(ec);
+  }
+
+  void expire(std::int64_t now) {
+    if (deadline_ == 0 || now < deadline_) return;
+    timed_out_ = true;
+    boost::system::error_code ec;
+    socket_.cancel(ec);
+    if (idle_ || writing_) socket_.close(ec);
+  }
+  void drain() {
+    open_ = false;
+    if (idle_ && begin_ == end_) {
+      boost::system::error_code ec;
+      socket_.cancel(ec);
+    }
+  }
+  void abort() {
+    open_ = false;
+    boost::system::error_code ec;
+    socket_.close(ec);
+  }
+
+  task::Task<Result<std::string_view>> read() override {
+    if (want_continue_) {
+      want_continue_ = false;
+      out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+      if (!co_await flush()) co_return gone();
+    }
+    for (;;) {
+      if (parser_->is_done()) co_return std::string_view{};
+      parser_->piece = {};
+      if (begin_ < end_) {
+        beast::error_code ec;
+        begin_ += parser_->put(asio::buffer(in_.get() + begin_, end_ - begin_), ec);
+        if (ec && ec != beast::http::error::need_more) {
+          open_ = false;
+          co_return fail(Code::invalid_argument, "The chunked body is malformed");
+        }
+        if (!parser_->piece.empty()) co_return parser_->piece;
+        if (!ec) continue;
+      }
+      arm(shard_.options->body_stall_timeout_s);
+      if (!co_await fill()) co_return gone();
+      disarm();
+    }
+  }
+  std::optional<std::uint64_t> length() const override { return parser_->content_length; }
+
+ private:
+  std::unexpected<Error> gone() {
+    open_ = false;
+    if (timed_out_) return fail(Code::deadline_exceeded, "The request body did not arrive in time");
+    return fail(Code::cancelled, "The client closed the connection before its body was complete");
+  }
+  void arm(int seconds) { deadline_ = time::mono_ns() + seconds * 1'000'000'000LL; }
+  void disarm() { deadline_ = 0; }
+
+  // Reads at least one byte into the buffer; false at end of stream, error or timeout.
+  task::Task<bool> fill() {
+    if (!in_) in_ = std::make_unique_for_overwrite<char[]>(kReadBuffer);
+    if (begin_ == end_) begin_ = end_ = 0;
+    if (end_ == kReadBuffer && begin_ > 0) {
+      std::memmove(in_.get(), in_.get() + begin_, end_ - begin_);
+      end_ -= begin_;
+      begin_ = 0;
+    }
+    if (end_ == kReadBuffer) co_return false;
+    for (;;) {
+      ssize_t n = ::recv(socket_.native_handle(), in_.get() + end_, kReadBuffer - end_, 0);
+      if (n > 0) {
+        end_ += static_cast<std::size_t>(n);
+        co_return true;
+      }
+      if (n == 0) co_return false;
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) co_return false;
+      Wait w{socket_, tcp::socket::wait_read};
+      if (co_await w) co_return false;
+    }
+  }
+
+  task::Task<bool> read_head() {
+    arm(shard_.options->idle_timeout_s);
+    if (begin_ == end_) {
+      if (!co_await flush()) co_return false;
+      if (!co_await fill()) co_return false;
+    }
+    idle_ = false;
+    arm(shard_.options->header_timeout_s);
+    started_ = time::mono_ns();
+    for (;;) {
+      // A request line alone may be long before its end is seen: bound it early.
+      beast::error_code ec;
+      begin_ += parser_->put(asio::buffer(in_.get() + begin_, end_ - begin_), ec);
+      if (parser_->is_header_done()) break;
+      if (ec && ec != beast::http::error::need_more) {
+        using E = beast::http::error;
+        if (ec == E::header_limit || ec == E::buffer_overflow) co_await refuse(431, "The request head is larger than the limit");
+        else if (ec == E::bad_version) co_await refuse(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
+        else co_await refuse(400, "Malformed HTTP request: " + ec.message());
+        co_return false;
+      }
+      if (end_ - begin_ >= kReadBuffer) {
+        co_await refuse(431, "The request head is larger than the limit");
+        co_return false;
+      }
+      if (!co_await fill()) {
+        if (timed_out_) co_await refuse(408, "The request head did not arrive in time");
+        co_return false;
+      }
+    }
+    disarm();
+    co_return true;
+  }
+
+  // Answers a request that no handler sees, and closes.
+  task::Task<void> refuse(int status, std::string_view why) {
+    timed_out_ = false;
+    std::string body = fmt::format("{}\n", why);
+    out_ += fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}", status,
+                        reason_phrase(status), body.size(), body);
+    shard_.metrics->by_class[status / 100].add();
+    open_ = false;
+    co_await flush();
+    co_await linger();
+  }
+
+  // Lets the client read the answer before the reset that unread input would cause.
+  task::Task<void> linger() {
+    boost::system::error_code ec;
+    socket_.shutdown(tcp::socket::shutdown_send, ec);
+    arm(1);
+    std::size_t budget = 1 << 20;
+    begin_ = end_ = 0;
+    while (budget > 0 && co_await fill()) {
+      budget -= std::min(budget, end_);
+      begin_ = end_ = 0;
+    }
+  }
+
+  // One request and its answer; false when the connection must close.
+  task::Task<bool> exchange() {
+    Request req;
+    auto& p = *parser_;
+    req.method = to_method(p.verb);
+    req.method_text = p.view(p.method);
+    req.target = p.view(p.target);
+    if (req.target.size() > shard_.options->target_limit) {
+      co_await refuse(414, "The request target is longer than the limit");
+      co_return false;
+    }
+    // Absolute form, as proxies send it: scheme and authority are not ours to judge.
+    if (req.target.starts_with("http://") || req.target.starts_with("https://")) {
+      auto slash = req.target.find('/', 8);
+      req.target = slash == std::string_view::npos ? std::string_view("/") : req.target.substr(slash);
+    }
+    auto q = req.target.find('?');
+    req.path = req.target.substr(0, q);
+    req.query = q == std::string_view::npos ? std::string_view{} : req.target.substr(q + 1);
+    bool expect_bad = false;
+    for (const auto& [n, v] : p.fields) {
+      auto name = p.view(n);
+      auto value = p.view(v);
+      req.headers.add(name, value);
+      switch (name.size()) {
+        case 6:
+          if (text::iequals(name, "Expect")) {
+            if (text::iequals(value, "100-continue")) want_continue_ = true;
+            else expect_bad = true;
+          }
+          break;
+        case 12:
+          if (text::iequals(name, "X-Request-Id") && value.size() <= 128) req.id = value;
+          break;
+        default: break;
+      }
+    }
+    if (expect_bad) {
+      co_await refuse(417, "Only Expect: 100-continue is understood");
+      co_return false;
+    }
+    if (req.id.empty()) req.id = crypto::random_hex(8);
+    req.remote = remote_;
+    req.body = this;
+    bool keep = p.keep_alive();
+
+    Response res = co_await (*shard_.handler)(req);
+
+    // A body that the handler left: small rests are read past, others cost the connection.
+    want_continue_ = false;
+    bool must_linger = false;
+    if (!p.is_done() && open_) {
+      bool expects = req.headers.has("Expect") && begin_ == end_;
+      std::size_t seen = 0;
+      if (expects || (p.content_length && *p.content_length > kDrainLimit)) {
+        keep = false;
+        must_linger = true;
+      } else {
+        while (!p.is_done()) {
+          auto piece = co_await read();
+          if (!piece || (seen += piece->size()) > kDrainLimit) {
+            keep = false;
+            must_linger = true;
+            break;
+          }
+          if (piece->empty()) break;
+        }
+      }
+    }
+    keep = keep && open_ && !shard_.draining;
+    bool sent = co_await send(req, res, keep);
+    auto elapsed = time::mono_ns() - started_;
+    int cls = res.status / 100;
+    shard_.metrics->by_class[cls >= 1 && cls <= 5 ? cls : 0].add();
+    shard_.metrics->seconds.observe(static_cast<double>(elapsed) / 1e9);
+    if (log::enabled(log::Level::debug) || shard_.options->access_log) {
+      log::write(shard_.options->access_log ? log::Level::info : log::Level::debug, "request",
+                 {{"listener", shard_.options->name}, {"method", req.method_text}, {"path", req.path}, {"status", res.status},
+                  {"ms", static_cast<double>(elapsed) / 1e6}, {"remote", req.remote}, {"request_id", req.id}});
+    }
+    if (sent && must_linger) {
+      co_await flush();
+      co_await linger();
+    }
+    co_return sent && keep;
+  }
+
+  task::Task<bool> send(Request& req, Response& res, bool keep) {
+    bool head_only = req.method == Method::head;
+    bool bodiless = res.status == 204 || res.status == 304 || res.status < 200;
+    auto* text_body = std::get_if<std::string>(&res.body);
+    auto* file = std::get_if<FileBody>(&res.body);
+    auto* stream = std::get_if<StreamBody>(&res.body);
+    if (text_body != nullptr && text_body->size() >= 1024 && !head_only && !res.headers.has("Content-Encoding") && compressible(res.headers.get("Content-Type"))) {
+      if (text::icontains_token(req.headers.get("Accept-Encoding"), "gzip")) {
+        *text_body = gzip(*text_body);
+        res.headers.add("Content-Encoding", "gzip");
+      }
+      res.headers.add("Vary", "Accept-Encoding");
+    }
+    bool http10 = parser_->http_version < 11;
+    char status_line[64];
+    auto r = fmt::format_to_n(status_line, sizeof status_line, "HTTP/1.1 {} {}\r\n", res.status, reason_phrase(res.status));
+    out_.append(status_line, r.size);
+    for (const auto& [n, v] : res.headers.items()) {
+      out_ += n;
+      out_ += ": ";
+      // A line break in a value would end the header: nothing of ours has one, a client's text might.
+      for (char c : v) out_ += c == '\r' || c == '\n' ? ' ' : c;
+      out_ += "\r\n";
+    }
+    out_ += "X-Request-Id: ";
+    for (char c : req.id) out_ += c == '\r' || c == '\n' ? ' ' : c;
+    out_ += "\r\n";
+    bool chunked = false;
+    if (!bodiless && !res.headers.has("Content-Length")) {
+      if (stream != nullptr) {
+        chunked = !http10;
+        if (chunked) out_ += "Transfer-Encoding: chunked\r\n";
+        else keep = false;
+      } else {
+        char buf[48];
+        auto n = fmt::format_to_n(buf, sizeof buf, "Content-Length: {}\r\n", text_body != nullptr ? text_body->size() : file->length);
+        out_.append(buf, n.size);
+      }
+    }
+    if (!keep) {
+      out_ += "Connection: close\r\n";
+      open_ = false;
+    } else if (http10) {
+      out_ += "Connection: keep-alive\r\n";
+    }
+    out_ += "\r\n";
+    if (head_only || bodiless) co_return co_await maybe_flush();
+    if (text_body != nullptr) {
+      if (text_body->size() <= 32 * 1024) {
+        out_ += *text_body;
+        co_return co_await maybe_flush();
+      }
+      co_return co_await flush() && co_await write(*text_body);
+    }
+    if (file != nullptr) co_return co_await flush() && co_await write_file(*file);
+    for (;;) {
+      auto piece = co_await (*stream)();
+      if (!piece) {  // the head is gone out: closing without the last chunk tells the client that it is cut
+        log::warn("a streamed answer failed", {{"request_id", req.id}, {"error", piece.error().message}, {"detail", piece.error().detail}});
+        open_ = false;
+        co_return false;
+      }
+      if (piece->empty()) break;
+      if (chunked) {
+        out_ += fmt::format("{:x}\r\n", piece->size());
+        out_ += *piece;
+        out_ += "\r\n";
+      } else {
+        out_ += *piece;
+      }
+      if (!co_await flush()) co_return false;
+    }
+    if (chunked) out_ += "0\r\n\r\n";
+    co_return co_await maybe_flush();
+  }
+
+  static bool compressible(std::string_view type) {
+    return type.starts_with("application/json") || type.starts_with("text/") || type.starts_with("application/javascript") ||
+           type.starts_with("image/svg") || type.starts_with("application/xml");
+  }
+
+  // With more pipelined input waiting, answers are gathered and written together.
+  task::Task<bool> maybe_flush() {
+    if (begin_ < end_ && open_ && out_.size() < kReadBuffer) co_return true;
+    co_return co_await flush();
+  }
+  task::Task<bool> flush() {
+    if (out_.empty()) co_return true;
+    bool ok = co_await write(out_);
+    out_.clear();
+    if (out_.capacity() > 4 * kReadBuffer) out_.shrink_to_fit();
+    co_return ok;
+  }
+  task::Task<bool> write(std::string_view data) {
+    while (!data.empty()) {
+      ssize_t n = ::send(socket_.native_handle(), data.data(), data.size(), MSG_NOSIGNAL);
+      if (n > 0) {
+        data.remove_prefix(static_cast<std::size_t>(n));
+        continue;
+      }
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN || !co_await writable()) {
+        open_ = false;
+        co_return false;
+      }
+    }
+    co_return true;
+  }
+  task::Task<bool> write_file(FileBody& f) {
+    auto offset = static_cast<off_t>(f.offset);
+    std::uint64_t left = f.length;
+    while (left > 0) {
+      ssize_t n = ::sendfile(socket_.native_handle(), f.fd.get(), &offset, std::min<std::uint64_t>(left, 1 << 20));
+      if (n > 0) {
+        left -= static_cast<std::uint64_t>(n);
+        continue;
+      }
+      if (n < 0 && errno == EINTR) continue;
+      if (n == 0 || errno != EAGAIN || !co_await writable()) {
+        open_ = false;
+        co_return false;
+      }
+    }
+    co_return true;
+  }
+  task::Task<bool> writable() {
+    writing_ = true;
+    arm(shard_.options->write_stall_timeout_s);
+    Wait w{socket_, tcp::socket::wait_write};
+    auto ec = co_await w;
+    disarm();
+    writing_ = false;
+    co_return !ec;
+  }
+
+  Shard& shard_;
+  tcp::socket socket_;
+  std::list<Connection*>::iterator at_;
+  std::string remote_;
+  std::optional<Parser> parser_;
+  std::unique_ptr<char[]> in_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  std::string out_;
+  std::int64_t deadline_ = 0;
+  std::int64_t started_ = 0;
+  bool open_ = true;
+  bool idle_ = true;
+  bool writing_ = false;
+  bool timed_out_ = false;
+  bool want_continue_ = false;
+};
+
+task::Task<void> serve_connection(Shard& shard, tcp::socket socket) {
+  Connection c(shard, std::move(socket));
+  co_await c.run();
+}
+
+void expire_connections(Shard& shard) {
+  auto now = time::mono_ns();
+  for (auto it = shard.connections.begin(); it != shard.connections.end();) (*it++)->expire(now);
+}
+void drain_connections(Shard& shard) {
+  shard.draining = true;
+  for (auto it = shard.connections.begin(); it != shard.connections.end();) (*it++)->drain();
+}
+void abort_connections(Shard& shard) {
+  for (auto it = shard.connections.begin(); it != shard.connections.end();) (*it++)->abort();
+}
+
+}  // namespace mr::http

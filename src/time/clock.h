@@ -1,0 +1,21 @@
+// Time as types. Thread safe.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace mr::time {
+
+// Wall clock, milliseconds since 1970 UTC.
+std::int64_t now_ms();
+// Monotonic clock, nanoseconds; for durations.
+std::int64_t mono_ns();
+// "Wed, 25 Nov 2026 12:30:49 GMT"
+std::string http_date(std::int64_t unix_seconds);
+// Parses the three HTTP date forms' preferred one; -1 when it is not one.
+std::int64_t parse_http_date(const std::string& text);
+// "2026-11-25T12:30:49.123Z"
+std::string iso8601_ms(std::int64_t unix_ms);
+// "20261125T123049Z" -> unix seconds, -1 when it is not one.
+std::int64_t parse_amz_date(const std::string& text);
+
+}  // namespace mr::time
