@@ -52,6 +52,11 @@ bool Pool::submit(std::move_only_function<void()> fn) {
   return true;
 }
 
+Pool& disk_pool() {
+  static Pool pool("mr-disk", 16, 16384);
+  return pool;
+}
+
 void Pool::stop() {
   {
     std::lock_guard lock(impl_->mutex);

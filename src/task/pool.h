@@ -27,6 +27,9 @@ class Pool {
   std::unique_ptr<Impl> impl_;
 };
 
+// The process's pool for disk work that blocks (fsync, rename, folder walks).
+Pool& disk_pool();
+
 // Runs fn() on the pool; the answer is nullopt when the pool's queue is full.
 template <class F>
 auto run_on(Pool& pool, F fn) -> Task<std::optional<std::invoke_result_t<F>>> {

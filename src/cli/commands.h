@@ -1,0 +1,17 @@
+// One function a command; each returns the process's exit code.
+#pragma once
+#include "cli/settings.h"
+
+namespace mr::cli {
+
+int run_up(const Settings& s);
+int run_tracking(const Settings& s);
+int run_serve(const Settings& s);
+int run_version();
+int run_doctor(const Settings& s);
+int run_completion(const Settings& s);
+
+// Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty when nowhere.
+std::string find_mlflow_ui(const Settings& s);
+
+}  // namespace mr::cli

@@ -1,0 +1,151 @@
+#include "cli/settings.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "text/text.h"
+
+namespace mr::cli {
+
+namespace {
+
+std::string default_data() {
+  const char* home = std::getenv("HOME");
+  return (home != nullptr && *home != 0 ? std::string(home) : std::string(".")) + "/.millrace";
+}
+
+void common(CLI::App* c, Settings& s) {
+  c->add_option("--data", s.data, "Folder that holds everything the platform stores")->capture_default_str();
+  c->add_option("--port-offset", s.port_offset, "Added to every default port, so that several platforms run side by side")->check(CLI::Range(0, 50000))->capture_default_str();
+  c->add_option("--log-level", s.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
+  c->add_option("--log-format", s.log_format, "text for people, json for programs")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+  c->add_option("--log-file", s.log_file, "Write the log here instead of standard error");
+  c->add_flag("--access-log", s.access_log, "One log record for each request");
+  c->add_option("--loops", s.loops, "Event loops; 0 is one for each core")->check(CLI::Range(0, 256))->capture_default_str();
+  c->add_option("--grace", s.grace_s, "Seconds that requests under way get to finish at shutdown")->check(CLI::Range(0, 600))->capture_default_str();
+  c->set_config("--config", "", "Read options from this file (key=value lines, or TOML)");
+  c->allow_config_extras(CLI::config_extras_mode::error);
+  c->option_defaults();
+}
+
+void listen(CLI::App* c, Settings& s) {
+  c->add_option("--listen", s.listen, "Address to listen on; loopback unless you say otherwise")->capture_default_str();
+}
+
+void s3_keys(CLI::App* c, Settings& s) {
+  c->add_option("--access-key", s.access_key, "S3 access key")->capture_default_str();
+  c->add_option("--secret-key", s.secret_key, "S3 secret key (better: MILLRACE_SECRET_KEY, which no process list shows)");
+}
+
+void models(CLI::App* c, Settings& s) {
+  c->add_option("--model", s.model_uris,
+                "A model to serve: models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH, s3://BUCKET/KEY, or a folder with an MLmodel file. May be repeated, each with its --name")
+      ->type_name("URI");
+  c->add_option("--name", s.model_names, "The name that the model before it is served under")->type_name("NAME");
+  c->add_option("--model-repository", s.model_repository, "Serve every model of this folder: sub-folders with model-settings.json or MLmodel files")->type_name("DIR");
+}
+
+void ui(CLI::App* c, Settings& s) { c->add_option("--mlflow-ui", s.mlflow_ui, "Folder with MLflow's built web UI; found by itself when the mlflow package is installed")->type_name("DIR"); }
+
+// MILLRACE_PORT_OFFSET=3 stands for --port-offset=3, behind what the command line says. mlflow server's own names count for `tracking`.
+std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  CLI::App* sub = nullptr;
+  std::size_t at = 0;
+  for (; at < args.size() && sub == nullptr; ++at)
+    for (auto* c : app.get_subcommands([](CLI::App*) { return true; }))
+      if (c->get_name() == args[at]) sub = c;
+  if (sub == nullptr) return args;
+  std::vector<std::string> extra;
+  auto given = [&](const std::string& flag) {
+    for (const auto& a : args)
+      if (a == flag || a.starts_with(flag + "=")) return true;
+    return false;
+  };
+  for (auto* o : sub->get_options()) {
+    if (o->get_lnames().empty()) continue;
+    const auto& name = o->get_lnames()[0];
+    if (name == "help" || name == "config" || given("--" + name)) continue;
+    std::string env = "MILLRACE_" + text::upper(name);
+    for (char& c : env)
+      if (c == '-') c = '_';
+    const char* v = std::getenv(env.c_str());
+    if (v == nullptr && sub->get_name() == "tracking") {
+      static const std::map<std::string, const char*> mlflow{{"backend-store-uri", "MLFLOW_BACKEND_STORE_URI"}, {"default-artifact-root", "MLFLOW_DEFAULT_ARTIFACT_ROOT"},
+                                                             {"artifacts-destination", "MLFLOW_ARTIFACTS_DESTINATION"}, {"host", "MLFLOW_HOST"}, {"port", "MLFLOW_PORT"},
+                                                             {"workers", "MLFLOW_WORKERS"}, {"static-prefix", "MLFLOW_STATIC_PREFIX"}, {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
+      if (auto it = mlflow.find(name); it != mlflow.end()) v = std::getenv(it->second);
+    }
+    if (v != nullptr && *v != 0) extra.push_back("--" + name + "=" + v);
+  }
+  args.insert(args.begin() + static_cast<std::ptrdiff_t>(at), extra.begin(), extra.end());
+  return args;
+}
+
+}  // namespace
+
+bool parse(int argc, char** argv, Settings& s, int& exit_code) {
+  CLI::App app{"Millrace: experiment tracking, model registry, object store and model serving in one program.\n"
+               "The real clients (mlflow, boto3, curl, KServe's) work against it unchanged."};
+  app.name("millrace");
+  app.require_subcommand(1);
+  app.footer("Start here:\n  millrace up                 everything, on this machine's loopback\n  export MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n"
+             "  millrace COMMAND --help     every command explains itself");
+  app.set_version_flag("--version", std::string("millrace " MILLRACE_VERSION));
+  s.data = default_data();
+
+  auto* up = app.add_subcommand("up", "Start the platform: tracking on 5000, S3 on 9000, inference on 8080");
+  common(up, s);
+  listen(up, s);
+  s3_keys(up, s);
+  ui(up, s);
+  models(up, s);
+  up->footer("Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model models:/bankchurn-model@champion --name bankchurn-model");
+
+  auto* tracking = app.add_subcommand("tracking", "The MLflow tracking server alone; takes `mlflow server`'s own flags");
+  common(tracking, s);
+  ui(tracking, s);
+  tracking->add_option("--backend-store-uri", s.backend_store_uri, "sqlite:///PATH of the database (default: millrace.db in --data)")->type_name("URI");
+  tracking->add_option("--default-artifact-root", s.default_artifact_root, "Where new experiments keep artifacts (default: mlflow-artifacts:/ when artifacts are served)")->type_name("URI");
+  tracking->add_option("--artifacts-destination", s.artifacts_destination, "Folder or file: URI behind mlflow-artifacts:/ (default: ./mlartifacts)")->type_name("URI");
+  tracking->add_flag("--serve-artifacts,!--no-serve-artifacts", s.serve_artifacts, "Answer artifact requests through this server (default: yes)");
+  tracking->add_option("--host", s.host, "Address to listen on")->capture_default_str();
+  tracking->add_option("--port", s.port, "Port to listen on (default: 5000)")->check(CLI::Range(1, 65535));
+  tracking->add_option("--static-prefix", s.static_prefix, "A path before every route, like /mlflow");
+  tracking->add_option("--workers", s.loops, "Event loops (mlflow server's name for --loops)");
+  tracking->footer("Examples:\n  millrace tracking --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts --port 5000");
+
+  auto* serve = app.add_subcommand("serve", "Serve models alone: the V2 inference protocol on 8080");
+  common(serve, s);
+  listen(serve, s);
+  models(serve, s);
+  serve->add_option("--port", s.port, "Port to listen on (default: 8080)")->check(CLI::Range(1, 65535));
+  serve->add_option("--tracking-uri", s.tracking_uri, "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else http://127.0.0.1:5000)")->type_name("URL");
+  serve->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models (default: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL, else http://127.0.0.1:9000)")->type_name("URL");
+  s3_keys(serve, s);
+  serve->footer("Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion --name churn --tracking-uri http://127.0.0.1:5000");
+
+  auto* version = app.add_subcommand("version", "Print the version and what it was built with");
+  auto* doctor = app.add_subcommand("doctor", "Check this machine and say what to do about each finding");
+  common(doctor, s);
+  auto* completion = app.add_subcommand("completion", "Print a completion script: source <(millrace completion bash)");
+  completion->add_option("shell", s.shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
+
+  for (auto* c : app.get_subcommands([](CLI::App*) { return true; }))
+    for (auto* o : c->get_options())
+      if (o->get_items_expected_max() <= 1 && !o->get_lnames().empty() && o->get_lnames()[0] != "help") o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  try {
+    auto args = with_environment(argc, argv, app);
+    std::reverse(args.begin(), args.end());
+    app.parse(args);
+  } catch (const CLI::ParseError& e) {
+    int code = app.exit(e);
+    exit_code = code == 0 ? 0 : 2;  // 2: the command line is wrong, as for most Unix tools
+    return false;
+  }
+  s.command = up->parsed() ? Command::up : tracking->parsed() ? Command::tracking : serve->parsed() ? Command::serve : version->parsed() ? Command::version : doctor->parsed() ? Command::doctor : Command::completion;
+  s.keys_given = s.access_key != "minio" || s.secret_key != "minio123";
+  return true;
+}
+
+}  // namespace mr::cli

@@ -1,0 +1,57 @@
+// What the command line, the environment and the configuration file say, checked. Plain values.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace mr::cli {
+
+enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion };
+
+struct ModelSpec {
+  std::string uri;
+  std::string name;
+};
+
+struct Settings {
+  Command command = Command::none;
+  // common
+  std::string data;  // default ~/.millrace
+  int port_offset = 0;
+  std::string listen = "127.0.0.1";
+  std::string log_level = "info";
+  std::string log_format = "text";
+  std::string log_file;
+  bool access_log = false;
+  unsigned loops = 0;  // 0: one a core
+  int grace_s = 20;
+  // S3
+  std::string access_key = "minio";
+  std::string secret_key = "minio123";
+  bool keys_given = false;
+  // tracking, with the names of `mlflow server`
+  std::string backend_store_uri;
+  std::string default_artifact_root;
+  std::string artifacts_destination;
+  bool serve_artifacts = true;
+  std::string host = "127.0.0.1";
+  int port = 0;  // 0: the command's default
+  std::string static_prefix;
+  std::string mlflow_ui;
+  // serving
+  std::vector<std::string> model_uris;
+  std::vector<std::string> model_names;
+  std::string model_repository;
+  std::string tracking_uri;
+  std::string s3_endpoint;
+  // completion
+  std::string shell;
+};
+
+// Parses; on --help or an error prints and returns the process's exit code in `exit_code`.
+// Precedence: flag, then environment MILLRACE_*, then the file of --config.
+bool parse(int argc, char** argv, Settings& out, int& exit_code);
+
+}  // namespace mr::cli

@@ -1,0 +1,43 @@
+// What other rooms may use of tracking, and what tracking needs of them. Thread safe unless said otherwise.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/fd.h"
+#include "http/message.h"
+#include "task/task.h"
+
+namespace mr::tracking {
+
+// Where artifacts live: a tree of files below a root. Paths are relative, decoded, checked by the caller.
+class ArtifactStore {
+ public:
+  virtual ~ArtifactStore() = default;
+  struct Entry {
+    std::string path;  // below the root
+    bool is_dir = false;
+    std::uint64_t size = 0;
+  };
+  struct Opened {
+    Fd fd;
+    std::uint64_t size = 0;
+    std::string etag;  // quoted
+    std::int64_t modified_s = 0;
+  };
+  // The direct children of a folder, by name; empty when there is none.
+  virtual task::Task<Result<std::vector<Entry>>> list(std::string path) = 0;
+  // Errors: not_found; failed_precondition when the path is a folder.
+  virtual task::Task<Result<Opened>> open(std::string path) = 0;
+  // Streams the body to durable storage; the name shows only once all is there.
+  virtual task::Task<Result<>> put(std::string path, http::BodyReader& body) = 0;
+  // Removes a file or a whole folder; missing is fine.
+  virtual task::Task<Result<>> remove(std::string path) = 0;
+};
+
+// A folder of this machine.
+std::unique_ptr<ArtifactStore> make_folder_store(std::string root);
+
+}  // namespace mr::tracking

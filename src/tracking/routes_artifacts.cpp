@@ -1,0 +1,175 @@
+#include "http/files.h"
+#include "text/text.h"
+#include "text/uri.h"
+#include "tracking/routes.h"
+#include "tracking/service.h"
+#include "tracking/store.h"
+#include "tracking/validate.h"
+
+namespace mr::tracking {
+
+namespace {
+using FT = FieldType;
+using http::Method;
+using Reply = task::Task<http::Response>;
+constexpr Field kList[] = {{"run_id", FT::string, true}, {"path"}, {"page_token"}};
+constexpr Field kModelList[] = {{"artifact_directory_path"}, {"page_token"}};
+constexpr Field kGet[] = {{"run_id", FT::string, true}, {"path", FT::string, true}};
+constexpr Field kVersionGet[] = {{"name", FT::string, true}, {"version", FT::string, true}, {"path", FT::string, true}};
+constexpr Field kModelGet[] = {{"artifact_file_path", FT::string, true}};
+
+std::string below(const std::string& root, const std::string& path) { return root.empty() ? path : path.empty() ? root : root + "/" + path; }
+
+void write_files(json::Writer& w, const std::vector<ArtifactStore::Entry>& files, const std::string& base) {
+  if (files.empty()) return;
+  w.key("files");
+  w.begin_array();
+  for (const auto& f : files) {
+    w.begin_object();
+    w.field("path", base.empty() ? f.path : f.path.substr(base.size() + 1));
+    w.field("is_dir", f.is_dir);
+    if (!f.is_dir) w.field("file_size", f.size);
+    w.end_object();
+  }
+  w.end_array();
+}
+
+Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path) {
+  auto opened = co_await store.open(path);
+  if (!opened) {
+    if (opened.error().code == Code::failed_precondition)
+      co_return http::Response::json(400, fmt::format("{{\"detail\":\"Artifact path refers to a directory, not a file: {}\"}}", python_repr(path)));
+    co_return error_response(opened.error());
+  }
+  auto name = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
+  auto res = http::file_response(rq, std::move(opened->fd), opened->size, {std::string(http::content_type_for(name)), opened->etag, opened->modified_s});
+  res.headers.add("Content-Disposition", http::attachment(name));
+  res.headers.add("X-Content-Type-Options", "nosniff");
+  co_return res;
+}
+
+// A relative path of a request, decoded already; empty is the root.
+Result<std::string> directory(const std::string& path) {
+  if (path.empty()) return path;
+  return text::safe_relative_path(path);
+}
+
+// The list answer of a directory below an artifact URI; paths are relative to the URI's root.
+Answer list_uri(Tracking& t, std::string uri, std::string path) {
+  MR_CO_TRY(auto dir, directory(path));
+  MR_CO_TRY(auto at, t.locate(uri));
+  MR_CO_TRY(auto files, co_await at.store->list(below(at.path, dir)));
+  co_return object([&](json::Writer& w) {
+    w.field("root_uri", uri);
+    write_files(w, files, at.path);
+  });
+}
+
+Reply get_uri(Tracking& t, const http::Request& rq, std::string uri, std::string path) {
+  auto dir = text::safe_relative_path(path);
+  if (!dir) co_return error_response(dir.error());
+  auto at = t.locate(uri);
+  if (!at) co_return error_response(at.error());
+  co_return co_await send_file(rq, *at->store, below(at->path, *dir));
+}
+
+}  // namespace
+
+void add_artifact_routes(http::Router& router, Tracking& t) {
+  add_endpoint(router, Method::get, "artifacts/list", kList, [&t](http::Request&, Message m) -> Answer {
+    MR_CO_TRY(auto run, t.db().read([&](sql::Connection& c) { return store::run_info(c, m.str("run_id")); }));
+    co_return co_await list_uri(t, run.artifact_uri, m.str("path"));
+  });
+  add_endpoint(router, Method::get, "logged-models/{model_id}/artifacts/directories", kModelList, [&t](http::Request& rq, Message m) -> Answer {
+    MR_CO_TRY(auto model, t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); }));
+    co_return co_await list_uri(t, model.artifact_location, m.str("artifact_directory_path"));
+  });
+  auto get_run_artifact = [&t](http::Request& rq) -> Reply {
+    auto m = decode(rq, {}, kGet);
+    if (!m) co_return error_response(m.error());
+    auto run = t.db().read([&](sql::Connection& c) { return store::run_info(c, m->str("run_id")); });
+    if (!run) co_return error_response(run.error());
+    co_return co_await get_uri(t, rq, run->artifact_uri, m->str("path"));
+  };
+  auto get_version_artifact = [&t](http::Request& rq) -> Reply {
+    auto m = decode(rq, {}, kVersionGet);
+    if (!m) co_return error_response(m.error());
+    auto version = parse_model_version(m->str("version"));
+    if (!version) co_return error_response(version.error());
+    auto uri = t.db().read([&](sql::Connection& c) { return store::download_uri(c, m->str("name"), *version); });
+    if (!uri) co_return error_response(uri.error());
+    auto resolved = t.resolve_model_uri(*uri);
+    if (!resolved) co_return error_response(resolved.error());
+    co_return co_await get_uri(t, rq, *resolved, m->str("path"));
+  };
+  auto get_model_artifact = [&t](http::Request& rq) -> Reply {
+    auto m = decode(rq, {}, kModelGet);
+    if (!m) co_return error_response(m.error());
+    auto model = t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); });
+    if (!model) co_return error_response(model.error());
+    co_return co_await get_uri(t, rq, model->artifact_location, m->str("artifact_file_path"));
+  };
+  auto upload = [&t](http::Request& rq) -> Reply {
+    auto query = text::parse_query(rq.query);
+    std::string run_id;
+    std::string path;
+    for (auto& [k, v] : query) {
+      if (k == "run_uuid") run_id = v;
+      if (k == "path") path = v;
+    }
+    if (run_id.empty()) co_return error_response(missing_parameter("run_uuid").error());
+    auto safe = text::safe_relative_path(path);
+    if (!safe) co_return error_response(safe.error());
+    auto run = t.db().read([&](sql::Connection& c) { return store::run_info(c, run_id); });
+    if (!run) co_return error_response(run.error());
+    auto at = t.locate(run->artifact_uri);
+    if (!at) co_return error_response(at.error());
+    auto r = co_await at->store->put(below(at->path, *safe), *rq.body);
+    co_return r ? http::Response::json(200, "{}") : error_response(r.error());
+  };
+  for (const char* p : {"/get-artifact", "/ajax-api/2.0/mlflow/get-artifact"}) router.add(Method::get, p, get_run_artifact);
+  for (const char* p : {"/model-versions/get-artifact", "/ajax-api/2.0/mlflow/model-versions/get-artifact"}) router.add(Method::get, p, get_version_artifact);
+  router.add(Method::get, "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", get_model_artifact);
+  router.add(Method::post, "/ajax-api/2.0/mlflow/upload-artifact", upload);
+
+  if (!t.options().serve_artifacts) return;
+  auto list = [&t](http::Request& rq) -> Reply {
+    std::string path;
+    for (auto& [k, v] : text::parse_query(rq.query))
+      if (k == "path") path = v;
+    auto dir = directory(path);
+    if (!dir) co_return error_response(dir.error());
+    auto files = co_await t.proxied()->list(*dir);
+    if (!files) co_return error_response(files.error());
+    co_return http::Response::json(200, object([&](json::Writer& w) { write_files(w, *files, *dir); }));
+  };
+  auto get = [&t](http::Request& rq) -> Reply {
+    auto path = text::safe_relative_path(rq.params[0]);
+    if (!path) co_return error_response(path.error());
+    co_return co_await send_file(rq, *t.proxied(), *path);
+  };
+  auto put = [&t](http::Request& rq) -> Reply {
+    auto path = text::safe_relative_path(rq.params[0]);
+    if (!path || rq.params[0].ends_with('/')) co_return error_response(path ? invalid("Invalid path").error() : path.error());
+    auto r = co_await t.proxied()->put(*path, *rq.body);
+    co_return r ? http::Response::json(200, "{}") : error_response(r.error());
+  };
+  auto remove = [&t](http::Request& rq) -> Reply {
+    auto path = text::safe_relative_path(rq.params[0]);
+    if (!path) co_return error_response(path.error());
+    auto r = co_await t.proxied()->remove(*path);
+    co_return r ? http::Response::json(200, "{}") : error_response(r.error());
+  };
+  auto no_multipart = [](http::Request&) -> Reply {
+    co_return error_response(fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository", "NOT_IMPLEMENTED").error());
+  };
+  for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {
+    router.add(Method::get, p + "artifacts", list);
+    router.add(Method::get, p + "artifacts/{path...}", get);
+    router.add(Method::put, p + "artifacts/{path...}", put);
+    router.add(Method::del, p + "artifacts/{path...}", remove);
+    for (const char* step : {"create", "complete", "abort"}) router.add(Method::post, p + "mpu/" + step + "/{path...}", no_multipart);
+  }
+}
+
+}  // namespace mr::tracking
