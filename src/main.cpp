@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   block_signals();
   configure_log(s);
   switch (s.command) {
+    case Command::up: return run_up(s);
     case Command::tracking: return run_tracking(s);
     case Command::version: return run_version();
     case Command::doctor: return run_doctor(s);

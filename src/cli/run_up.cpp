@@ -1,0 +1,60 @@
+#include <cstdlib>
+
+#include "cli/bucket_artifacts.h"
+#include "cli/commands.h"
+#include "cli/listener.h"
+#include "log/log.h"
+#include "objects/api.h"
+#include "tracking/service.h"
+
+namespace mr::cli {
+
+namespace {
+bool loopback(const std::string& address) { return address == "localhost" || address == "::1" || address.starts_with("127."); }
+constexpr const char* kArtifactBucket = "mlflow-artifacts";
+}  // namespace
+
+int run_up(const Settings& s) {
+  if (!loopback(s.listen) && !s.keys_given)
+    return report(Error{Code::invalid_argument,
+                        fmt::format("--listen {} opens the object store to other machines, and its keys are the well-known defaults; set your own with --access-key and MILLRACE_SECRET_KEY", s.listen), {}, {}});
+  auto lock = lock_data(s.data);
+  if (!lock) return report(lock.error());
+  Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
+
+  auto objects = objects::Store::open(s.data + "/objects");
+  if (!objects) return report(objects.error());
+  if (auto r = (*objects)->make_bucket_blocking(kArtifactBucket); !r) return report(r.error());
+
+  tracking::Options o;
+  o.database = s.data + "/millrace.db";
+  o.ui_folder = find_mlflow_ui(s);
+  // Stores of buckets are made when first named and live as long as the program.
+  std::mutex mutex;
+  std::map<std::string, std::unique_ptr<tracking::ArtifactStore>> by_bucket;
+  auto bucket_store = [&](const std::string& bucket) -> tracking::ArtifactStore* {
+    if (!(*objects)->require_bucket(bucket)) return nullptr;
+    std::lock_guard guard(mutex);
+    auto& slot = by_bucket[bucket];
+    if (!slot) slot = make_bucket_artifacts(**objects, bucket);
+    return slot.get();
+  };
+  auto tracking = tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket), bucket_store);
+  if (!tracking) return report(tracking.error());
+
+  http::Router routes;
+  (*tracking)->add_routes(routes);
+  auto added = [&]() -> Result<> {
+    MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)), "MLflow API and UI: MLFLOW_TRACKING_URI"));
+    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, {s.access_key, s.secret_key}), "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
+    return {};
+  }();
+  if (!added) return report(added.error());
+  listeners.run();
+  (*tracking)->stop();
+  (*objects)->stop();
+  listeners.loops().stop();
+  return 0;
+}
+
+}  // namespace mr::cli
