@@ -3,8 +3,10 @@
 #include "cli/bucket_artifacts.h"
 #include "cli/commands.h"
 #include "cli/listener.h"
+#include "cli/model_fetch.h"
 #include "log/log.h"
 #include "objects/api.h"
+#include "serving/api.h"
 #include "tracking/service.h"
 
 namespace mr::cli {
@@ -42,11 +44,35 @@ int run_up(const Settings& s) {
   auto tracking = tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket), bucket_store);
   if (!tracking) return report(tracking.error());
 
+  auto specs = paired_models(s);
+  if (!specs) return report(specs.error());
+  serving::Repository repository;
+  std::optional<FetchFolder> folder;
+  for (const auto& m : *specs) {
+    if (!folder) {
+      auto made = FetchFolder::make(s.data);
+      if (!made) return report(made.error());
+      folder.emplace(std::move(*made));
+    }
+    auto path = fetch_model_inside(**tracking, listeners.loops().at(0), m.uri, *folder);
+    auto loaded = path ? repository.add({m.name, "", *path}) : std::unexpected(path.error());
+    if (!loaded) {
+      auto e = loaded.error();
+      e.code = Code::internal;
+      return report(e);
+    }
+  }
+  if (!s.model_repository.empty())
+    if (auto r = repository.add_tree(s.model_repository); !r) return report(r.error());
+
+  http::Router inference;
+  serving::add_routes(inference, repository);
   http::Router routes;
   (*tracking)->add_routes(routes);
   auto added = [&]() -> Result<> {
     MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)), "MLflow API and UI: MLFLOW_TRACKING_URI"));
     MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, {s.access_key, s.secret_key}), "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
+    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset, serving::make_handler(std::move(inference)), "V2 inference"));
     return {};
   }();
   if (!added) return report(added.error());

@@ -40,13 +40,16 @@ class Parser : public beast::http::basic_parser<true> {
   int http_version = 11;
   std::vector<std::pair<Span, Span>> fields;
   std::string_view piece;
-  std::optional<std::uint64_t> content_length;
 
   void reset_head() {
     head.clear();
     fields.clear();
     piece = {};
-    content_length.reset();
+  }
+  // Content-Length as sent, 0 included; nullopt for chunked or no body.
+  std::optional<std::uint64_t> declared_length() const {
+    auto n = content_length();
+    return n ? std::optional<std::uint64_t>(*n) : std::nullopt;
   }
   std::string_view view(Span s) const { return std::string_view(head).substr(s.at, s.size); }
 
@@ -71,10 +74,7 @@ class Parser : public beast::http::basic_parser<true> {
     ec = {};
   }
   void on_header_impl(beast::error_code& ec) override { ec = {}; }
-  void on_body_init_impl(const boost::optional<std::uint64_t>& n, beast::error_code& ec) override {
-    if (n) content_length = *n;
-    ec = {};
-  }
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, beast::error_code& ec) override { ec = {}; }
   std::size_t on_body_impl(beast::string_view b, beast::error_code& ec) override {
     piece = {b.data(), b.size()};
     ec = {};
@@ -200,7 +200,7 @@ class Connection : public BodyReader {
       disarm();
     }
   }
-  std::optional<std::uint64_t> length() const override { return parser_->content_length; }
+  std::optional<std::uint64_t> length() const override { return parser_->declared_length(); }
 
  private:
   std::unexpected<Error> gone() {
@@ -348,7 +348,7 @@ class Connection : public BodyReader {
     if (!p.is_done() && open_) {
       bool expects = req.headers.has("Expect") && begin_ == end_;
       std::size_t seen = 0;
-      if (expects || (p.content_length && *p.content_length > kDrainLimit)) {
+      if (expects || p.declared_length().value_or(0) > kDrainLimit) {
         keep = false;
         must_linger = true;
       } else {
@@ -387,8 +387,8 @@ class Connection : public BodyReader {
     auto* text_body = std::get_if<std::string>(&res.body);
     auto* file = std::get_if<FileBody>(&res.body);
     auto* stream = std::get_if<StreamBody>(&res.body);
-    if (text_body != nullptr && text_body->size() >= 1024 && !head_only && !res.headers.has("Content-Encoding") && compressible(res.headers.get("Content-Type"))) {
-      if (text::icontains_token(req.headers.get("Accept-Encoding"), "gzip")) {
+    if (text_body != nullptr && text_body->size() >= 500 && !head_only && !res.headers.has("Content-Encoding") && compressible(res.headers.get("Content-Type"))) {
+      if (accepts_gzip(req.headers.get("Accept-Encoding"))) {
         *text_body = gzip(*text_body);
         res.headers.add("Content-Encoding", "gzip");
       }
@@ -405,6 +405,7 @@ class Connection : public BodyReader {
       for (char c : v) out_ += c == '\r' || c == '\n' ? ' ' : c;
       out_ += "\r\n";
     }
+    out_ += res.raw_headers;
     out_ += "X-Request-Id: ";
     for (char c : req.id) out_ += c == '\r' || c == '\n' ? ' ' : c;
     out_ += "\r\n";
@@ -457,6 +458,19 @@ class Connection : public BodyReader {
     co_return co_await maybe_flush();
   }
 
+  // "gzip" or "*" in the list, unless its weight is 0.
+  static bool accepts_gzip(std::string_view list) {
+    for (auto part : text::split(list, ',')) {
+      auto semi = part.find(';');
+      auto coding = text::trim(part.substr(0, semi));
+      if (!text::iequals(coding, "gzip") && coding != "*") continue;
+      if (semi == std::string_view::npos) return true;
+      auto weight = text::trim(part.substr(semi + 1));
+      auto q = weight.starts_with("q=") || weight.starts_with("Q=") ? text::to_double(weight.substr(2)) : std::optional<double>(1);
+      return q.value_or(1) > 0;
+    }
+    return false;
+  }
   static bool compressible(std::string_view type) {
     return type.starts_with("application/json") || type.starts_with("text/") || type.starts_with("application/javascript") ||
            type.starts_with("image/svg") || type.starts_with("application/xml");

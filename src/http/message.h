@@ -71,6 +71,7 @@ using StreamBody = std::move_only_function<task::Task<Result<std::string>>()>;
 struct Response {
   int status = 200;
   Headers headers;
+  std::string raw_headers;  // more header lines, ready to send, each ending with CRLF; their maker has checked them
   std::variant<std::string, FileBody, StreamBody> body;
 
   static Response text(int status, std::string body, std::string_view content_type = "text/plain; charset=utf-8");

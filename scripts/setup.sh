@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# Installs what Millrace is built and tested with: Debian or Ubuntu packages by apt, Python packages by uv into .venv.
+# Run it as often as you like: what is there already is left alone, and then it takes less than a second.
+#
+# usage: scripts/setup.sh [--no-python] [--test] [--bench]
+#   --no-python  only what the C++ build needs
+#   --test       also what the tests with a browser and the linters need
+#   --bench      also the load generator and the web server that the benchmarks compare with
+# environment: MILLRACE_SETUP_APT=0 leaves apt alone (you have installed the packages in another way)
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+# One requirement a line; with `|`, the first one that this release of the distribution has (Debian 12, Debian 13,
+# Ubuntu 24.04 carry different Boost versions).
+build_packages='
+clang-19
+clang-tidy-19
+clang-format-19
+lld-19
+libclang-rt-19-dev
+cmake
+ninja-build
+ccache
+pkg-config
+libboost1.81-dev|libboost1.83-dev|libboost1.88-dev
+libboost-json1.81-dev|libboost-json1.83-dev|libboost-json1.88-dev
+libsimdjson-dev
+libyaml-cpp-dev
+libsoci-dev
+libsqlite3-dev
+libssl-dev
+libspdlog-dev
+libfmt-dev
+libcli11-dev
+libgtest-dev
+libgmock-dev
+libbenchmark-dev
+libre2-dev
+libzstd-dev
+zlib1g-dev
+libxxhash-dev
+libarchive-dev
+libbz2-dev
+liblzma-dev
+liblz4-dev
+prometheus-cpp-dev
+sqlite3
+python3
+python3-venv
+'
+test_packages='
+chromium
+shellcheck
+'
+bench_packages='
+wrk
+nginx-light
+'
+
+wanted=$build_packages
+python=1
+for arg in "$@"; do
+  case $arg in
+    --no-python) python=0 ;;
+    --test) wanted+=$test_packages ;;
+    --bench) wanted+=$bench_packages ;;
+    -h | --help)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    *) die "unknown option $arg" "scripts/setup.sh --help lists the options" ;;
+  esac
+done
+
+# Two set-ups at once would fight over the same folder.
+mkdir -p build/logs
+exec 9>build/.setup-lock
+if ! flock -n 9; then
+  say "another set-up is running in this folder; waiting for it ..."
+  flock 9
+fi
+
+# ---- system packages -------------------------------------------------------------------------------------------
+
+# as_root COMMAND...: apt needs root; a user gets there by sudo.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  else
+    sudo "$@"
+  fi
+}
+
+apt_get() {
+  # --no-remove: never trade a package of the user's for one of ours. The lock timeout waits for an unattended upgrade.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y --no-remove --no-install-recommends \
+    -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o APT::Color=0 "$@"
+}
+
+# missing_requirements: prints each line of $wanted none of whose alternatives is installed. One dpkg call for all.
+missing_requirements() {
+  local installed line name found
+  # shellcheck disable=SC2086  # the list is split into words on purpose
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' ${wanted//|/ } 2>/dev/null | sed -n 's/^.i //p' || true)
+  for line in $wanted; do
+    found=0
+    for name in ${line//|/ }; do
+      case $'\n'$installed$'\n' in *$'\n'"$name"$'\n'*) found=1 ;; esac
+    done
+    [ "$found" = 1 ] || printf '%s\n' "$line"
+  done
+}
+
+# available NAME: apt knows an installable version of it.
+available() {
+  local policy
+  policy=$(apt-cache policy "$1" 2>/dev/null)
+  [[ $policy == *"Candidate: "* && $policy != *"Candidate: (none)"* ]]
+}
+
+install_system_packages() {
+  local missing choice chosen=() line name
+  missing=$(missing_requirements)
+  [ -n "$missing" ] || return 0
+  say "missing system packages:" "$(printf '%s' "$missing" | sed 's/|.*//' | tr '\n' ' ')"
+
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || die "installing packages needs root, and there is no sudo on this machine" \
+      "as root, run: apt-get install $(printf '%s' "$missing" | sed 's/|.*//' | tr '\n' ' ')" \
+      "then run this again"
+    sudo -v || die "sudo was refused; these packages need an administrator"
+  fi
+
+  run_step "apt-get update" build/logs/apt-update.log apt_get update ||
+    die "apt-get update failed" "check the network and /etc/apt, then run this again"
+
+  for line in $missing; do
+    choice=
+    for name in ${line//|/ }; do
+      if available "$name"; then
+        choice=$name
+        break
+      fi
+    done
+    [ -n "$choice" ] || die "this distribution has no package $line" \
+      "Millrace is built on Debian 12, Debian 13 or Ubuntu 24.04 (with 'universe' and 'updates' enabled)"
+    chosen+=("$choice")
+  done
+
+  run_step "installing ${#chosen[@]} package(s)" build/logs/apt-install.log apt_get install "${chosen[@]}" ||
+    die "apt-get could not install: ${chosen[*]}" \
+      "the whole log is build/logs/apt-install.log" \
+      "if it says that a package would have to be removed (an older libboost-dev, for example), decide that yourself:" \
+      "  apt-get install ${chosen[*]}"
+}
+
+if [ "${MILLRACE_SETUP_APT:-1}" != 0 ]; then
+  if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
+    die "this machine has no apt: only Debian and Ubuntu are set up automatically" \
+      "install the counterparts of the packages listed at the top of scripts/setup.sh," \
+      "then run again with MILLRACE_SETUP_APT=0"
+  fi
+  install_system_packages
+fi
+
+[ "$python" = 1 ] || exit 0
+
+# ---- Python environment ----------------------------------------------------------------------------------------
+
+# The distribution's interpreter: apt has just made sure of it and of its venv module, whatever else is on PATH.
+py=/usr/bin/python3
+[ -x "$py" ] || py=$(command -v python3) || die "there is no python3 on this machine" "install Python 3.11 or newer"
+"$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  die "$("$py" -V) is too old" "the Python packages are locked for Python 3.11 and newer"
+
+lock=python/requirements.lock
+uv_pin=$(cat python/uv.version)
+# What the environment was made from. Another lock, interpreter or place (a venv cannot be moved) makes it anew.
+stamp="$(sha256sum <"$lock") $("$py" -V) $root"
+if [ -x .venv/bin/python ] && [ "$(cat .venv/.millrace-stamp 2>/dev/null)" = "$stamp" ]; then
+  exit 0
+fi
+
+# uv has a private home in the build folder, so that nothing depends on one that was installed by hand.
+uv_home=build/tools/uv
+uv=$uv_home/bin/uv
+if [ "$("$uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_pin" ]; then
+  rm -rf "$uv_home"
+  run_step "making a folder for uv" build/logs/uv-venv.log "$py" -m venv "$uv_home" ||
+    die "python3 -m venv failed" "on Debian and Ubuntu: apt-get install python3-venv"
+  run_step "installing uv $uv_pin" build/logs/uv-install.log \
+    "$uv_home/bin/python" -m pip install --disable-pip-version-check --quiet "uv==$uv_pin" ||
+    die "pip could not install uv" "check the network (and pip's configuration, if this network has an index of its own)"
+fi
+
+# A network with an index of its own usually tells pip about it; uv reads other names.
+if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
+export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=${UV_LINK_MODE:-hardlink} UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
+unset VIRTUAL_ENV
+
+run_step "making .venv" build/logs/venv.log "$uv" venv --quiet --clear --python "$py" .venv ||
+  die "uv could not make .venv" "delete the folder .venv and run this again"
+run_step "installing the locked Python packages" build/logs/venv-install.log \
+  "$uv" pip sync --require-hashes --python .venv/bin/python "$lock" ||
+  die "uv could not install the locked Python packages" \
+    "check the network, then run this again; the whole log is build/logs/venv-install.log"
+printf '%s' "$stamp" >.venv/.millrace-stamp
+say "Python environment ready: .venv"

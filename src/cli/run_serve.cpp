@@ -1,0 +1,38 @@
+#include "cli/commands.h"
+#include "cli/listener.h"
+#include "cli/model_fetch.h"
+#include "log/log.h"
+#include "serving/api.h"
+
+namespace mr::cli {
+
+int run_serve(const Settings& s) {
+  auto specs = paired_models(s);
+  if (!specs) return report(specs.error());
+  if (specs->empty() && s.model_repository.empty())
+    return report(Error{Code::invalid_argument, "there is nothing to serve: give --model URI --name NAME, or --model-repository DIR (millrace serve --help)", {}, {}});
+  // A model that cannot be read is trouble at run time, not a wrong command line.
+  auto unreadable = [](Error e) {
+    e.code = Code::internal;
+    return report(e);
+  };
+  std::optional<FetchFolder> folder;
+  serving::Repository repository;
+  for (const auto& m : *specs) {
+    auto path = fetch_model(s, m.uri, folder);
+    if (!path) return unreadable(path.error());
+    if (auto r = repository.add({m.name, "", *path}); !r) return unreadable(r.error());
+  }
+  if (!s.model_repository.empty())
+    if (auto r = repository.add_tree(s.model_repository); !r) return unreadable(r.error());
+  Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
+  http::Router routes;
+  serving::add_routes(routes, repository);
+  if (auto r = listeners.add("inference", s.listen, s.port != 0 ? s.port : 8080 + s.port_offset, serving::make_handler(std::move(routes)), fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s")); !r)
+    return report(r.error());
+  listeners.run();
+  listeners.loops().stop();
+  return 0;
+}
+
+}  // namespace mr::cli

@@ -1,0 +1,183 @@
+#include "json/parse.h"
+#include "json/writer.h"
+#include "log/log.h"
+#include "serving/api.h"
+#include "serving/v2.h"
+#include "task/pool.h"
+#include "text/text.h"
+#include "time/clock.h"
+
+namespace mr::serving {
+
+namespace {
+
+using http::Method;
+using Reply = task::Task<http::Response>;
+constexpr std::size_t kBodyLimit = 256U << 20;
+constexpr std::size_t kInlineBody = 64 * 1024;  // larger requests are computed on the worker pool
+
+http::Response refused(const Refusal& r) { return http::Response::json(r.status, r.body); }
+http::Response not_found(const Error& e) { return refused(refusal(404, e.message)); }
+http::Response empty(int status) {
+  http::Response r;
+  r.status = status;
+  return r;
+}
+
+task::Pool& compute_pool() {
+  static task::Pool pool("mr-compute", std::max(1U, std::thread::hardware_concurrency()), 1024);
+  return pool;
+}
+
+bool json_body(const http::Request& rq) {
+  auto type = rq.headers.get("Content-Type");
+  if (type.empty()) return true;
+  type = text::trim(type.substr(0, type.find(';')));
+  return text::iequals(type, "application/json") || (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
+}
+
+// Body errors in the protocol's shape.
+http::Response body_error(const Error& e) {
+  int status = e.code == Code::too_large ? 413 : e.code == Code::unsupported ? 415 : e.code == Code::deadline_exceeded ? 408 : 400;
+  return refused(refusal(status, e.message));
+}
+
+Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::string version, bool stream) {
+  auto started = time::mono_ns();
+  auto model = repo.find(name, version);
+  if (!model) co_return not_found(model.error());
+  auto body = co_await http::read_all(rq, kBodyLimit);
+  if (!body) {
+    (*model)->failure.add();
+    co_return body_error(body.error());
+  }
+  if (!json_body(rq)) {
+    (*model)->failure.add();
+    co_return refused(refusal_422("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from"));
+  }
+  std::expected<InferAnswer, Refusal> answer;
+  if (body->size() <= kInlineBody) {
+    answer = infer(**model, *body);
+  } else {
+    auto r = co_await task::run_on(compute_pool(), [&] { return infer(**model, *body); });
+    if (!r) {
+      auto busy = refused(refusal(429, "too many inference requests are waiting; try again later"));
+      busy.headers.add("Retry-After", "1");
+      co_return busy;
+    }
+    answer = std::move(*r);
+  }
+  if (!answer) {
+    (*model)->failure.add();
+    co_return refused(answer.error());
+  }
+  (*model)->success.add();
+  (*model)->seconds.observe(static_cast<double>(time::mono_ns() - started) / 1e9);
+  if (stream) {
+    auto res = http::Response::text(200, "data: " + answer->body + "\n\n", "text/event-stream; charset=utf-8");
+    co_return res;
+  }
+  auto res = http::Response::json(200, std::move(answer->body));
+  res.raw_headers = (*model)->answer_head;
+  for (const char* h : {"ce-id: ", "ce-requestid: "}) {
+    res.raw_headers += h;
+    for (char c : answer->id) res.raw_headers += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    res.raw_headers += "\r\n";
+  }
+  co_return res;
+}
+
+void add_model_routes(http::Router& router, Repository& repo, const std::string& base, bool versioned) {
+  auto version = [versioned](const http::Request& rq) { return versioned ? rq.params[1] : std::string(); };
+  router.add(Method::get, base, [&repo, version](http::Request& rq) -> Reply {
+    auto m = repo.find(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return http::Response::json(200, (*m)->metadata);
+  });
+  router.add(Method::get, base + "/ready", [&repo, version](http::Request& rq) -> Reply {
+    auto m = repo.find(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return empty(200);
+  });
+  for (const char* verb : {"/infer", "/generate"})
+    router.add(Method::post, base + verb, [&repo, version](http::Request& rq) -> Reply {
+      auto name = rq.params[0];
+      auto v = version(rq);
+      return run_infer(repo, rq, name, v, false);
+    });
+  for (const char* verb : {"/infer_stream", "/generate_stream"})
+    router.add(Method::post, base + verb, [&repo, version](http::Request& rq) -> Reply {
+      auto name = rq.params[0];
+      auto v = version(rq);
+      return run_infer(repo, rq, name, v, true);
+    });
+}
+
+}  // namespace
+
+void add_routes(http::Router& router, Repository& repo) {
+  router.add(Method::get, "/v2", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"name":"millrace","version":"0.1.0","extensions":[]})"); });
+  router.add(Method::get, "/v2/", [](http::Request&) -> Reply {
+    auto r = empty(307);
+    r.headers.add("Location", "/v2");
+    co_return r;
+  });
+  for (const char* p : {"/v2/health/live", "/v2/health/ready"}) router.add(Method::get, p, [](http::Request&) -> Reply { co_return empty(200); });
+  add_model_routes(router, repo, "/v2/models/{name}", false);
+  add_model_routes(router, repo, "/v2/models/{name}/versions/{version}", true);
+  router.add(Method::post, "/v2/repository/index", [&repo](http::Request& rq) -> Reply {
+    auto body = co_await http::read_all(rq, 1 << 20);
+    if (!body) co_return body_error(body.error());
+    if (text::trim(*body).empty()) co_return refused(refusal_422("missing", R"(["body"])", "Field required"));
+    auto doc = json::parse(*body);
+    if (!doc) co_return refused(refusal_422("json_invalid", R"(["body",0])", "JSON decode error"));
+    if (!doc->is_object()) co_return refused(refusal_422("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from"));
+    const auto* ready = json::find(*doc, "ready");
+    bool only_ready = ready != nullptr && ready->is_bool() && ready->get_bool();
+    std::string out;
+    json::Writer w(out);
+    w.begin_array();
+    for (const auto& e : repo.index()) {
+      if (only_ready && !e.ready) continue;
+      w.begin_object();
+      w.field("name", e.name);
+      if (!e.version.empty()) w.field("version", e.version);
+      w.field("state", e.ready ? "READY" : "UNAVAILABLE");
+      w.field("reason", "");
+      w.end_object();
+    }
+    w.end_array();
+    co_return http::Response::json(200, std::move(out));
+  });
+  router.add(Method::post, "/v2/repository/models/{name}/load", [&repo](http::Request& rq) -> Reply {
+    auto name = rq.params[0];
+    auto r = co_await task::run_on(task::disk_pool(), [&] { return repo.load(name); });
+    if (!r) co_return refused(refusal(503, "too many loads are waiting; try again later"));
+    if (!*r) co_return refused(refusal((*r).error().code == Code::not_found ? 404 : 400, (*r).error().message));
+    co_return empty(200);
+  });
+  router.add(Method::post, "/v2/repository/models/{name}/unload", [&repo](http::Request& rq) -> Reply {
+    auto r = repo.unload(rq.params[0]);
+    if (!r) co_return not_found(r.error());
+    co_return empty(200);
+  });
+}
+
+http::Handler make_handler(http::Router router) {
+  auto routes = std::make_shared<http::Router>(std::move(router));
+  return [routes](http::Request& rq) -> Reply {
+    auto m = routes->find(rq.method, rq.path);
+    if (m.handler != nullptr) {
+      rq.params = std::move(m.params);
+      co_return co_await (*m.handler)(rq);
+    }
+    if (m.other_method) {
+      auto r = http::Response::json(405, R"({"detail":"Method Not Allowed"})");
+      r.headers.add("Allow", m.allow);
+      co_return r;
+    }
+    co_return http::Response::json(404, R"({"detail":"Not Found"})");
+  };
+}
+
+}  // namespace mr::serving

@@ -1,0 +1,72 @@
+// The serving room's nouns: data types of the Open Inference Protocol, frames, outputs, signatures. Plain values.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+
+namespace mr::serving {
+
+enum class DataType : std::uint8_t { boolean, uint8, uint16, uint32, uint64, int8, int16, int32, int64, fp16, fp32, fp64, bytes };
+std::string_view data_type_name(DataType t);                  // "FP64"
+std::optional<DataType> parse_data_type(std::string_view name);  // case-sensitive, as MLServer
+inline bool is_float(DataType t) { return t == DataType::fp16 || t == DataType::fp32 || t == DataType::fp64; }
+
+// A text from outside, safe to print: control characters escaped, at most 200 bytes.
+std::string printable(std::string_view s);
+
+// What an engine computes on: rows of numbers, row-major. f32: the values came as 32-bit floats, and scalers keep them so.
+struct Frame {
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::vector<double> data;
+  bool f32 = false;
+};
+
+// What an engine gives: rows of `width` values each.
+struct Output {
+  DataType type = DataType::fp64;
+  std::size_t rows = 0;
+  std::size_t width = 1;
+  std::vector<double> numbers;
+  std::vector<std::string> texts;  // for bytes
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  // Thread safe. Errors (invalid_argument): the values cannot be used, naming the column by its index as "#3".
+  [[nodiscard]] virtual Result<Output> predict(const Frame& frame) const = 0;
+  [[nodiscard]] virtual std::size_t features() const = 0;
+  // Names the model was fitted with, or empty.
+  [[nodiscard]] virtual const std::vector<std::string>& feature_names() const = 0;
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+struct Column {
+  std::string name;
+  std::string type;  // MLflow's: double, long, …
+  DataType datatype = DataType::fp64;
+  bool required = true;
+};
+struct Signature {
+  bool present = false;
+  std::vector<Column> columns;                // a column schema
+  bool tensor = false;                        // or one tensor
+  std::string tensor_name;
+  DataType tensor_type = DataType::fp64;
+  std::string tensor_dtype;                   // numpy's name
+  std::vector<std::int64_t> tensor_shape;
+  struct Out {
+    std::string name;
+    DataType type = DataType::fp64;
+    std::vector<std::int64_t> shape;
+    std::string content_type;
+  };
+  std::vector<Out> outputs;
+};
+
+}  // namespace mr::serving
