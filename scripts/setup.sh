@@ -30,6 +30,7 @@ libboost1.81-dev|libboost1.83-dev|libboost1.88-dev
 libboost-json1.81-dev|libboost-json1.83-dev|libboost-json1.88-dev
 libsimdjson-dev
 libyaml-cpp-dev
+libpugixml-dev
 libsoci-dev
 libsqlite3-dev
 libssl-dev

@@ -103,7 +103,7 @@ void Listeners::stop() {
 
 int report(const Error& e) {
   fmt::print(stderr, "millrace: {}\n", e.message);
-  if (!e.detail.empty()) fmt::print(stderr, "  detail: {}\n", e.detail);
+  if (!e.detail.empty()) log::debug("the reason in detail", {{"detail", e.detail}});
   return e.code == Code::invalid_argument || e.code == Code::failed_precondition ? 2 : 1;
 }
 

@@ -52,16 +52,51 @@ std::string_view content_type_for(std::string_view name) {
   return it == types.end() ? "application/octet-stream" : it->second;
 }
 
-std::string attachment(std::string_view file_name) {
-  std::string ascii;
-  bool plain = true;
-  for (char c : file_name) {
-    bool ok = c >= 0x20 && c < 0x7F && c != '"' && c != '\\' && c != '%';
-    plain = plain && ok;
-    ascii += ok ? c : '_';
+namespace {
+
+// The plain letter under an accent, for U+00C0 to U+017F; a blank where there is none.
+char base_letter(std::uint32_t c) {
+  static constexpr std::string_view table =
+      "AAAAAA CEEEEIIII NOOOOO OUUUUY  aaaaaa ceeeeiiii nooooo ouuuuy y"
+      "AaAaAaCcCcCcCcDd  EeEeEeEeEeGgGgGgGgHh  IiIiIiIiI   JjKk LlLlLl  "
+      "  NnNnNn   OoOoOo  RrRrRrSsSsSsSsTtTt  UuUuUuUuUuUuWwYyYZzZzZz ";
+  return c >= 0xC0 && c - 0xC0 < table.size() ? table[c - 0xC0] : ' ';
+}
+
+// ASCII letters as they are, accented Latin letters without their accent, all else left out.
+std::string ascii_fallback(std::string_view s) {
+  std::string out;
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    auto c = static_cast<unsigned char>(s[i]);
+    if (c >= 0x20 && c < 0x7F) {
+      out += s[i];
+    } else if ((c & 0xE0) == 0xC0 && i + 1 < s.size()) {
+      char plain = base_letter((c & 31U) << 6 | (static_cast<unsigned char>(s[++i]) & 63U));
+      if (plain != ' ') out += plain;
+    }
   }
-  if (plain) return ascii.find_first_of(" ;,=()<>@:/[]?{}#&+") == std::string::npos ? "attachment; filename=" + ascii : "attachment; filename=\"" + ascii + "\"";
-  return "attachment; filename=\"" + ascii + "\"; filename*=UTF-8''" + text::percent_encode(file_name);
+  return out.find_first_not_of(" .") == std::string::npos ? "download" : out;
+}
+
+// A token as it is, anything else quoted (RFC 9110 section 5.6).
+std::string parameter(const std::string& v) {
+  bool token = !v.empty();
+  for (char c : v) token = token && (std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
+  if (token) return v;
+  std::string out = "\"";
+  for (char c : v) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+std::string attachment(std::string_view file_name) {
+  bool plain = std::all_of(file_name.begin(), file_name.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
+  if (plain) return "attachment; filename=" + parameter(std::string(file_name));
+  return "attachment; filename=" + parameter(ascii_fallback(file_name)) + "; filename*=UTF-8''" + text::percent_encode(file_name);
 }
 
 Response file_response(const Request& req, Fd fd, std::uint64_t size, const FileMeta& meta) {

@@ -48,6 +48,24 @@ void append_string(std::string& out, std::string_view s) {
   out += '"';
 }
 
+void append_string_ascii(std::string& out, std::string_view s) {
+  std::string utf8;
+  append_string(utf8, s);
+  for (std::size_t i = 0; i < utf8.size();) {
+    auto c = static_cast<unsigned char>(utf8[i]);
+    if (c < 0x80) {
+      out += utf8[i++];
+      continue;
+    }
+    std::size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    std::uint32_t code = c & (0xFFU >> (n + 1));
+    for (std::size_t k = 1; k < n; ++k) code = code << 6 | (static_cast<unsigned char>(utf8[i + k]) & 63U);
+    i += n;
+    if (code >= 0x10000) out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
+    else out += fmt::format("\\u{:04x}", code);
+  }
+}
+
 void append_double(std::string& out, double v) {
   // Python's and orjson's rule: repr; exponent form outside [1e-4, 1e16).
   char buf[40];

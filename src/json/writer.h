@@ -11,6 +11,8 @@ namespace mr::json {
 
 // Appends `s` quoted and escaped; invalid UTF-8 bytes become U+FFFD.
 void append_string(std::string& out, std::string_view s);
+// The same with all but ASCII escaped, as Python's json.dumps writes texts.
+void append_string_ascii(std::string& out, std::string_view s);
 // Shortest text that reads back to the same double; always with a '.' or exponent ("1.0"). NaN and infinities have
 // no JSON form: the caller decides.
 void append_double(std::string& out, double v);

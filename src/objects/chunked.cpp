@@ -95,9 +95,13 @@ struct ChunkedReader::Impl {
       MR_CO_TRY(bool any, co_await more());
       if (!any) break;  // some clients end without the last empty line
       MR_CO_TRY(std::string l, co_await line());
-      if (l.empty()) break;
+      if (l.empty()) {
+        // minio-go ends the value with a line feed and adds CRLF: one empty line before the signature.
+        if (payload.kind == Payload::Kind::chunked_signed_trailer && trailer_sig.empty() && !trailers.empty()) continue;
+        break;
+      }
       auto colon = l.find(':');
-      if (colon == std::string::npos || trailers.size() == kMaxTrailers) co_return s3_error("InvalidRequest", "A trailing header is malformed.");
+      if (colon == std::string::npos || trailers.size() == kMaxTrailers) co_return s3_error("MalformedTrailerError");
       auto name = text::lower(text::trim(std::string_view(l).substr(0, colon)));
       auto value = std::string(text::trim(std::string_view(l).substr(colon + 1)));
       if (name == "x-amz-trailer-signature") {

@@ -37,6 +37,7 @@ constexpr Row rows[] = {
     {"KeyTooLongError", 400, "Your key is too long."},
     {"MalformedXML", 400, "The XML that you provided was not well formed or did not validate against our published schema."},
     {"MethodNotAllowed", 405, "The specified method is not allowed against this resource."},
+    {"MalformedTrailerError", 400, "The request contained trailing data that was not well-formed or did not conform to our published schema."},
     {"MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size."},
     {"MissingContentLength", 411, "You must provide the Content-Length HTTP header."},
     {"NoSuchBucket", 404, "The specified bucket does not exist."},
@@ -92,7 +93,7 @@ std::unexpected<Error> s3_error(std::string_view code, std::string message) {
   return fail(neutral, std::move(message), std::string(code));
 }
 
-http::Response error_response(const Error& e, std::string_view resource, std::string_view request_id) {
+http::Response error_response(const Error& e, std::string_view resource, std::string_view request_id, std::string_view bucket, std::string_view key) {
   std::string_view code = e.reason.empty() || e.reason == "CONSTRAINT" ? code_for(e.code) : std::string_view(e.reason);
   const auto* row = find(code);
   int status = row == nullptr ? 500 : row->status;
@@ -103,8 +104,9 @@ http::Response error_response(const Error& e, std::string_view resource, std::st
     r.status = 304;
     return r;
   }
-  auto res = http::Response::text(status, fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message><Resource>{}</Resource><RequestId>{}</RequestId><HostId>millrace</HostId></Error>",
-                                                      code, text::xml_escape(message), text::xml_escape(resource), text::xml_escape(request_id)),
+  auto res = http::Response::text(status, fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>{}{}<Resource>{}</Resource><RequestId>{}</RequestId><HostId>millrace</HostId></Error>",
+                                                      code, text::xml_escape(message), bucket.empty() ? "" : fmt::format("<BucketName>{}</BucketName>", text::xml_escape(bucket)),
+                                                      key.empty() ? "" : fmt::format("<Key>{}</Key>", text::xml_escape(key)), text::xml_escape(resource), text::xml_escape(request_id)),
                                   "application/xml");
   if (status == 503) res.headers.add("Retry-After", "1");
   return res;

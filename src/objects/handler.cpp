@@ -40,6 +40,7 @@ Result<Metadata> read_metadata(const Call& c) {
       continue;
     }
     if (name == "content-type" || name == "cache-control" || name == "content-disposition" || name == "content-language" || name == "expires" || name == "x-amz-website-redirect-location") m[name] = v;
+    if (name == "x-amz-server-side-encryption") m[name] = v;
     if (name == "x-amz-storage-class" && v != "STANDARD") m[name] = v;
     if (name == "content-encoding") {  // aws-chunked is framing, not a property of the object
       std::string rest;
@@ -152,6 +153,7 @@ task::Task<Result<http::Response>> dispatch(http::Request& rq, Store& store, con
     co_return s3_error(rq.method == http::Method::get || rq.method == http::Method::head || rq.method == http::Method::del ? "NoSuchBucket" : "InvalidBucketName");
   }
   if (auto owner = c.header("x-amz-expected-bucket-owner"); !owner.empty() && owner != "millrace") co_return s3_error("AccessDenied");
+  if (auto sse = c.header("x-amz-server-side-encryption"); !sse.empty() && sse != "AES256") co_return s3_error("NotImplemented", "Of the server-side encryptions only AES256 is understood.");
   if (c.key.empty()) co_return co_await serve_bucket(c);
   MR_CO_CHECK(check_key(c.key));
   if (c.has("uploads") || c.has("uploadId")) co_return co_await serve_multipart(c);
@@ -160,11 +162,26 @@ task::Task<Result<http::Response>> dispatch(http::Request& rq, Store& store, con
 
 }  // namespace
 
+namespace {
+
+// The error document names the bucket or the key that is not there.
+http::Response refuse(const Error& e, const http::Request& rq) {
+  auto path = rq.path.empty() ? rq.path : rq.path.substr(1);
+  auto slash = path.find('/');
+  auto bucket = text::percent_decode(path.substr(0, slash)).value_or("");
+  auto key = slash == std::string_view::npos ? std::string() : text::percent_decode(path.substr(slash + 1)).value_or("");
+  bool names_key = e.reason == "NoSuchKey";
+  bool names_bucket = e.reason.starts_with("NoSuchBucket") || e.reason.starts_with("Bucket") || e.reason == "InvalidBucketName";
+  return error_response(e, rq.path, rq.id, names_bucket || names_key ? bucket : "", names_key ? key : "");
+}
+
+}  // namespace
+
 http::Handler make_handler(Store& store, Credentials credentials) {
   return [&store, cred = std::move(credentials)](http::Request& rq) -> task::Task<http::Response> {
     if (rq.path.starts_with("/minio/health/") && (rq.method == http::Method::get || rq.method == http::Method::head)) co_return empty(200);
     auto r = co_await dispatch(rq, store, cred);
-    auto res = r ? std::move(*r) : error_response(r.error(), rq.path, rq.id);
+    auto res = r ? std::move(*r) : refuse(r.error(), rq);
     if (!r && res.status == 416 && rq.headers.has("Range")) {
       // The size goes with the refusal, so that a client can ask again.
       if (!r.error().detail.empty()) res.headers.add("Content-Range", "bytes */" + r.error().detail);

@@ -20,9 +20,10 @@ struct Claims {
   std::uint64_t decoded_length = 0;
 };
 
-Result<Claims> read_claims(const http::Request& rq, const Payload& payload) {
+Result<Claims> read_claims(const http::Request& rq, const Payload& payload, bool checksums = true) {
   Claims c;
-  if (auto md5 = rq.headers.get("Content-MD5"); !md5.empty()) {
+  if (rq.headers.has("Content-MD5")) {
+    auto md5 = rq.headers.get("Content-MD5");
     auto raw = text::base64_decode(md5);
     if (!raw || raw->size() != 16) return s3_error("InvalidDigest", "The Content-MD5 you specified is not valid.");
     c.md5 = *raw;
@@ -30,7 +31,7 @@ Result<Claims> read_claims(const http::Request& rq, const Payload& payload) {
   int given = 0;
   for (auto a : {ChecksumAlgorithm::crc32, ChecksumAlgorithm::crc32c, ChecksumAlgorithm::crc64nvme, ChecksumAlgorithm::sha1, ChecksumAlgorithm::sha256}) {
     auto v = rq.headers.get("x-amz-checksum-" + text::lower(checksum_name(a)));
-    if (v.empty()) continue;
+    if (v.empty() || !checksums) continue;
     auto raw = text::base64_decode(v);
     std::size_t want = a == ChecksumAlgorithm::sha256 ? 32 : a == ChecksumAlgorithm::sha1 ? 20 : a == ChecksumAlgorithm::crc64nvme ? 8 : 4;
     if (!raw || raw->size() != want) return s3_error("InvalidRequest", fmt::format("Value for x-amz-checksum-{} header is invalid.", text::lower(checksum_name(a))));
@@ -45,7 +46,8 @@ Result<Claims> read_claims(const http::Request& rq, const Payload& payload) {
     if (!n) return s3_error("MissingContentLength", "You must provide the x-amz-decoded-content-length HTTP header.");
     c.decoded_length = *n;
     c.trailer = text::lower(text::trim(rq.headers.get("x-amz-trailer")));
-    if (c.trailer.starts_with("x-amz-checksum-")) {
+    if (!c.trailer.empty() && !c.trailer.starts_with("x-amz-checksum-")) return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
+    if (!c.trailer.empty()) {
       auto a = parse_checksum_name(std::string_view(c.trailer).substr(15));
       if (a == ChecksumAlgorithm::none) return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
       c.checksum = {a, "", false};
@@ -78,7 +80,7 @@ class Verifier {
     std::string claimed = claims_.checksum.value;
     if (!claims_.trailer.empty() && claims_.checksum.algorithm != ChecksumAlgorithm::none) {
       auto it = trailers == nullptr ? std::map<std::string, std::string>::const_iterator{} : trailers->find(claims_.trailer);
-      if (trailers == nullptr || it == trailers->end()) return s3_error("InvalidRequest", "The trailing header that x-amz-trailer names is missing.");
+      if (trailers == nullptr || it == trailers->end()) return s3_error("MalformedTrailerError", "The trailing header that x-amz-trailer names is missing.");
       claimed = it->second;
     }
     if (!claimed.empty() && claimed != checksum_.value)
@@ -124,8 +126,8 @@ task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payl
   co_return out;
 }
 
-task::Task<Result<std::string>> receive_text(http::Request& rq, const Payload& payload, std::size_t limit) {
-  MR_CO_TRY(Claims claims, read_claims(rq, payload));
+task::Task<Result<std::string>> receive_text(http::Request& rq, const Payload& payload, std::size_t limit, bool checksums) {
+  MR_CO_TRY(Claims claims, read_claims(rq, payload, checksums));
   std::optional<ChunkedReader> chunked;
   if (claims.chunked) chunked.emplace(*rq.body, payload, claims.decoded_length);
   http::BodyReader& body = chunked ? static_cast<http::BodyReader&>(*chunked) : *rq.body;
@@ -145,13 +147,16 @@ task::Task<Result<std::string>> receive_text(http::Request& rq, const Payload& p
 task::Task<Result<>> put_stream(Store& store, std::string bucket, std::string key, http::BodyReader& body) {
   MR_CO_TRY(DurableFile file, store.temporary());
   crypto::Hash md5(crypto::Algorithm::md5);
+  ChecksumRun sum(ChecksumAlgorithm::crc64nvme);
   for (;;) {
     MR_CO_TRY(auto piece, co_await body.read());
     if (piece.empty()) break;
     md5.update(piece);
+    sum.update(piece);
     MR_CO_CHECK(file.append(piece));
   }
   Object o;
+  o.checksum = {ChecksumAlgorithm::crc64nvme, text::base64_encode(sum.finish()), false};
   o.key = key;
   o.size = file.size();
   o.etag = text::hex(md5.finish());

@@ -18,6 +18,6 @@ struct Received {
 task::Task<Result<Received>> receive(Store& store, http::Request& request, const Payload& payload, ChecksumAlgorithm fallback);
 
 // The same claims over a small body held in memory (XML documents).
-task::Task<Result<std::string>> receive_text(http::Request& request, const Payload& payload, std::size_t limit);
+task::Task<Result<std::string>> receive_text(http::Request& request, const Payload& payload, std::size_t limit, bool checksums = true);
 
 }  // namespace mr::objects

@@ -1,6 +1,5 @@
-#include <pugixml.hpp>
-
 #include "objects/request.h"
+#include "objects/xml.h"
 #include "text/text.h"
 #include "text/uri.h"
 #include "time/clock.h"
@@ -50,8 +49,9 @@ Result<http::Response> list_objects(Call& c, bool v2) {
     q.after = c.get("start-after");
     if (c.has("continuation-token")) {
       auto raw = text::base64_decode(token);
+      if (raw && !raw->starts_with("key:")) raw.reset();
       if (token.empty() || !raw) return s3_error("InvalidArgument", "The continuation token provided is incorrect");
-      q.after = *raw;
+      q.after = raw->substr(4);
     }
   } else {
     q.after = c.get("marker");
@@ -66,7 +66,7 @@ Result<http::Response> list_objects(Call& c, bool v2) {
     out += fmt::format("<KeyCount>{}</KeyCount>", listing.objects.size() + listing.prefixes.size());
     if (!token.empty()) out += fmt::format("<ContinuationToken>{}</ContinuationToken>", text::xml_escape(token));
     if (c.has("start-after")) out += fmt::format("<StartAfter>{}</StartAfter>", enc(c.get("start-after")));
-    if (listing.truncated) out += fmt::format("<NextContinuationToken>{}</NextContinuationToken>", text::base64_encode(listing.last));
+    if (listing.truncated) out += fmt::format("<NextContinuationToken>{}</NextContinuationToken>", text::base64_encode("key:" + listing.last));
   } else {
     out += fmt::format("<Marker>{}</Marker>", enc(q.after));
     if (listing.truncated && !q.delimiter.empty()) out += fmt::format("<NextMarker>{}</NextMarker>", enc(listing.last));
@@ -107,11 +107,26 @@ Result<http::Response> list_uploads(Call& c) {
   auto id_marker = c.get("upload-id-marker");
   MR_TRY(auto all, c.store.uploads(c.bucket, prefix));
   std::string items;
+  std::string prefixes;
+  std::string last_prefix;
+  auto delimiter = c.get("delimiter");
   std::size_t n = 0;
   bool truncated = false;
   std::string last_key;
   std::string last_id;
   for (const auto& u : all) {
+    if (auto at = delimiter.empty() ? std::string::npos : u.key.find(delimiter, prefix.size()); at != std::string::npos) {
+      auto common = u.key.substr(0, at + delimiter.size());
+      if (common == last_prefix || (!key_marker.empty() && common <= key_marker)) continue;
+      if (n == max) {
+        truncated = true;
+        break;
+      }
+      ++n;
+      last_prefix = last_key = common;
+      prefixes += fmt::format("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", enc(common));
+      continue;
+    }
     if (!key_marker.empty() && (u.key < key_marker || (u.key == key_marker && (id_marker.empty() || u.id <= id_marker)))) continue;
     if (n == max) {
       truncated = true;
@@ -125,7 +140,8 @@ Result<http::Response> list_uploads(Call& c) {
   }
   std::string out = fmt::format("<Bucket>{}</Bucket><KeyMarker>{}</KeyMarker><UploadIdMarker>{}</UploadIdMarker>", text::xml_escape(c.bucket), enc(key_marker), text::xml_escape(id_marker));
   if (truncated) out += fmt::format("<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{}</NextUploadIdMarker>", enc(last_key), last_id);
-  out += fmt::format("<Prefix>{}</Prefix><MaxUploads>{}</MaxUploads><IsTruncated>{}</IsTruncated>{}", enc(prefix), max, truncated, items);
+  out += fmt::format("<Prefix>{}</Prefix><MaxUploads>{}</MaxUploads><IsTruncated>{}</IsTruncated>{}{}", enc(prefix), max, truncated, items, prefixes);
+  if (!delimiter.empty()) out += fmt::format("<Delimiter>{}</Delimiter>", enc(delimiter));
   if (enc.url) out += "<EncodingType>url</EncodingType>";
   return xml("ListMultipartUploadsResult", out);
 }
@@ -136,25 +152,30 @@ Reply delete_many(Call& c) {
   if (!bound) co_return s3_error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*");
   MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 4U << 20));
   pugi::xml_document doc;
-  if (!doc.load_buffer(body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata)) co_return s3_error("MalformedXML");
+  MR_CO_CHECK(parse_xml(doc, body));
   auto root = doc.child("Delete");
+  if (!root) co_return s3_error("MalformedXML");
   bool quiet = text::iequals(root.child_value("Quiet"), "true");
   std::vector<std::string> keys;
+  std::set<std::string> null_versions;
   std::vector<std::pair<std::string, std::string>> refused;
   std::size_t n = 0;
   for (auto o : root.children("Object")) {
     if (++n > 1000) co_return s3_error("MalformedXML");
-    std::string key = o.child_value("Key");
-    std::string version = o.child_value("VersionId");
+    std::string key = xml_text(o.child("Key"));
+    std::string version = xml_text(o.child("VersionId"));
     if (key.empty()) co_return s3_error("MalformedXML");
     if (!version.empty() && version != "null") refused.emplace_back(key, "NoSuchVersion");
-    else keys.push_back(std::move(key));
+    else {
+      if (!version.empty()) null_versions.insert(key);
+      keys.push_back(std::move(key));
+    }
   }
   if (n == 0) co_return s3_error("MalformedXML");
   MR_CO_CHECK(co_await c.store.remove_all(c.bucket, keys));
   std::string out;
   if (!quiet)
-    for (const auto& k : keys) out += fmt::format("<Deleted><Key>{}</Key></Deleted>", text::xml_escape(k));
+    for (const auto& k : keys) out += fmt::format("<Deleted><Key>{}</Key>{}</Deleted>", text::xml_escape(k), null_versions.contains(k) ? "<VersionId>null</VersionId>" : "");
   for (const auto& [k, code] : refused) out += fmt::format("<Error><Key>{}</Key><Code>{}</Code><Message>The specified version does not exist.</Message></Error>", text::xml_escape(k), code);
   co_return xml("DeleteResult", out);
 }
@@ -163,7 +184,8 @@ Reply create_bucket(Call& c) {
   MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 64 << 10));
   if (!body.empty()) {
     pugi::xml_document doc;
-    if (!doc.load_buffer(body.data(), body.size()) || !doc.child("CreateBucketConfiguration")) co_return s3_error("MalformedXML");
+    MR_CO_CHECK(parse_xml(doc, body));
+    if (!doc.child("CreateBucketConfiguration")) co_return s3_error("MalformedXML");
   }
   // Making one's own bucket again is fine, as in us-east-1.
   MR_CO_CHECK(co_await c.store.create_bucket(c.bucket));
@@ -186,8 +208,16 @@ Reply serve_bucket(Call& c) {
   // Settings that this store does not have: writing them is refused, reading gives what a bucket without them gives.
   static const std::map<std::string, std::string_view> absent{{"policy", "NoSuchBucketPolicy"}, {"policyStatus", "NoSuchBucketPolicy"}, {"cors", "NoSuchCORSConfiguration"}, {"lifecycle", "NoSuchLifecycleConfiguration"},
                                                               {"object-lock", "ObjectLockConfigurationNotFoundError"}, {"tagging", "NoSuchTagSet"}, {"encryption", "ServerSideEncryptionConfigurationNotFoundError"}};
-  static const std::set<std::string> others{"acl", "versioning", "notification", "logging", "requestPayment", "accelerate", "website", "replication", "publicAccessBlock", "ownershipControls", "inventory", "analytics", "metrics"};
   const auto method = c.http.method;
+  // A sub-resource must never be taken for the bucket itself: a read of one that is not here is refused by its name, and
+  // a write with anything in its query that is not known.
+  static const std::set<std::string, std::less<>> not_here{"analytics", "inventory", "metrics", "ownershipControls", "publicAccessBlock", "replication", "website", "intelligent-tiering", "session", "metadataTable"};
+  for (const auto& [name, value] : c.query) {
+    if (name.starts_with("X-Amz-") || name.starts_with("x-amz-") || absent.contains(name)) continue;
+    bool signature = name == "x-id" || name == "AWSAccessKeyId" || name == "Signature" || name == "Expires";
+    bool fits = method == Method::get || method == Method::head ? !not_here.contains(name) : method == Method::post ? name == "delete" || signature : signature;
+    if (!fits) co_return s3_error("NotImplemented");
+  }
   if (method == Method::get || method == Method::head) {
     for (const auto& [name, code] : absent)
       if (c.has(name.c_str())) {
@@ -215,8 +245,6 @@ Reply serve_bucket(Call& c) {
           co_return xml(std::string_view(name) == "notification" ? "NotificationConfiguration" : std::string_view(name) == "logging" ? "BucketLoggingStatus" : std::string_view(name) == "accelerate" ? "AccelerateConfiguration" : "RequestPaymentConfiguration",
                         std::string_view(name) == "requestPayment" ? "<Payer>BucketOwner</Payer>" : "");
         }
-      for (const auto& name : others)
-        if (c.has(name.c_str())) co_return s3_error("NotImplemented");
       if (c.has("versions")) co_return list_versions(c);
       if (c.has("uploads")) co_return list_uploads(c);
       co_return list_objects(c, c.get("list-type") == "2");
@@ -228,8 +256,6 @@ Reply serve_bucket(Call& c) {
     }
     case Method::put:
       for (const auto& [name, code] : absent)
-        if (c.has(name.c_str())) co_return s3_error("NotImplemented");
-      for (const auto& name : others)
         if (c.has(name.c_str())) co_return s3_error("NotImplemented");
       co_return co_await create_bucket(c);
     case Method::del:

@@ -1,9 +1,8 @@
-#include <pugixml.hpp>
-
 #include "crypto/random.h"
 #include "http/files.h"
 #include "objects/checksum.h"
 #include "objects/request.h"
+#include "objects/xml.h"
 #include "text/text.h"
 #include "time/clock.h"
 
@@ -57,9 +56,12 @@ Reply upload_part(Call& c) {
     http::ByteRange range{0, source.size};
     if (auto h = c.header("x-amz-copy-source-range"); !h.empty()) {
       auto dash = h.find('-');
+      auto first = dash == std::string_view::npos || !h.starts_with("bytes=") ? std::nullopt : text::to_u64(h.substr(6, dash - 6));
       auto last = dash == std::string_view::npos ? std::nullopt : text::to_u64(h.substr(dash + 1));
+      if (!first || !last || *last < *first) co_return s3_error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy");
+      if (*first >= source.size) co_return s3_error("InvalidRange");
       if (http::parse_range(h, source.size, range) != http::RangeKind::part) co_return s3_error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy");
-      if (!last || *last >= source.size) co_return s3_error("InvalidRange");
+      if (*last >= source.size) co_return s3_error("InvalidRange");
     }
     MR_CO_TRY(auto copied, co_await c.store.copy_blob(source.blob, range.offset, range.length, u.algorithm));
     p.size = copied.size;
@@ -86,7 +88,7 @@ Reply upload_part(Call& c) {
 // The parts that the client's list names, checked against what was uploaded.
 Result<std::vector<Part>> chosen_parts(const Upload& u, const std::vector<Part>& have, const std::string& body) {
   pugi::xml_document doc;
-  if (!doc.load_buffer(body.data(), body.size())) return s3_error("MalformedXML");
+  MR_CHECK(parse_xml(doc, body));
   auto root = doc.child("CompleteMultipartUpload");
   std::vector<Part> out;
   int last = 0;
@@ -110,7 +112,8 @@ Result<std::vector<Part>> chosen_parts(const Upload& u, const std::vector<Part>&
 }
 
 Reply complete(Call& c) {
-  MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 4U << 20));
+  // The checksum headers of this request speak of the object, not of the list.
+  MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 4U << 20, false));
   MR_CO_TRY(auto u, c.store.upload(c.bucket, c.key, c.get("uploadId")));
   MR_CO_TRY(auto have, c.store.parts(u.id));
   MR_CO_TRY(auto parts, chosen_parts(u, have, body));

@@ -1,7 +1,6 @@
-#include <pugixml.hpp>
-
 #include "http/files.h"
 #include "objects/request.h"
+#include "objects/xml.h"
 #include "text/text.h"
 #include "time/clock.h"
 
@@ -64,6 +63,7 @@ Reply get_object(Call& c) {
   http::ByteRange range{0, o.size};
   bool part = false;
   if (c.has("partNumber")) {
+    if (!c.header("Range").empty()) co_return s3_error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter");
     auto n = text::to_i64(c.get("partNumber"));
     auto count = std::max<std::size_t>(1, o.parts.size());
     if (!n || *n < 1) co_return s3_error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
@@ -110,6 +110,7 @@ Reply put_object(Call& c) {
   auto sse = c.header("x-amz-server-side-encryption-customer-algorithm");
   if (!sse.empty()) co_return s3_error("NotImplemented", "Encryption with customer keys is not supported.");
   auto named = parse_checksum_name(c.header("x-amz-sdk-checksum-algorithm"));
+  if (!c.header("x-amz-sdk-checksum-algorithm").empty() && named == ChecksumAlgorithm::none) co_return s3_error("InvalidRequest", "The algorithm of x-amz-sdk-checksum-algorithm is not supported.");
   MR_CO_TRY(auto got, co_await receive(c.store, c.http, c.payload, named == ChecksumAlgorithm::none ? ChecksumAlgorithm::crc64nvme : named));
   o.size = got.size;
   o.etag = got.etag;
@@ -119,6 +120,7 @@ Reply put_object(Call& c) {
   MR_CO_CHECK(co_await c.store.put(c.bucket, o, condition));
   auto r = empty(200);
   r.headers.add("ETag", etag_header(o.etag));
+  if (auto applied = o.metadata.find("x-amz-server-side-encryption"); applied != o.metadata.end()) r.headers.add(applied->first, applied->second);
   add_checksum_header(r, o.checksum);
   co_return r;
 }
@@ -140,7 +142,9 @@ Reply copy_object(Call& c) {
   if (replace) {
     MR_CO_TRY(o.metadata, read_metadata(c));
   }
-  if (text::iequals(c.header("x-amz-tagging-directive"), "REPLACE")) {
+  auto tagging_directive = c.header("x-amz-tagging-directive");
+  if (!tagging_directive.empty() && !text::iequals(tagging_directive, "REPLACE") && !text::iequals(tagging_directive, "COPY")) co_return s3_error("InvalidArgument", "Unknown tagging directive.");
+  if (text::iequals(tagging_directive, "REPLACE")) {
     MR_CO_TRY(o.tags, read_tag_header(c.header("x-amz-tagging")));
   }
   MR_CO_TRY(auto condition, read_condition(c));
@@ -169,13 +173,13 @@ Reply tagging(Call& c) {
   }
   MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 64 << 10));
   pugi::xml_document doc;
-  if (!doc.load_buffer(body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata)) co_return s3_error("MalformedXML");
+  MR_CO_CHECK(parse_xml(doc, body));
   auto set = doc.child("Tagging").child("TagSet");
   if (!set) co_return s3_error("MalformedXML");
   std::map<std::string, std::string> tags;
   for (auto t : set.children("Tag")) {
-    std::string k = t.child_value("Key");
-    std::string v = t.child_value("Value");
+    std::string k = xml_text(t.child("Key"));
+    std::string v = xml_text(t.child("Value"));
     if (k.empty() || text::utf8_length(k) > 128) co_return s3_error("InvalidTag", "The TagKey you have provided is invalid");
     if (text::utf8_length(v) > 256) co_return s3_error("InvalidTag", "The TagValue you have provided is invalid");
     if (!tags.emplace(k, v).second) co_return s3_error("InvalidTag", "Cannot provide multiple Tags with the same key");

@@ -71,6 +71,16 @@ std::string canonical_value(std::string_view v) {
 
 Result<std::string> canonical_headers(const http::Request& rq, std::string_view signed_headers) {
   std::string out;
+  auto is_signed = [&](std::string_view name) {
+    for (auto s : text::split(signed_headers, ';'))
+      if (text::iequals(s, name)) return true;
+    return false;
+  };
+  // A header that changes what is done must be under the signature.
+  if (!is_signed("host")) return s3_error("SignatureDoesNotMatch", "The host header must be signed.");
+  for (const auto& [n, v] : rq.headers.items())
+    if (n.size() > 6 && text::iequals(n.substr(0, 6), "x-amz-") && !text::iequals(n, "x-amz-content-sha256") && !is_signed(n))
+      return s3_error("AccessDenied", fmt::format("There were headers present in the request which were not signed: {}", n.substr(0, 100)));
   for (auto name : text::split(signed_headers, ';')) {
     std::string value;
     bool found = false;
@@ -98,6 +108,7 @@ Result<Scope> parse_credential(std::string_view c, std::string_view error_code) 
   s.date = parts[n - 4];
   s.region = parts[n - 3];
   s.service = parts[n - 2];
+  if (s.service != "s3") return s3_error(error_code, "The service of the credential must be s3.");
   s.text = fmt::format("{}/{}/{}/aws4_request", s.date, s.region, s.service);
   return s;
 }
@@ -137,7 +148,7 @@ Result<Payload> finish(const http::Request& rq, const Credentials& cred, const S
 
 Result<Payload> verify_header(const http::Request& rq, std::string_view auth, const Credentials& cred, std::int64_t now) {
   constexpr std::string_view scheme = "AWS4-HMAC-SHA256";
-  if (!auth.starts_with(scheme)) return s3_error("InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.");
+  if (!auth.starts_with(scheme)) return s3_error("InvalidArgument", "Unsupported Authorization Type");
   std::string_view credential;
   std::string_view signed_headers;
   std::string_view signature;
@@ -168,6 +179,8 @@ Result<Payload> verify_query(const http::Request& rq, const Credentials& cred, s
   std::map<std::string, std::string> q;
   for (auto& [k, v] : query_pairs(rq.query)) q[k] = v;
   if (q["X-Amz-Algorithm"] != "AWS4-HMAC-SHA256") return s3_error("AuthorizationQueryParametersError", "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"");
+  for (const char* name : {"X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"})
+    if (q[name].empty()) return s3_error("AuthorizationQueryParametersError", fmt::format("Query-string authentication version 4 requires the {} parameter.", name));
   MR_TRY(Scope scope, parse_credential(q["X-Amz-Credential"], "AuthorizationQueryParametersError"));
   auto at = time::parse_amz_date(q["X-Amz-Date"]);
   auto expires = text::to_i64(q["X-Amz-Expires"]);
@@ -195,6 +208,7 @@ Result<Payload> verify_v2_query(const http::Request& rq, const Credentials& cred
     else if (k == "Expires") expires = v;
     else if (sub.contains(k)) resources[k] = v;
   }
+  if (signature.empty()) return s3_error("AccessDenied", "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters");
   if (key_id != cred.access_key) return s3_error("InvalidAccessKeyId");
   auto until = text::to_i64(expires);
   if (!until) return s3_error("AccessDenied", "Invalid date (should be seconds since epoch): " + expires.substr(0, 40));
@@ -205,6 +219,7 @@ Result<Payload> verify_v2_query(const http::Request& rq, const Credentials& cred
     if (name.starts_with("x-amz-")) amz[name] += (amz[name].empty() ? "" : ",") + std::string(text::trim(v));
   }
   std::string resource(rq.path);
+  if (resource.size() > 1 && resource.find('/', 1) == std::string::npos) resource += '/';  // a bare bucket is signed with a slash
   bool first = true;
   for (const auto& [k, v] : resources) {
     resource += (first ? "?" : "&") + k + (v.empty() ? "" : "=" + v);
@@ -221,6 +236,8 @@ Result<Payload> verify_v2_query(const http::Request& rq, const Credentials& cred
 
 Result<Payload> verify(const http::Request& rq, const Credentials& cred, std::int64_t now_s) {
   auto auth = rq.headers.get("Authorization");
+  bool in_query = rq.query.find("X-Amz-Algorithm=") != std::string_view::npos || rq.query.find("AWSAccessKeyId=") != std::string_view::npos;
+  if (!auth.empty() && in_query) return s3_error("InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified");
   if (!auth.empty()) return verify_header(rq, auth, cred, now_s);
   if (rq.query.find("X-Amz-Algorithm=") != std::string_view::npos) return verify_query(rq, cred, now_s);
   if (rq.query.find("AWSAccessKeyId=") != std::string_view::npos) return verify_v2_query(rq, cred, now_s);

@@ -461,7 +461,7 @@ Result<std::vector<Upload>> Store::uploads(const std::string& bucket, const std:
   return db_->read([&](sql::Connection& c) -> Result<std::vector<Upload>> {
     MR_CHECK(bucket_exists(c, bucket));
     std::vector<Upload> out;
-    MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE bucket = ? ORDER BY key, created_ms, id", "sssis", {bucket}, [&](const sql::Row& r) {
+    MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE bucket = ? ORDER BY key, id", "sssis", {bucket}, [&](const sql::Row& r) {
       if (r.text(2).starts_with(prefix)) out.push_back(upload_row(r));
     }));
     return out;

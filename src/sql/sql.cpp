@@ -131,6 +131,9 @@ Result<std::unique_ptr<Connection>> Connection::open_sqlite(const std::string& p
     auto impl = std::make_unique<Impl>();
     impl->session.open(*soci::factory_sqlite3(), fmt::format("dbname=\"{}\" timeout=20{}", path, read_only ? " readonly=true" : ""));
     auto c = std::unique_ptr<Connection>(new Connection(std::move(impl)));
+    // The first read tells whether the file is a database at all.
+    if (auto r = c->query("PRAGMA schema_version", "i", {}, [](const Row&) {}); !r)
+      return fail(Code::failed_precondition, fmt::format("{} cannot be opened as an SQLite database", path), {}, r.error().detail);
     if (!read_only) {
       MR_CHECK(c->query("PRAGMA journal_mode=WAL", "s", {}, [](const Row&) {}));
       MR_CHECK(c->exec("PRAGMA synchronous=FULL"));

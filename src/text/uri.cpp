@@ -1,5 +1,7 @@
 #include "text/uri.h"
 
+#include <cctype>
+
 #include "text/text.h"
 
 namespace mr::text {
@@ -102,6 +104,25 @@ Result<std::string> safe_relative_path(std::string_view p) {
   if (p.back() == '/') p.remove_suffix(1);
   for (auto seg : split(p, '/'))
     if (seg.empty() || seg == "." || seg == ".." || seg.size() > 255) return bad();
+  return std::string(p);
+}
+
+Result<std::string> safe_artifact_path(std::string_view p) {
+  auto bad = [] { return fail(Code::invalid_argument, "Invalid path"); };
+  if (p.empty() || p.size() > 4096 || p.find('\0') != std::string_view::npos) return bad();
+  std::string layer(p);
+  for (int i = 0; i < 10; ++i) {
+    if (layer.starts_with('/') || layer.starts_with("\\\\")) return bad();
+    if (layer.size() >= 3 && layer[1] == ':' && (layer[2] == '/' || layer[2] == '\\') && std::isalpha(static_cast<unsigned char>(layer[0])) != 0) return bad();
+    for (auto seg : split(layer, '/'))
+      if (seg == "..") return bad();
+    auto next = percent_decode(layer);
+    if (!next || *next == layer) break;
+    layer = std::move(*next);
+  }
+  if (p.back() == '/') p.remove_suffix(1);
+  for (auto seg : split(p, '/'))
+    if (seg.empty() || seg == "." || seg.size() > 255) return bad();
   return std::string(p);
 }
 

@@ -33,4 +33,8 @@ Uri parse_uri(std::string_view s);
 // backslash. The error's message is "Invalid path".
 Result<std::string> safe_relative_path(std::string_view decoded);
 
+// The same for an artifact's name, which is kept byte for byte: a backslash is an ordinary character here, and what
+// further percent-decoding would turn into a climb is refused as well.
+Result<std::string> safe_artifact_path(std::string_view decoded);
+
 }  // namespace mr::text

@@ -50,19 +50,26 @@ class Lexer {
   // Past the closing quote; a doubled quote stays inside. False when it never closes.
   bool quoted(char q) {
     ++at_;
+    std::size_t last_chance = 0;  // a quote that was taken as doubled or escaped, and may have to be the end after all
     while (at_ < s_.size()) {
       if (s_[at_] == q) {
         ++at_;
         if (q != '`' && at_ < s_.size() && s_[at_] == q) {
+          last_chance = at_;
           ++at_;
           continue;
         }
         return true;
       }
-      if (s_[at_] == '\\' && q != '`' && at_ + 1 < s_.size()) ++at_;
+      if (s_[at_] == '\\' && q != '`' && at_ + 1 < s_.size() && s_[at_ + 1] == q) {
+        last_chance = at_ + 2;
+        ++at_;
+      }
       ++at_;
     }
-    return false;
+    if (last_chance == 0) return false;
+    at_ = last_chance;
+    return true;
   }
   Token number() {
     if (s_[at_] == '-') ++at_;
@@ -174,6 +181,13 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
   for (Token t = lex.next(); t.kind != Token::Kind::end; t = lex.next()) {
     auto upper = text::upper(t.text);
     if (t.kind == Token::Kind::identifier && upper == "AND") continue;
+    if (t.kind == Token::Kind::string || t.kind == Token::Kind::number) {
+      Token after = lex.next();
+      if (after.kind == Token::Kind::op) return invalid(fmt::format("Invalid comparison clause. Expected 'Identifier' found '{}'", text::utf8_prefix(t.text, 200)));
+      return bad(t.text);
+    }
+    if (t.text == ";" && lex.next().kind != Token::Kind::end)
+      return invalid(fmt::format("Search filter contained multiple expression {}. Provide AND-ed expression list.", python_repr(text::utf8_prefix(filter, 1000))));
     if (t.kind != Token::Kind::identifier || reserved(upper)) return bad(t.text);
     if (out.size() == kMaxComparisons) return invalid(fmt::format("A filter takes at most {} comparisons", kMaxComparisons));
     Comparison c;
@@ -213,7 +227,7 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
       case Token::Kind::list: c.kind = Comparison::Kind::list; parse_list(c); break;
       case Token::Kind::identifier: {
         auto w = text::upper(v.text);
-        if (w == "AND" || w == "OR" || w == "TRUE" || w == "FALSE") return bad(t.text);
+        if (w == "AND" || w == "OR" || w == "TRUE" || w == "FALSE" || w == "DEFAULT") return bad(t.text);
         c.kind = Comparison::Kind::word;
         c.value = v.text;
         break;

@@ -1,6 +1,7 @@
 #include "tracking/message.h"
 
 #include "json/parse.h"
+#include "json/writer.h"
 #include "text/text.h"
 #include "text/uri.h"
 #include "tracking/errors.h"
@@ -40,8 +41,38 @@ std::string_view python_type(const js::value& v) {
   return "str";
 }
 
+// As Python's json.dumps with compact separators: floats by their repr.
+void python_json(std::string& out, const js::value& v) {
+  if (v.is_double()) {
+    json::append_double(out, v.get_double());
+  } else if (v.is_array()) {
+    out += '[';
+    for (std::size_t i = 0; i < v.get_array().size(); ++i) {
+      if (i > 0) out += ',';
+      python_json(out, v.get_array()[i]);
+    }
+    out += ']';
+  } else if (v.is_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& [k, e] : v.get_object()) {
+      if (!first) out += ',';
+      first = false;
+      json::append_string_ascii(out, k);
+      out += ':';
+      python_json(out, e);
+    }
+    out += '}';
+  } else if (v.is_string()) {
+    json::append_string_ascii(out, v.get_string());
+  } else {
+    out += json::serialize(v);
+  }
+}
+
 std::unexpected<Error> wrong_type(std::string_view path, const js::value& v) {
-  auto shown = json::serialize(v);
+  std::string shown;
+  python_json(shown, v);
   if (shown.size() > 200) shown = std::string(text::utf8_prefix(shown, 200)) + "...";
   return invalid(fmt::format("Invalid value {} for parameter '{}' supplied:  Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
                              shown, path, python_type(v)));
@@ -90,6 +121,10 @@ Result<js::value> convert(const Field& f, const js::value& v, const std::string&
   switch (f.type) {
     case FieldType::string:
       if (v.is_string()) return v;
+      break;
+    case FieldType::enumeration:
+      if (v.is_string()) return v;
+      if (v.is_int64()) return js::value(std::to_string(v.get_int64()));
       break;
     case FieldType::integer:
       if (auto i = to_integer(v)) return js::value(*i);
@@ -187,7 +222,9 @@ Result<Message> decode(const http::Request& rq, std::string_view body, std::span
       }
     }
     MR_TRY(js::object values, check(raw, fields, ""));
-    return Message(fields, std::move(values));
+    Message m(fields, std::move(values));
+    m.from_query = true;
+    return m;
   }
   if (rq.method == http::Method::post || rq.method == http::Method::put) {
     if (!rq.headers.has("Content-Type")) return invalid("Bad Request. Content-Type header is missing.");

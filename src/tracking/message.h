@@ -14,7 +14,8 @@
 
 namespace mr::tracking {
 
-enum class FieldType : std::uint8_t { string, integer, real, boolean, strings, messages };
+// enumeration: a name, or a number kept as its text; what is unknown is for the handler to ignore.
+enum class FieldType : std::uint8_t { string, integer, real, boolean, enumeration, strings, messages };
 
 struct Field {
   std::string_view name;  // proto spelling; camelCase is accepted too
@@ -27,6 +28,9 @@ class Message {
  public:
   Message() = default;
   Message(std::span<const Field> fields, boost::json::object values) : fields_(fields), values_(std::move(values)) {}
+
+  // Where the values came from: a query string shows numbers as texts in errors.
+  bool from_query = false;
 
   [[nodiscard]] bool has(std::string_view name) const;
   [[nodiscard]] std::string str(std::string_view name) const;  // "" when absent

@@ -18,6 +18,8 @@ constexpr Field kGet[] = {{"run_id", FT::string, true}, {"path", FT::string, tru
 constexpr Field kVersionGet[] = {{"name", FT::string, true}, {"version", FT::string, true}, {"path", FT::string, true}};
 constexpr Field kModelGet[] = {{"artifact_file_path", FT::string, true}};
 
+constexpr Field kMultipart[] = {{"path", FT::string, true}, {"num_parts", FT::integer}, {"upload_id"}};
+
 std::string below(const std::string& root, const std::string& path) { return root.empty() ? path : path.empty() ? root : root + "/" + path; }
 
 void write_files(json::Writer& w, const std::vector<ArtifactStore::Entry>& files, const std::string& base) {
@@ -34,15 +36,26 @@ void write_files(json::Writer& w, const std::vector<ArtifactStore::Entry>& files
   w.end_array();
 }
 
-Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path) {
+// MLflow shows what people read as plain text; the ending counts, in lower case.
+std::string artifact_type(const std::string& name) {
+  static const std::set<std::string, std::less<>> text{"txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon", "toml", "yaml", "yml", "xml", "json", "js", "py", "py3", "csv", "tsv",
+                                                       "md", "rst", "ipynb", "MLmodel", "MLproject"};
+  auto dot = name.rfind('.');
+  if (text.contains(dot == std::string::npos ? std::string_view(name) : std::string_view(name).substr(dot + 1))) return "text/plain";
+  auto type = http::content_type_for(name);
+  return std::string(type.substr(0, type.find(';')));
+}
+
+// `shown`: the path as the client wrote it.
+Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path, std::string shown) {
   auto opened = co_await store.open(path);
   if (!opened) {
     if (opened.error().code == Code::failed_precondition)
-      co_return http::Response::json(400, fmt::format("{{\"detail\":\"Artifact path refers to a directory, not a file: {}\"}}", python_repr(path)));
+      co_return http::Response::json(400, fmt::format("{{\"detail\":\"Artifact path refers to a directory, not a file: {}\"}}", python_repr(shown)));
     co_return error_response(opened.error());
   }
   auto name = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
-  auto res = http::file_response(rq, std::move(opened->fd), opened->size, {std::string(http::content_type_for(name)), opened->etag, opened->modified_s});
+  auto res = http::file_response(rq, std::move(opened->fd), opened->size, {artifact_type(name), opened->etag, opened->modified_s});
   res.headers.add("Content-Disposition", http::attachment(name));
   res.headers.add("X-Content-Type-Options", "nosniff");
   co_return res;
@@ -51,7 +64,7 @@ Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path)
 // A relative path of a request, decoded already; empty is the root.
 Result<std::string> directory(const std::string& path) {
   if (path.empty()) return path;
-  return text::safe_relative_path(path);
+  return text::safe_artifact_path(path);
 }
 
 // The list answer of a directory below an artifact URI; paths are relative to the URI's root.
@@ -66,11 +79,12 @@ Answer list_uri(Tracking& t, std::string uri, std::string path) {
 }
 
 Reply get_uri(Tracking& t, const http::Request& rq, std::string uri, std::string path) {
-  auto dir = text::safe_relative_path(path);
+  auto dir = text::safe_artifact_path(path);
   if (!dir) co_return error_response(dir.error());
   auto at = t.locate(uri);
   if (!at) co_return error_response(at.error());
-  co_return co_await send_file(rq, *at->store, below(at->path, *dir));
+  auto full = below(at->path, *dir);
+  co_return co_await send_file(rq, *at->store, full, full);
 }
 
 }  // namespace
@@ -114,11 +128,14 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     std::string run_id;
     std::string path;
     for (auto& [k, v] : query) {
-      if (k == "run_uuid") run_id = v;
+      if (k == "run_uuid" || k == "run_id") run_id = v;
       if (k == "path") path = v;
     }
-    if (run_id.empty()) co_return error_response(missing_parameter("run_uuid").error());
-    auto safe = text::safe_relative_path(path);
+    if (run_id.empty()) co_return error_response(invalid("Request must specify run_id or run_uuid.").error());
+    if (path.empty()) co_return error_response(invalid("Request must specify path.").error());
+    if (rq.body->length().value_or(1) == 0) co_return error_response(invalid("Request must specify data.").error());
+    if (rq.body->length().value_or(0) > 10U << 20) co_return error_response(invalid("Artifact size is too large. Max size is 10MB.").error());
+    auto safe = text::safe_artifact_path(path);
     if (!safe) co_return error_response(safe.error());
     auto run = t.db().read([&](sql::Connection& c) { return store::run_info(c, run_id); });
     if (!run) co_return error_response(run.error());
@@ -132,7 +149,17 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
   router.add(Method::get, "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", get_model_artifact);
   router.add(Method::post, "/ajax-api/2.0/mlflow/upload-artifact", upload);
 
-  if (!t.options().serve_artifacts) return;
+  if (!t.options().serve_artifacts) {
+    auto disabled = [](http::Request& rq) -> Reply {
+      co_return http::Response::text(503, fmt::format("Endpoint: {} disabled due to the mlflow server running with `--no-serve-artifacts`. To enable artifacts server functionality, run `mlflow server` with `--serve-artifacts`", rq.path),
+                                     "text/html; charset=utf-8");
+    };
+    for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {
+      router.add(Method::get, p + "artifacts", disabled);
+      for (auto m : {Method::get, Method::put, Method::del}) router.add(m, p + "artifacts/{path...}", disabled);
+    }
+    return;
+  }
   auto list = [&t](http::Request& rq) -> Reply {
     std::string path;
     for (auto& [k, v] : text::parse_query(rq.query))
@@ -144,23 +171,30 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     co_return http::Response::json(200, object([&](json::Writer& w) { write_files(w, *files, *dir); }));
   };
   auto get = [&t](http::Request& rq) -> Reply {
-    auto path = text::safe_relative_path(rq.params[0]);
+    auto path = text::safe_artifact_path(rq.params[0]);
     if (!path) co_return error_response(path.error());
-    co_return co_await send_file(rq, *t.proxied(), *path);
+    co_return co_await send_file(rq, *t.proxied(), *path, rq.params[0]);
   };
   auto put = [&t](http::Request& rq) -> Reply {
-    auto path = text::safe_relative_path(rq.params[0]);
+    auto path = text::safe_artifact_path(rq.params[0]);
     if (!path || rq.params[0].ends_with('/')) co_return error_response(path ? invalid("Invalid path").error() : path.error());
     auto r = co_await t.proxied()->put(*path, *rq.body);
-    co_return r ? http::Response::json(200, "{}") : error_response(r.error());
+    co_return r ? http::Response{} : error_response(r.error());
   };
   auto remove = [&t](http::Request& rq) -> Reply {
-    auto path = text::safe_relative_path(rq.params[0]);
+    auto path = text::safe_artifact_path(rq.params[0]);
     if (!path) co_return error_response(path.error());
     auto r = co_await t.proxied()->remove(*path);
     co_return r ? http::Response::json(200, "{}") : error_response(r.error());
   };
-  auto no_multipart = [](http::Request&) -> Reply {
+  // The destinations of this version take no parts; clients fall back to PUT.
+  auto no_multipart = [](http::Request& rq) -> Reply {
+    auto body = co_await http::read_all(rq, 1 << 20);
+    if (!body) co_return error_response(body.error());
+    auto m = decode(rq, *body, kMultipart);
+    if (!m) co_return error_response(m.error());
+    auto folder = text::safe_artifact_path(rq.params[0]);
+    if (!folder) co_return error_response(folder.error());
     co_return error_response(fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository", "NOT_IMPLEMENTED").error());
   };
   for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {

@@ -16,7 +16,7 @@ constexpr Field kByName[] = {{"experiment_name", FT::string, true}};
 constexpr Field kUpdate[] = {{"experiment_id", FT::string, true}, {"new_name", FT::string, true}};
 constexpr Field kSetTag[] = {{"experiment_id", FT::string, true}, {"key", FT::string, true}, {"value"}};
 constexpr Field kDeleteTag[] = {{"experiment_id", FT::string, true}, {"key", FT::string, true}};
-constexpr Field kSearch[] = {{"view_type"}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"filter"}, {"page_token"}};
+constexpr Field kSearch[] = {{"view_type", FT::enumeration}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"filter"}, {"page_token"}};
 
 using http::Method;
 }  // namespace

@@ -16,7 +16,7 @@ constexpr Field kParam[] = {{"key", FT::string, true}, {"value"}};
 constexpr Field kTag[] = {{"key", FT::string, true}, {"value"}};
 constexpr Field kBatch[] = {{"run_id", FT::string, true}, {"metrics", FT::messages, false, kMetric}, {"params", FT::messages, false, kParam}, {"tags", FT::messages, false, kTag}};
 constexpr Field kHistory[] = {{"run_id", FT::string, true}, {"metric_key", FT::string, true}, {"page_token"}, {"max_results", FT::integer}};
-constexpr Field kBulk[] = {{"run_id", FT::strings}, {"metric_key", FT::string, true}, {"max_results", FT::integer}};
+constexpr Field kBulk[] = {{"run_id", FT::strings}, {"metric_key"}, {"max_results", FT::integer}};
 constexpr Field kInterval[] = {{"run_ids", FT::strings}, {"metric_key", FT::string, true}, {"start_step", FT::integer}, {"end_step", FT::integer}, {"max_results", FT::integer}};
 
 Metric read_metric(const Message& m) {
@@ -110,6 +110,7 @@ void add_metric_routes(http::Router& router, Tracking& t) {
   add_endpoint(router, Method::get, "metrics/get-history-bulk", kBulk, [&t](http::Request&, Message m) -> Answer {
     auto ids = m.strings("run_id");
     if (ids.empty()) co_return invalid("GetMetricHistoryBulk request must specify at least one run_id.");
+    if (m.str("metric_key").empty()) co_return invalid("GetMetricHistoryBulk request must specify a metric_key.");
     if (ids.size() > 100) co_return invalid(fmt::format("GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received {} run_ids.", ids.size()));
     MR_CO_TRY(auto found, co_await t.db().scan([&](sql::Connection& c) { return store::metric_history_bulk(c, ids, m.str("metric_key"), std::min<std::int64_t>(25000, m.i64("max_results").value_or(25000))); }));
     co_return bulk_answer(found);
@@ -117,9 +118,9 @@ void add_metric_routes(http::Router& router, Tracking& t) {
   add_endpoint(router, Method::get, "metrics/get-history-bulk-interval", kInterval, [&t](http::Request&, Message m) -> Answer {
     auto ids = m.strings("run_ids");
     if (ids.empty()) co_return missing_parameter("run_ids");
-    if (ids.size() > 100) co_return invalid(fmt::format("GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received {} run_ids.", ids.size()));
+    if (ids.size() > 100) co_return invalid(fmt::format("GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received {} run_ids. See the API docs for more information about request parameters.", ids.size()));
     auto max = m.i64("max_results").value_or(2500);
-    if (max < 1 || max > 2500) co_return invalid(fmt::format("max_results must be between 1 and 2500 (inclusive). Received {}.", max));
+    if (max < 1 || max > 2500) co_return invalid("max_results must be between 1 and 2500. See the API docs for more information about request parameters.");
     auto start = m.i64("start_step");
     auto end = m.i64("end_step");
     if (start.has_value() != end.has_value()) co_return invalid("If either start step or end step are specified, both must be specified.");

@@ -13,8 +13,8 @@ using FT = FieldType;
 using http::Method;
 constexpr Field kPair[] = {{"key"}, {"value"}};
 constexpr Field kCreate[] = {{"experiment_id", FT::string, true}, {"name"}, {"model_type"}, {"source_run_id"}, {"params", FT::messages, false, kPair}, {"tags", FT::messages, false, kPair}};
-constexpr Field kFinalize[] = {{"model_id", FT::string, true}, {"status"}};
-constexpr Field kParams[] = {{"model_id"}, {"params", FT::messages, false, kPair}};
+constexpr Field kFinalize[] = {{"model_id", FT::string, true}, {"status", FT::enumeration}};
+constexpr Field kParams[] = {{"model_id", FT::string, true}, {"params", FT::messages, false, kPair}};
 constexpr Field kTags[] = {{"model_id"}, {"tags", FT::messages, false, kPair}};
 constexpr Field kNone[] = {{"allow_deleted"}};
 constexpr Field kDataset[] = {{"dataset_name"}, {"dataset_digest"}};
@@ -74,10 +74,17 @@ Result<std::int64_t> read_bound_token(const std::string& token, const std::vecto
   if (o == nullptr || !o->is_int64() || o->get_int64() < 0) return invalid(fmt::format("Invalid page token: {}. Expecting value: line 1 column 1 (char 0)", token));
   auto expected = json::parse(bound_token(ids, filter, order, o->get_int64()));
   auto differs = [&](const char* key) { return json::find(*doc, key) == nullptr || *json::find(*doc, key) != *json::find(*expected, key); };
+  auto python = [](const boost::json::value* v) -> std::string {
+    if (v == nullptr || v->is_null()) return "None";
+    if (v->is_string()) return std::string(v->get_string());
+    if (!v->is_array()) return json::serialize(*v);
+    std::string out = "[";
+    for (const auto& e : v->get_array()) out += (out.size() > 1 ? ", " : "") + (e.is_string() ? python_repr(std::string_view(e.get_string())) : json::serialize(e));
+    return out + "]";
+  };
   auto mismatch = [&](const char* what, const char* key, const char* noun) {
     const auto* was = json::find(*doc, key);
-    return invalid(fmt::format("{} in the page token do{} not match the requested {}. Expected: {}. Found: {}", what, std::string_view(what).ends_with('s') ? "" : "es", noun, was == nullptr ? "null" : json::serialize(*was),
-                               json::serialize(*json::find(*expected, key))));
+    return invalid(fmt::format("{} in the page token do{} not match the requested {}. Expected: {}. Found: {}", what, std::string_view(what).ends_with('s') ? "" : "es", noun, python(json::find(*expected, key)), python(was)));
   };
   if (differs("experiment_ids")) return mismatch("Experiment IDs", "experiment_ids", "experiment IDs");
   if (differs("filter_string")) return mismatch("Filter string", "filter_string", "filter string");

@@ -45,7 +45,7 @@ Result<> check_tag(const KeyValue& t) {
 }
 Result<std::int64_t> bounded_max(const Message& m, std::int64_t fallback, std::int64_t limit) {
   auto v = m.i64("max_results").value_or(fallback);
-  if (v > limit) return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied:  Hint: Value was of type 'int'. See the API docs for more information about request parameters.", v));
+  MR_CHECK(check_schema_limit(m, limit));
   if (v < 1) return invalid(fmt::format("Invalid value for max_results. It must be a positive integer, but got {}", v));
   return v;
 }

@@ -12,11 +12,11 @@ using FT = FieldType;
 using http::Method;
 constexpr Field kTag[] = {{"key"}, {"value"}};
 constexpr Field kCreate[] = {{"experiment_id"}, {"user_id"}, {"start_time", FT::integer}, {"run_name"}, {"tags", FT::messages, false, kTag}};
-constexpr Field kUpdate[] = {{"run_id", FT::string, true}, {"end_time", FT::integer}, {"status"}, {"run_name"}};
+constexpr Field kUpdate[] = {{"run_id", FT::string, true}, {"end_time", FT::integer}, {"status", FT::enumeration}, {"run_name"}};
 constexpr Field kRunId[] = {{"run_id", FT::string, true}};
 constexpr Field kSetTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}, {"value"}};
 constexpr Field kDeleteTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}};
-constexpr Field kSearch[] = {{"experiment_ids", FT::strings}, {"filter"}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"page_token"}, {"run_view_type"}};
+constexpr Field kSearch[] = {{"experiment_ids", FT::strings}, {"filter"}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"page_token"}, {"run_view_type", FT::enumeration}};
 constexpr Field kDataset[] = {{"name"}, {"digest"}, {"source_type"}, {"source"}, {"schema"}, {"profile"}};
 constexpr Field kModelRef[] = {{"model_id"}, {"step", FT::integer}};
 constexpr Field kLogModel[] = {{"run_id", FT::string, true}, {"model_json", FT::string, true}};
@@ -25,7 +25,8 @@ constexpr Field kExperimentIds[] = {{"experiment_ids", FT::strings}};
 
 // A status by name or number; what is unknown is left alone, as proto JSON does.
 std::optional<std::string> run_status(const std::string& s) {
-  static const std::map<std::string, std::string> known{{"RUNNING", "RUNNING"}, {"SCHEDULED", "SCHEDULED"}, {"FINISHED", "FINISHED"}, {"FAILED", "FAILED"}, {"KILLED", "KILLED"}};
+  static const std::map<std::string, std::string> known{{"RUNNING", "RUNNING"}, {"SCHEDULED", "SCHEDULED"}, {"FINISHED", "FINISHED"}, {"FAILED", "FAILED"}, {"KILLED", "KILLED"},
+                                                         {"1", "RUNNING"}, {"2", "SCHEDULED"}, {"3", "FINISHED"}, {"4", "FAILED"}, {"5", "KILLED"}};
   auto it = known.find(s);
   return it == known.end() ? std::nullopt : std::optional(it->second);
 }
@@ -88,6 +89,7 @@ Result<> append_model_history(sql::Connection& c, const std::string& run_id, con
 void add_run_routes(http::Router& router, Tracking& t) {
   add_endpoint(router, Method::post, "runs/create", kCreate, [&t](http::Request&, Message m) -> Answer {
     store::NewRun n;
+    if (m.str("experiment_id").empty()) co_return bad_request("Missing value for required parameter 'experiment_id'.");
     MR_CO_TRY(n.experiment_id, parse_experiment_id(m.str("experiment_id")));
     n.user_id = m.str("user_id");
     n.run_name = m.str("run_name");
@@ -125,8 +127,7 @@ void add_run_routes(http::Router& router, Tracking& t) {
     co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::log_param(c, m.str("run_id"), p); }));
   });
   add_endpoint(router, Method::post, "runs/search", kSearch, [&t](http::Request&, Message m) -> Answer {
-    if (m.i64("max_results").value_or(0) > 50000)
-      co_return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied:  Hint: Value was of type 'int'. See the API docs for more information about request parameters.", *m.i64("max_results")));
+    MR_CO_CHECK(check_schema_limit(m, 50000));
     MR_CO_TRY(auto max, max_results(m, 1000, 50000));
     MR_CO_TRY(auto sql, run_search(m.str("filter"), m.strings("order_by")));
     MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
@@ -135,7 +136,8 @@ void add_run_routes(http::Router& router, Tracking& t) {
     co_return page_object("runs", page);
   });
   // log-inputs and outputs decode from the body again: Message keeps lists of flat objects only.
-  static constexpr Field kInputs[] = {{"run_id", FT::string, true}};
+  static constexpr Field kNested[] = {{"model_id"}};
+  static constexpr Field kInputs[] = {{"run_id", FT::string, true}, {"datasets", FT::messages, false, kNested}, {"models", FT::messages, false, kNested}};
   for (auto prefix : {"/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"}) {
     router.add(Method::post, std::string(prefix) + "runs/log-inputs", [&t](http::Request& rq) -> task::Task<http::Response> {
       auto answer = [&]() -> Answer {

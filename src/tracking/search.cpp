@@ -50,7 +50,13 @@ void compare(SqlText& out, const std::string& column, const Comparison& c) {
 }
 
 Result<double> number(const Comparison& c) {
-  auto d = text::to_double(c.value.ends_with('.') ? c.value + "0" : c.value);
+  auto digits = c.value.ends_with('.') ? c.value + "0" : c.value;
+  auto d = text::to_double(digits);
+  if (!d && c.kind == Kind::number && digits.find_first_not_of("0123456789.eE+-") == std::string::npos) {  // beyond a double's range
+    char* end = nullptr;
+    double v = std::strtod(digits.c_str(), &end);
+    if (*end == 0) d = v;
+  }
   if (c.kind != Kind::number || !d) return invalid(fmt::format("Expected numeric value type for metric. Found {}", c.raw));
   return *d;
 }
@@ -63,7 +69,7 @@ Result<std::int64_t> integer_attribute(const Comparison& c) {
 }
 
 Result<> list_value(const Comparison& c) {
-  if (c.bad_list) return invalid(fmt::format("While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: {}", c.raw));
+  if (c.bad_list) return invalid(fmt::format("While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: {}", c.raw.find(',') == std::string::npos && c.raw.ends_with(')') ? c.raw.substr(0, c.raw.size() - 1) + ",)" : c.raw));
   if (c.list.empty()) return invalid("While parsing a list in the query, expected a non-empty list of string values, but got empty list");
   return {};
 }
@@ -176,10 +182,12 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
   const std::string attribute = run_attribute(c);
   if (attribute.empty()) return bad_run_attribute(c.key);
   if (attribute == "start_time" || attribute == "end_time") {
-    MR_TRY(std::int64_t v, integer_attribute(c));
+    if (c.kind != Kind::number) return invalid(fmt::format("Expected numeric value type for numeric attribute: {}. Found {}", c.key, c.raw));
+    MR_TRY(double v, number(c));
     if (!kNumericOps.contains(c.op)) return bad_op(c, kListOps, false);
     out.add(fmt::format(" AND r.{} {} ?", attribute, c.op));
-    out.arg(v);
+    if (v == std::floor(v) && std::fabs(v) < 9e15) out.arg(static_cast<std::int64_t>(v));
+    else out.arg(v);
     return {};
   }
   if (c.kind == Kind::list) {
@@ -206,7 +214,7 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
 std::unexpected<Error> duplicate_order(const std::vector<std::string>& order_by) {
   std::string list;
   for (const auto& o : order_by) list += (list.empty() ? "" : ", ") + python_repr(o);
-  return fail(Code::internal, fmt::format("`order_by` contains duplicate fields: [{}]", list), "INTERNAL_ERROR");
+  return invalid(fmt::format("`order_by` contains duplicate fields: [{}]", list));
 }
 
 }  // namespace
@@ -370,6 +378,8 @@ Result<SearchSql> registered_model_search(std::string_view filter, const std::ve
     if (c.key != "name" || c.key_quoted) return invalid(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{{'name'}}'", c.key_quoted ? "`" + c.key + "`" : c.key));
     if (c.kind == Kind::list) {
       MR_CHECK(list_value(c));
+    } else if (c.kind == Kind::word) {
+      return invalid(fmt::format("Parameter value is either not quoted or unidentified quote types used for string value {}. Use either single or double quotes.", c.raw));
     } else if (c.kind != Kind::string) {
       return invalid(fmt::format("Expected a quoted string value or a list of quoted string values for attributes. Got value {}", c.raw));
     }
@@ -491,6 +501,7 @@ Result<SearchSql> logged_model_search(std::string_view filter, const std::vector
   SearchSql out;
   auto& w = out.where;
   auto parsed = parse_filter(filter, false);
+  if (!filter.empty() && text::trim(filter).empty()) return invalid(fmt::format("Invalid filter string: {}. Expected a single SQL expression.", python_repr(filter)));
   if (!parsed)
     return invalid(fmt::format("Invalid filter string: {}. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').", python_repr(filter)));
   bool metric_condition = false;

@@ -30,6 +30,13 @@ Result<std::int64_t> max_results(const Message& m, std::int64_t fallback, std::i
   return v;
 }
 
+Result<> check_schema_limit(const Message& m, std::int64_t limit) {
+  auto v = m.i64("max_results").value_or(0);
+  if (v <= limit) return {};
+  return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied:  Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
+                             m.from_query ? fmt::format("\"{}\"", v) : std::to_string(v), m.from_query ? "str" : "int"));
+}
+
 ViewType view_type(std::string_view s) {
   if (s == "ALL" || s == "3") return ViewType::all;
   if (s == "DELETED_ONLY" || s == "2") return ViewType::deleted_only;
@@ -80,7 +87,7 @@ Result<std::unique_ptr<Tracking>> Tracking::open(Options options, std::shared_pt
   if (auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
     std::error_code ec;
     std::filesystem::create_directories(folder, ec);
-    if (ec) return fail(Code::failed_precondition, fmt::format("cannot make the folder {}: {}", folder.string(), ec.message()));
+    if (ec) return fail(Code::failed_precondition, fmt::format("cannot open sqlite:///{}: the folder {} cannot be made: {}", path, folder.string(), ec.message()));
   }
   MR_TRY(t->db_, sql::Database::open_sqlite(path));
   MR_CHECK(t->db_->write_blocking([&](sql::Connection& c) { return store::prepare(c, path, t->options_.artifact_root); }));
@@ -96,7 +103,7 @@ Result<Located> Tracking::locate(const std::string& uri) {
   };
   auto safe = [](Located at) -> Result<Located> {
     if (at.path.empty()) return at;
-    MR_TRY(at.path, text::safe_relative_path(at.path));
+    MR_TRY(at.path, text::safe_artifact_path(at.path));
     return at;
   };
   if (u.scheme == "mlflow-artifacts") {
@@ -184,9 +191,11 @@ bool host_allowed(std::string_view host) {
   if (host.empty()) return true;
   if (host.starts_with('[')) return true;  // IPv6 literals name an address, not a rebindable name
   host = host.substr(0, host.find(':'));
-  if (text::iequals(host, "localhost") || host.starts_with("127.") || host.starts_with("10.") || host.starts_with("192.168.")) return true;
-  if (host.starts_with("172.")) {
-    auto second = text::to_i64(host.substr(4, host.find('.', 4) == std::string_view::npos ? std::string_view::npos : host.find('.', 4) - 4));
+  if (text::iequals(host, "localhost")) return true;
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
+    if (host == "0.0.0.0" || host.starts_with("127.") || host.starts_with("10.") || host.starts_with("192.168.")) return true;
+    auto parts = text::split(host, '.');
+    auto second = parts.size() == 4 && parts[0] == "172" ? text::to_i64(parts[1]) : std::nullopt;
     return second && *second >= 16 && *second <= 31;
   }
   return host.ends_with(".svc.cluster.local") || host.ends_with(".svc") || host.find('.') == std::string_view::npos;
@@ -203,7 +212,14 @@ bool origin_allowed(std::string_view origin) {
 http::Handler Tracking::handler(http::Router router) {
   auto routes = std::make_shared<http::Router>(std::move(router));
   return [this, routes](http::Request& rq) -> task::Task<http::Response> {
-    auto secure = [](http::Response r) {
+    auto origin = rq.headers.get("Origin");
+    bool friendly = !origin.empty() && origin_allowed(origin);
+    auto secure = [&](http::Response r) {
+      if (friendly) {
+        r.headers.add("Access-Control-Allow-Origin", std::string(origin));
+        r.headers.add("Access-Control-Allow-Credentials", "true");
+        r.headers.add("Access-Control-Expose-Headers", "*");
+      }
       if (!r.headers.has("X-Content-Type-Options")) r.headers.add("X-Content-Type-Options", "nosniff");
       r.headers.add("X-Frame-Options", "SAMEORIGIN");
       return r;
@@ -213,7 +229,21 @@ http::Handler Tracking::handler(http::Router router) {
     if (!open && !host_allowed(rq.headers.get("Host"))) co_return secure(http::Response::text(403, "Invalid Host header - possible DNS rebinding attack detected"));
     bool changes = rq.method != http::Method::get && rq.method != http::Method::head && rq.method != http::Method::options;
     if (changes && !origin_allowed(rq.headers.get("Origin"))) co_return secure(http::Response::text(403, "Cross-origin request blocked"));
+    if (rq.method == http::Method::options && !origin.empty() && rq.headers.has("Access-Control-Request-Method")) {
+      if (!friendly) co_return secure(http::Response::text(400, "Disallowed CORS origin"));
+      auto r = http::Response::text(200, "OK");
+      r.headers.add("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS, PATCH");
+      r.headers.add("Access-Control-Allow-Headers", std::string(rq.headers.has("Access-Control-Request-Headers") ? rq.headers.get("Access-Control-Request-Headers") : std::string_view("*")));
+      r.headers.add("Access-Control-Max-Age", "600");
+      co_return secure(std::move(r));
+    }
     const auto& prefix = options_.static_prefix;
+    if (!prefix.empty() && path == prefix) {
+      http::Response r;
+      r.status = 308;
+      r.headers.add("Location", prefix + "/");
+      co_return secure(std::move(r));
+    }
     if (!prefix.empty() && path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/')) {
       path.remove_prefix(prefix.size());
       if (path.empty()) path = "/";

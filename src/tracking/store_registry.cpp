@@ -41,7 +41,7 @@ std::vector<ModelVersion> latest_of_each_stage(std::vector<ModelVersion> ascendi
 
 Result<> load_data(sql::Connection& c, RegisteredModel& m) {
   MR_CHECK(c.query("SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ? ORDER BY rowid", "ss", {m.name}, [&](const sql::Row& r) { m.tags.push_back({r.text(0), r.text(1)}); }));
-  MR_CHECK(c.query("SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ? ORDER BY rowid", "si", {m.name},
+  MR_CHECK(c.query("SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = ? ORDER BY alias", "si", {m.name},
                    [&](const sql::Row& r) { m.aliases.emplace_back(r.text(0), r.i64(1)); }));
   sql::Arg args[] = {m.name};
   MR_TRY(auto versions, load_versions(c, "v.name = ? ORDER BY v.version", args));

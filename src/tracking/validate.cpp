@@ -1,5 +1,6 @@
 #include "tracking/validate.h"
 
+#include <re2/re2.h>
 #include <unistd.h>
 
 #include "crypto/random.h"
@@ -36,7 +37,7 @@ std::string python_repr(std::string_view s) {
 
 std::unexpected<Error> invalid_value(std::string_view value, std::string_view parameter, std::string_view why) {
   std::string shown;
-  json::append_string(shown, value);
+  json::append_string_ascii(shown, value);
   return invalid(fmt::format("Invalid value {} for parameter '{}' supplied: {}", shown, parameter, why));
 }
 
@@ -73,10 +74,14 @@ std::string double_repr(double v) {
 }  // namespace
 
 Result<> check_name(std::string_view name, std::string_view parameter) {
+  // Letters and digits of any script; the pattern is asked only where a byte is not ASCII.
+  static const re2::RE2 pattern(R"([/\pL\pN_.\- :]*)");
+  bool ascii = true;
   for (char c : name) {
     auto u = static_cast<unsigned char>(c);
+    ascii = ascii && u < 0x80;
     bool ok = u >= 0x80 || std::isalnum(u) != 0 || std::string_view("/_.- :").find(c) != std::string_view::npos;
-    if (!ok)
+    if (!ok || (!ascii && !re2::RE2::FullMatch(re2::StringPiece(name.data(), name.size()), pattern)))
       return invalid_value(name, parameter,
                            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).");
   }

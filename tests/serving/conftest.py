@@ -2,9 +2,8 @@
 
 import shutil
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 

@@ -209,6 +209,9 @@ def run_to_end(*args, timeout=20, env=None):
         while proc.returncode is None:
             # Looked at while it runs: the figure of wait4 also counts the memory of this process before exec.
             peak = peak_memory_mib(proc.pid) or peak
+            if "serve" in args and "ready" in proc.stdout():
+                proc.kill()
+                raise AssertionError(f"it serves, although it should have refused to start:\n{proc.describe()}")
             if time.monotonic() - start > timeout:
                 proc.kill()
                 raise AssertionError(f"still running after {timeout} s:\n{proc.describe()}")

@@ -5,9 +5,8 @@ import pickle
 import re
 import urllib.parse
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 from .support import CHURN, UUID4

@@ -6,9 +6,8 @@ The models and answers lie in golden/ (see make_golden.py there). One server a v
 import contextlib
 import json
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 

@@ -41,12 +41,15 @@ def test_gzip_levels(churn_server, level):
     assert post(churn_server, gzip.compress(body(100).encode(), level), Content_Encoding="gzip")[0] == 200
 
 
-def test_gzip_header_fields_and_members(churn_server):
-    """A file name in the gzip header, and a body in two members: both are gzip."""
+def test_gzip_with_a_file_name(churn_server):
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="request.json", mode="wb", fileobj=buffer) as out:
         out.write(body().encode())
     assert post(churn_server, buffer.getvalue(), Content_Encoding="gzip")[0] == 200
+
+
+def test_gzip_in_two_members(churn_server):
+    """A gzip file is a series of members; a proxy or a parallel packer may make more than one."""
     text = body().encode()
     members = gzip.compress(text[:200]) + gzip.compress(text[200:])
     assert post(churn_server, members, Content_Encoding="gzip")[0] == 200
@@ -65,7 +68,6 @@ def test_coding_names_have_no_case(churn_server):
         pytest.param(gzip.compress(body().encode())[:-12], id="cut-short"),
         pytest.param(gzip.compress(body().encode())[:12], id="header-only"),
         pytest.param(gzip.compress(body().encode())[:-8] + b"\0" * 8, id="wrong-checksum"),
-        pytest.param(zlib.compress(body().encode()), id="zlib"),
         pytest.param(b"\x1f\x8b\x08\x00" + b"\xff" * 64, id="noise"),
     ],
 )
@@ -86,8 +88,10 @@ def test_unknown_coding(churn_server, coding):
 def test_gzip_bomb(churn_server):
     """A gigabyte of zeros in one megabyte is refused before it is unpacked."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    block = b"\0" * (1 << 20)
-    bomb = b"".join(packer.compress(block) for _ in range(1024)) + packer.flush()
+    # After a full flush a block stands for itself, so one megabyte is packed once and repeated.
+    start = packer.flush(zlib.Z_FULL_FLUSH)
+    bomb = start + (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)) * 1024 + packer.flush()
+    assert len(bomb) < 2_000_000
     before = support.peak_memory_mib(churn_server.proc.pid)
     status, _, raw = post(churn_server, bomb, Content_Encoding="gzip")
     assert status in (400, 413), raw

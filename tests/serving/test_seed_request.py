@@ -1,13 +1,14 @@
 """The request of the seed document, section "Model Inference Testing", answered to the byte."""
 
+import concurrent.futures
 import json
+import pathlib
 import re
 import socket
 import urllib.parse
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 from .support import UUID4
@@ -167,3 +168,32 @@ def test_other_customers_get_their_own_answer(server):
     status, _, body = server.infer("bankchurn-model", support.churn_inputs(values))
     assert status == 200
     assert body["outputs"][0]["data"] == [0]
+
+
+def test_no_python_in_the_process(server):
+    """The model is read and computed natively: no interpreter is loaded, no helper process started."""
+    server.call("POST", PATH, seed_body(), JSON)
+    maps = pathlib.Path(f"/proc/{server.proc.pid}/maps").read_text()
+    assert "libpython" not in maps
+    tasks = pathlib.Path(f"/proc/{server.proc.pid}/task")
+    assert not any((task / "children").read_text().strip() for task in tasks.iterdir())
+
+
+def test_many_clients_at_once(server):
+    """Each of eight clients gets the answers to its own questions, in its own order."""
+    quiet = dict.fromkeys(support.CHURN, 0)
+    quiet.update(CreditScore=1, Age=-1, Balance=-1)
+
+    def client(number):
+        own = support.Server(server.url, server.proc)
+        answers = []
+        for turn in range(40):
+            churns = (number + turn) % 3 == 0
+            row = None if churns else quiet
+            body = own.infer("bankchurn-model", support.churn_inputs(row), id=f"{number}-{turn}")[2]
+            answers.append((body["id"], body["outputs"][0]["data"]) == (f"{number}-{turn}", [1 if churns else 0]))
+        own.close()
+        return answers
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(all(answers) for answers in pool.map(client, range(8)))

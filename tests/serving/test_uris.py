@@ -4,9 +4,8 @@ import os
 import types
 import uuid
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 

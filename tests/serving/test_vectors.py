@@ -9,9 +9,8 @@ import gzip
 import json
 import re
 
-import pytest
-
 import harness
+import pytest
 
 from . import support
 from .conftest import VECTOR_MODELS

