@@ -37,10 +37,11 @@ end
 
 
 def _quote(text: str) -> str:
-    """A Lua string literal. Only for text that holds neither of its brackets."""
-    assert "]==]" not in text
-    # Lua drops a newline right behind the opening bracket: give it one to drop.
-    return f"[==[\n{text}]==]"
+    """A Lua string literal. (A long bracket would not do: Lua turns a CR LF in one into a LF.)"""
+    escaped = "".join(
+        c if " " <= c <= "~" and c not in '"\\' else "".join(f"\\{b:03d}" for b in c.encode()) for c in text
+    )
+    return f'"{escaped}"'
 
 
 def _head(method: str, path: str, port: int, length: int | None, content_type: str | None) -> str:
@@ -88,7 +89,7 @@ def listed(port: int, method: str, list_file: pathlib.Path, threads: int, body_f
         "local paths, ready, at = {}, {}, 0\n"
         "local tail\n"
         "function init(args)\n"
-        f"  local n = 0\n"
+        "  local n = 0\n"
         f"  tail = {_quote(' ' + tail)} .. {body}\n"
         f"  for path in io.lines({_quote(str(list_file))}) do\n"
         f"    if n % {threads} == id then paths[#paths + 1] = {_quote(method + ' ')} .. path end\n"
@@ -96,6 +97,8 @@ def listed(port: int, method: str, list_file: pathlib.Path, threads: int, body_f
         "  end\n"
         # Few paths: whole requests, for joining a large body to its head costs the generator more than sending it.
         "  if #paths <= 32 then for i = 1, #paths do ready[i] = paths[i] .. tail end end\n"
+        # Each round begins where the one before it cannot have been: new keys stay new.
+        "  at = math.floor(#paths * tonumber(args[2]))\n"
         "end\n"
         "function request()\n"
         "  at = at % #paths + 1\n"
@@ -114,10 +117,11 @@ def _busy() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def wrk(server: Server, port: int, script: pathlib.Path, connections: int, seconds: int) -> dict:
-    """One round: requests a second, CPU microseconds of the server a request, latency."""
+def wrk(server: Server, port: int, script: pathlib.Path, connections: int, seconds: int, at: float = 0.0) -> dict:
+    """One round: requests a second, CPU microseconds of the server a request, latency. `at`: how far through the case
+    this round is, from 0 to 1."""
     command = ["wrk", "-t", threads_for(connections), "-c", connections, "-d", f"{seconds}s", "--timeout", "60s"]
-    command += ["-s", script, f"http://127.0.0.1:{port}/", "--", next(_runs)]
+    command += ["-s", script, f"http://127.0.0.1:{port}/", "--", next(_runs), at]
     cpu, busy, begin = server.cpu(), _busy(), time.perf_counter()
     with subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -161,8 +165,6 @@ class Side:
     key: str
     server: Server
     port: int
-    # Makes the script of a case: (side) -> text of the Lua script.
-    factor: int = 1
 
 
 @dataclasses.dataclass
@@ -176,7 +178,22 @@ class Settings:
         return 1
 
 
-def compare(settings: Settings, name: str, connections: int, sides: list, make_script, seconds=None, before=None) -> dict:
+def quiet(sides: list, limit: float = 20.0) -> None:
+    """Waits until no server works any more: the requests that the last round's cut abandoned are not the next one's
+    business, and a slow server goes on with them for seconds."""
+    deadline = time.monotonic() + limit
+    last, at = sum(side.server.cpu() for side in sides), time.monotonic()
+    while at < deadline:
+        time.sleep(0.15)
+        now, then = sum(side.server.cpu() for side in sides), time.monotonic()
+        if (now - last) / (then - at) < 0.08:
+            return
+        last, at = now, then
+
+
+def compare(
+    settings: Settings, name: str, connections: int, sides: list, make_script, seconds=None, before=None
+) -> dict:
     """Rounds in turn: first side, second side, ..., first side, ... `make_script(side, threads)` gives the Lua text.
 
     `seconds` may name longer rounds for a side that answers too seldom. `before(side)` runs ahead of each round.
@@ -191,11 +208,13 @@ def compare(settings: Settings, name: str, connections: int, sides: list, make_s
     lengths = {side.key: (seconds or {}).get(side.key, settings.seconds) for side in sides}
     for number in range(-1, settings.rounds):
         for side in sides:
+            quiet(sides)
             if before:
                 before(side)
             length = settings.warm_up if number < 0 else lengths[side.key]
             try:
-                result = wrk(side.server, side.port, scripts[side.key], connections, length)
+                at = (number + 1) / (settings.rounds + 1)
+                result = wrk(side.server, side.port, scripts[side.key], connections, length, at)
             except BenchError:
                 if number < 0:
                     # A server that answers less than once in a second has been warmed all the same.
@@ -229,13 +248,12 @@ def compare(settings: Settings, name: str, connections: int, sides: list, make_s
 
 
 def show(case: dict) -> None:
-    sides = ", ".join(
-        f"{key} {side['rps']:,.0f}/s {side['cpu_us']:,.1f} us" for key, side in case["sides"].items()
-    )
+    sides = ", ".join(f"{key} {side['rps']:,.0f}/s {side['cpu_us']:,.1f} us" for key, side in case["sides"].items())
     ratios = ", ".join(f"{r['rps']:.2f}x {key} (CPU {r['cpu']:.2f}x)" for key, r in case["ratios"].items())
     bad = sum(side["bad_status"] + side["broken"] for side in case["sides"].values())
     print(
-        f"  {case['name']:<28} {case['connections']:>2} conn  {sides}  {ratios}" + (f"  BAD ANSWERS {bad}" if bad else ""),
+        f"  {case['name']:<28} {case['connections']:>2} conn  {sides}  {ratios}"
+        + (f"  BAD ANSWERS {bad}" if bad else ""),
         flush=True,
     )
 

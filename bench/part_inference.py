@@ -10,7 +10,7 @@ import sys
 
 import load
 import peers
-from servers import BenchError, Server, free_port, running
+from servers import BenchError, Server, free_port
 
 TITLE = "Inference"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -73,9 +73,7 @@ def start_mlserver(context, folder: pathlib.Path, model: pathlib.Path) -> tuple[
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
     (tree / "settings.json").write_text(json.dumps(settings))
     (tree / "model-settings.json").write_text(
-        json.dumps(
-            {"name": NAME, "implementation": "mlserver_mlflow.MLflowRuntime", "parameters": {"uri": str(model)}}
-        )
+        json.dumps({"name": NAME, "implementation": "mlserver_mlflow.MLflowRuntime", "parameters": {"uri": str(model)}})
     )
     return Server("mlserver", [context.peers["mlserver"].program, "start", tree], folder), port
 
@@ -115,7 +113,12 @@ def run(context) -> dict:
     print("  training the model ...", flush=True)
     env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{work}/scratch.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
     trained = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(EXAMPLE), str(work)], env=env, cwd=work, capture_output=True, text=True, check=False
+        [sys.executable, "-c", TRAIN, str(EXAMPLE), str(work)],
+        env=env,
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if trained.returncode:
         raise BenchError("training failed: " + trained.stderr.strip()[-500:])

@@ -14,14 +14,16 @@ import urllib.parse
 
 import load
 import peers
-from servers import MILLRACE_PORTS, BenchError, Server, free_offset, free_port, running
+from servers import MILLRACE_PORTS, BenchError, Server, free_offset, free_port
 
 TITLE = "S3"
 BUCKET = "bench"
 ACCESS, SECRET, REGION = "minio", "minio123", "us-east-1"
 SIZES = {"1 KiB": 1 << 10, "1 MiB": 1 << 20, "64 MiB": 1 << 26}
-# Objects that a case goes through: new keys for the small ones, a bounded amount of disk for the large ones.
-PUT_KEYS = {"1 KiB": 40_000, "1 MiB": 32, "64 MiB": 8}
+# Objects that a case goes through: a bounded amount of disk for the large ones; for the small ones new keys at this
+# many a second, which is more than any of the servers reaches.
+PUT_KEYS = {"1 MiB": 32, "64 MiB": 8}
+NEW_KEYS = {1: 4_000, 8: 12_000}
 GET_KEYS = {"1 KiB": 256, "1 MiB": 16, "64 MiB": 2}
 
 
@@ -106,16 +108,19 @@ def run(context) -> dict:
             for size, count in GET_KEYS.items():
                 data = bodies[size].read_bytes()
                 for number in range(count):
-                    call(side.port, "PUT", signer.path("PUT", f"get/{size[0]}{len(data)}/{number}"), data)
-                if call(side.port, "GET", signer.path("GET", f"get/{size[0]}{len(data)}/0")) != data:
+                    call(side.port, "PUT", signer.path("PUT", f"get/{len(data)}/{number}"), data)
+                if call(side.port, "GET", signer.path("GET", f"get/{len(data)}/0")) != data:
                     raise BenchError(f"{side.key} gives back other bytes than were put")
 
         def script(side, threads: int, method: str, size: str, connections: int) -> str:
-            count = (PUT_KEYS if method == "PUT" else GET_KEYS)[size]
-            place = "get" if method == "GET" else f"put/{connections}"
+            settings = context.settings
+            if method == "GET":
+                folder, count = f"get/{SIZES[size]}", GET_KEYS[size]
+            else:
+                new = NEW_KEYS[connections] * settings.seconds * (settings.rounds + 1)
+                folder, count = f"put/{connections}/{SIZES[size]}", PUT_KEYS.get(size, new)
             names = work / f"{side.key}-{method}-{SIZES[size]}-{connections}.txt"
             signer = signers[side.key]
-            folder = f"{place}/{size[0]}{SIZES[size]}"
             names.write_text("".join(signer.path(method, f"{folder}/{number}") + "\n" for number in range(count)))
             return load.listed(side.port, method, names, threads, bodies[size] if method == "PUT" else None)
 
@@ -131,7 +136,11 @@ def run(context) -> dict:
                             connections,
                             sides,
                             lambda side, threads, m=method, s=size, c=connections: script(side, threads, m, s, c),
-                            before=before,
+                            # A 64 MiB PUT takes a good part of a second.
+                            {side.key: max(context.settings.seconds, 3) for side in sides}
+                            if size == "64 MiB"
+                            else None,
+                            before,
                         )
                     )
                     result["cases"][-1]["bytes"] = SIZES[size]

@@ -17,7 +17,12 @@ def _start(context, kind: str, folder, settle: bool) -> dict:
     else:
         port = free_port()
         args = [context.peers["mlflow"].program, "server", "--host", "127.0.0.1", "--port", port]
-        args += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", folder / "artifacts"]
+        args += [
+            "--backend-store-uri",
+            f"sqlite:///{folder}/mlflow.db",
+            "--artifacts-destination",
+            folder / "artifacts",
+        ]
     server = Server(kind, args, folder)
     with running(server):
         seconds = server.wait_ready(port, "/health")
@@ -45,7 +50,10 @@ def run(context) -> dict:
                 settle = when == "again" and (side == "millrace" or number == 0)
                 results.setdefault((when, side), []).append(_start(context, side, folder, settle))
                 last = results[when, side][-1]
-                print(f"  {when:<5} {side:<9} ready in {last['ready_ms']:,.0f} ms (CPU {last['cpu_ms']:,.0f} ms)", flush=True)
+                print(
+                    f"  {when:<5} {side:<9} ready in {last['ready_ms']:,.0f} ms (CPU {last['cpu_ms']:,.0f} ms)",
+                    flush=True,
+                )
             shutil.rmtree(folder, ignore_errors=True)
     for when, name in (("first", "first start, empty folder"), ("again", "start on an existing database")):
         case = {"name": name, "sides": {}, "ratios": {}}

@@ -31,7 +31,11 @@ class Peer:
 def cache() -> pathlib.Path:
     """Kept between runs and clones: an environment of MLServer is 1.5 GB."""
     given = os.environ.get("MILLRACE_BENCH_CACHE")
-    base = pathlib.Path(given) if given else pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "millrace-bench"
+    base = (
+        pathlib.Path(given)
+        if given
+        else pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "millrace-bench"
+    )
     return base.expanduser()
 
 
@@ -116,7 +120,9 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
             return peer
         stamp.write_text(wanted)
     names = ["mlserver", "mlserver-mlflow", "mlflow", "pandas", "uvloop", "fastapi", "scikit-learn"]
-    script = "import sys; from importlib.metadata import version as v; print(sys.version.split()[0], *map(v, sys.argv[1:]))"
+    script = (
+        "import sys; from importlib.metadata import version as v; print(sys.version.split()[0], *map(v, sys.argv[1:]))"
+    )
     found = subprocess.run(
         [str(folder / "bin" / "python"), "-c", script, *names], capture_output=True, text=True, check=False
     )

@@ -232,9 +232,14 @@ FetchFolder::~FetchFolder() {
   if (!path_.empty()) fs::remove_all(path_, ec);
 }
 
-Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
+namespace {
+Result<std::string> fetch(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
+  if (uri.empty()) return fail(Code::invalid_argument, "it is empty; give a folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY");
   auto u = text::parse_uri(uri);
   if (u.scheme.empty()) return fs::absolute(uri).lexically_normal().string();
+  bool rooted = u.path.starts_with('/') && u.path.size() > 1;
+  if ((u.scheme == "models" || u.scheme == "runs" || u.scheme == "mlflow-artifacts") && !rooted) return fail(Code::invalid_argument, fmt::format("a {}: URI has the form {}:/…", u.scheme, u.scheme));
+  if (u.scheme == "s3" && (u.authority.empty() || !rooted)) return fail(Code::invalid_argument, "an s3: URI has the form s3://BUCKET/KEY");
   if (u.scheme == "file") return u.path;
   TrackingApi api(!s.tracking_uri.empty() ? s.tracking_uri : environment("MLFLOW_TRACKING_URI", nullptr, "http://127.0.0.1:5000"));
   std::string location = uri;
@@ -271,8 +276,17 @@ Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::
   } else {
     return fail(Code::invalid_argument, fmt::format("{} lies at {}, which cannot be fetched", uri, location));
   }
-  if (is_empty(target)) return fail(Code::not_found, fmt::format("there is no model at {} ({})", uri, location));
+  if (is_empty(target)) return fail(Code::not_found, fmt::format("there is no model at {}", location));
   return target;
+}
+}  // namespace
+
+Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
+  auto r = fetch(s, uri, folder);
+  if (r) return r;
+  auto e = r.error();
+  e.message = fmt::format("--model {}: {}", uri, e.message);
+  return std::unexpected(e);
 }
 
 Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, const std::string& uri, const FetchFolder& folder) {

@@ -24,7 +24,10 @@ Result<void> Inflater::feed(std::string_view piece, std::string& out, std::size_
   z.avail_in = static_cast<uInt>(piece.size());
   std::array<char, 16384> buf;
   while (z.avail_in > 0) {
-    if (impl_->done) return fail(Code::invalid_argument, "The request body has data after its gzip stream");
+    if (impl_->done) {  // a gzip file may have several members
+      if (z.next_in[0] != 0x1F || inflateReset(&z) != Z_OK) return fail(Code::invalid_argument, "The request body has data after its gzip stream");
+      impl_->done = false;
+    }
     z.next_out = reinterpret_cast<Bytef*>(buf.data());
     z.avail_out = buf.size();
     int r = inflate(&z, Z_NO_FLUSH);

@@ -13,7 +13,7 @@ std::string shown(double v) {
   append_double(out, v);
   return out;
 }
-std::string quoted(std::string_view s) {
+std::string shown_text(std::string_view s) {
   std::string out;
   append_string(out, s);
   return out;
@@ -62,19 +62,19 @@ TEST(AppendDouble, ReadsBackToTheSameBits) {
 }
 
 TEST(AppendString, Escapes) {
-  EXPECT_EQ(quoted("plain"), "\"plain\"");
-  EXPECT_EQ(quoted("a\"b\\c/d"), R"("a\"b\\c/d")");
-  EXPECT_EQ(quoted("\b\f\n\r\t"), R"("\b\f\n\r\t")");
-  EXPECT_EQ(quoted(std::string_view("\0\x1f\x7f", 3)), "\"\\u0000\\u001f\x7f\"");
-  EXPECT_EQ(quoted("\xC3\xBC\xF0\x9F\x98\x80"), "\"\xC3\xBC\xF0\x9F\x98\x80\"");
+  EXPECT_EQ(shown_text("plain"), "\"plain\"");
+  EXPECT_EQ(shown_text("a\"b\\c/d"), R"("a\"b\\c/d")");
+  EXPECT_EQ(shown_text("\b\f\n\r\t"), R"("\b\f\n\r\t")");
+  EXPECT_EQ(shown_text(std::string_view("\0\x1f\x7f", 3)), "\"\\u0000\\u001f\x7f\"");
+  EXPECT_EQ(shown_text("\xC3\xBC\xF0\x9F\x98\x80"), "\"\xC3\xBC\xF0\x9F\x98\x80\"");
 }
 
 TEST(AppendString, InvalidBytesBecomeTheReplacementCharacter) {
-  EXPECT_EQ(quoted("a\xFF!"), "\"a\xEF\xBF\xBD!\"");
-  EXPECT_EQ(quoted("\x80"), "\"\xEF\xBF\xBD\"");
-  EXPECT_EQ(quoted("\xC3"), "\"\xEF\xBF\xBD\"");
+  EXPECT_EQ(shown_text("a\xFF!"), "\"a\xEF\xBF\xBD!\"");
+  EXPECT_EQ(shown_text("\x80"), "\"\xEF\xBF\xBD\"");
+  EXPECT_EQ(shown_text("\xC3"), "\"\xEF\xBF\xBD\"");
   // Overlong forms, surrogates and code points past the last: no JSON reader has to take them.
-  for (const char* bad : {"\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80"}) EXPECT_TRUE(text::utf8_valid(quoted(bad))) << text::hex(bad);
+  for (const char* bad : {"\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80"}) EXPECT_TRUE(text::utf8_valid(shown_text(bad))) << text::hex(bad);
 }
 
 TEST(AppendString, AnyBytesGiveValidJson) {
@@ -82,7 +82,7 @@ TEST(AppendString, AnyBytesGiveValidJson) {
   for (int i = 0; i < 20000; ++i) {
     std::string s(gen() % 12, '\0');
     for (char& c : s) c = static_cast<char>(gen() % 3 == 0 ? gen() : 0xE0 + gen() % 32);
-    auto q = quoted(s);
+    auto q = shown_text(s);
     ASSERT_TRUE(text::utf8_valid(q)) << text::hex(s);
     auto back = parse(q);
     ASSERT_TRUE(back) << text::hex(s);

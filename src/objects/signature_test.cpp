@@ -79,7 +79,7 @@ TEST(Signature, AnyChangeBreaksIt) {
   EXPECT_EQ(reason(get_object(), kNow - 901), "RequestTimeTooSkewed");
   EXPECT_EQ(reason(get_object(), kNow + 899), "none");
   EXPECT_EQ(reason(changed([](Sent& s) { s.headers.pop_back(); })), "AccessDenied");
-  EXPECT_EQ(reason(changed([](Sent& s) { s.headers[4].second = "Bearer x"; })), "InvalidRequest");
+  EXPECT_EQ(reason(changed([](Sent& s) { s.headers[4].second = "Bearer x"; })), "InvalidArgument");
   EXPECT_EQ(reason(changed([](Sent& s) { s.headers[4].second = "AWS4-HMAC-SHA256 nonsense"; })), "AuthorizationHeaderMalformed");
   EXPECT_EQ(reason(changed([](Sent& s) { s.headers[4].second = "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=00"; })), "AuthorizationHeaderMalformed");
 }
@@ -121,7 +121,6 @@ struct Read {
   std::string body;
   std::string error;  // the reason
   std::map<std::string, std::string> trailers;
-  bool operator==(const Read&) const = default;
 };
 Read read_chunked(const std::string& wire, const Payload& p, std::uint64_t decoded, std::size_t piece) {
   auto inner = testing::MemoryBody::cut(wire, piece);
@@ -151,7 +150,7 @@ TEST(Chunked, SignedExample) {
     EXPECT_EQ(r.body, std::string(66560, 'a'));
   }
   auto one_byte = kSignedBody;
-  one_byte[70000 - 2000] = 'b';
+  one_byte[1000] = 'b';
   EXPECT_EQ(read_chunked(one_byte, *p, 66560, 4096).error, "SignatureDoesNotMatch");
   auto swapped = *p;
   swapped.seed_signature.back() = '0';
@@ -213,14 +212,14 @@ TEST(Chunked, RefusesBrokenFraming) {
       {"FFFFFFFFFFFFFFFF\r\nhello", 5, "InvalidRequest"},
       {std::string(5000, '1'), 5, "InvalidRequest"},
       {"5;" + std::string(5000, 'x') + "\r\nhello\r\n0\r\n\r\n", 5, "InvalidRequest"},
-      {"0\r\nno colon\r\n\r\n", 0, "InvalidRequest"},
+      {"0\r\nno colon\r\n\r\n", 0, "MalformedTrailerError"},
   };
   for (const auto& [wire, decoded, reason] : cases) {
     for (std::size_t piece : {1UL, 3UL, 100000UL}) EXPECT_EQ(plain(wire, decoded, piece).error, reason) << wire.substr(0, 60) << " in pieces of " << piece;
   }
   std::string many = "0\r\n";
   for (int i = 0; i < 17; ++i) many += fmt::format("h{}:x\r\n", i);
-  EXPECT_EQ(plain(many + "\r\n", 0).error, "InvalidRequest");
+  EXPECT_EQ(plain(many + "\r\n", 0).error, "MalformedTrailerError");
 }
 
 TEST(Chunked, TheCutOfPiecesNeverMatters) {
@@ -228,7 +227,12 @@ TEST(Chunked, TheCutOfPiecesNeverMatters) {
   for (const std::string& wire : {std::string("5\r\nhello\r\n6\r\n world\r\n0\r\na:b\r\n\r\n"), std::string("5\r\nhello\r\n0\r\n\r\ntail"), std::string("5\r\nhello\r\n0\r\na:b\r\n\r\n\r\n"), std::string("3\r\nabc\r\n0\r\n")}) {
     std::uint64_t decoded = wire[0] == '3' ? 3 : wire.find("world") == std::string::npos ? 5 : 11;
     auto whole = plain(wire, decoded, wire.size());
-    for (std::size_t piece = 1; piece < wire.size(); ++piece) EXPECT_EQ(plain(wire, decoded, piece), whole) << wire << " in pieces of " << piece;
+    for (std::size_t piece = 1; piece < wire.size(); ++piece) {
+      auto r = plain(wire, decoded, piece);
+      ASSERT_EQ(r.error, whole.error) << wire << " in pieces of " << piece;
+      ASSERT_EQ(r.body, whole.body);
+      ASSERT_EQ(r.trailers, whole.trailers);
+    }
   }
 }
 

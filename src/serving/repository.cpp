@@ -73,7 +73,9 @@ Result<std::shared_ptr<const Model>> read(const ModelSource& src) {
 }  // namespace
 
 Result<> Repository::add(const ModelSource& src) {
-  if (src.name.empty()) return fail(Code::invalid_argument, "a model needs a name");
+  bool plain = !src.name.empty() && src.name != "." && src.name != ".." && src.name.size() <= 255;
+  for (char c : src.name) plain = plain && c != '/' && static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
+  if (!plain) return fail(Code::invalid_argument, fmt::format("'{}' cannot be a model's name: it must fit into one part of a URL's path", printable(src.name)));
   auto model = read(src);
   if (!model) {
     auto e = model.error();

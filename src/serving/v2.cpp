@@ -126,7 +126,7 @@ class Flattener {
       case dom::element_type::UINT64: v = static_cast<double>(std::uint64_t(e)); break;
       case dom::element_type::BOOL: v = bool(e) ? 1 : 0; break;
       case dom::element_type::NULL_VALUE:
-        if (!is_float(in_.type)) return bad(fmt::format("the column '{}' has a null, and its datatype {} has no missing value", printable(column_), data_type_name(in_.type)));
+        if (!is_float(in_.type) && in_.type != DataType::bytes) return bad(fmt::format("the column '{}' has a null, and its datatype {} has no missing value", printable(column_), data_type_name(in_.type)));
         v = std::nan("");
         break;
       case dom::element_type::STRING: {
@@ -139,9 +139,11 @@ class Flattener {
       }
       default: return bad(fmt::format("the column '{}' has an object among its data", printable(column_)));
     }
-    if (!is_float(in_.type) && in_.type != DataType::boolean) {
+    if (!is_float(in_.type) && in_.type != DataType::boolean && in_.type != DataType::bytes) {
       if (v != std::floor(v)) return bad(fmt::format("the column '{}' has a number with a fraction, and its datatype is {}; send it as FP64", printable(column_), data_type_name(in_.type)));
-      if (!in_range(v)) return bad(fmt::format("the column '{}' has a number outside the range of its datatype {}", printable(column_), data_type_name(in_.type)));
+      // A float that reads as -2^63 may stand for an integer below it.
+      bool too_low = in_.type == DataType::int64 && e.type() == dom::element_type::DOUBLE && v <= -9223372036854775808.0;
+      if (too_low || !in_range(v)) return bad(fmt::format("the column '{}' has a number outside the range of its datatype {}", printable(column_), data_type_name(in_.type)));
     }
     if (in_.type == DataType::boolean) v = v != 0 ? 1 : 0;
     if (in_.type == DataType::fp32) v = static_cast<double>(static_cast<float>(v));
@@ -177,7 +179,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 Checked<std::vector<double>> numbers(Input& in, std::string_view column) {
   std::vector<double> values;
   if (in.shape.empty()) return bad(fmt::format("the input '{}' has an empty shape", printable(column)));
-  if (in.type == DataType::bytes || (!in.content_type.empty() && in.content_type != "np" && in.content_type != "pd"))
+  if ((!in.content_type.empty() && in.content_type != "np" && in.content_type != "pd"))
     return bad(fmt::format("the column '{}' is numeric for this model, and the input is {}{}", printable(column), data_type_name(in.type),
                            in.content_type.empty() ? "" : fmt::format(" with content_type '{}'", printable(in.content_type))));
   Flattener f(in, column, values);
@@ -320,6 +322,34 @@ void append_value(std::string& out, DataType type, double v) {
   }
 }
 
+// Appends ".0" to integers of 19 digits and more, outside of texts.
+std::string integers_as_floats(std::string_view body) {
+  std::string out;
+  bool text = false;
+  for (std::size_t i = 0; i < body.size();) {
+    char c = body[i];
+    if (text) {
+      if (c == '\\' && i + 1 < body.size()) out += body[i++];
+      else if (c == '"') text = false;
+      out += body[i++];
+      continue;
+    }
+    if (c == '"') text = true;
+    if (c < '0' || c > '9') {
+      out += c;
+      ++i;
+      continue;
+    }
+    std::size_t end = i;
+    while (end < body.size() && std::string_view("0123456789.eE+-").find(body[end]) != std::string_view::npos) ++end;
+    auto number = body.substr(i, end - i);
+    out += number;
+    if (number.size() >= 19 && number.find_first_of(".eE") == std::string_view::npos) out += ".0";
+    i = end;
+  }
+  return out;
+}
+
 std::string render(const Model& m, const std::string& id, const Output& o) {
   std::string out;
   out.reserve(256 + o.numbers.size() * 20);
@@ -354,7 +384,14 @@ std::expected<InferAnswer, Refusal> infer(const Model& m, std::string_view body)
   thread_local dom::parser parser;
   if (text::trim(body).empty()) return unprocessable("missing", R"(["body"])", "Field required");
   dom::element root;
-  if (auto err = parser.parse(body.data(), body.size()).get(root); err)
+  auto err = parser.parse(body.data(), body.size()).get(root);
+  std::string rewritten;
+  if (err == simdjson::NUMBER_ERROR) {
+    // An integer beyond 64 bits: read as a float, it meets the range check of its column, which names it.
+    rewritten = integers_as_floats(body);
+    err = parser.parse(rewritten).get(root);
+  }
+  if (err)
     return unprocessable("json_invalid", R"(["body",0])", "JSON decode error", fmt::format(R"({{"error":"{}"}})", err == simdjson::DEPTH_ERROR ? "too deep" : "the body is no valid JSON"));
   dom::object o;
   if (root.get(o)) return unprocessable("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from");

@@ -64,6 +64,9 @@ void add_ui_routes(http::Router& router, Tracking& t) {
   router.add(Method::get, "/version", [](http::Request&) -> Reply { co_return http::Response::text(200, std::string(kVersion)); });
   for (const char* p : {"/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"})
     router.add(Method::get, p, [&t](http::Request&) -> Reply { co_return http::Response::json(200, server_info(t)); });
+  // What the web UI asks on every page, answered as a server with these parts switched off does.
+  router.add(Method::get, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"disable_ui_events":[],"disable_ui_telemetry":true,"ui_rollout_percentage":0})"); });
+  router.add(Method::post, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"status":"disabled"})"); });
   router.add(Method::get, "/", [&t](http::Request& rq) -> Reply {
     if (t.options().ui_folder.empty()) co_return http::Response::text(200, std::string(kNoUi), "text/html; charset=utf-8");
     co_return co_await ui_file(rq, t.options().ui_folder, "index.html");

@@ -180,6 +180,7 @@ void Tracking::add_routes(http::Router& router) {
   add_model_routes(router, *this);
   add_registry_routes(router, *this);
   add_artifact_routes(router, *this);
+  add_graphql_routes(router, *this);
   add_ui_routes(router, *this);
 }
 

@@ -60,6 +60,7 @@ void add_metric_routes(http::Router& router, Tracking& t);      // routes_metric
 void add_model_routes(http::Router& router, Tracking& t);       // routes_models.cpp
 void add_registry_routes(http::Router& router, Tracking& t);    // routes_registry.cpp
 void add_artifact_routes(http::Router& router, Tracking& t);    // routes_artifacts.cpp
+void add_graphql_routes(http::Router& router, Tracking& t);     // routes_graphql.cpp
 void add_ui_routes(http::Router& router, Tracking& t);          // routes_ui.cpp
 
 }  // namespace mr::tracking

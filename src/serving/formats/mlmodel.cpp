@@ -71,8 +71,12 @@ Result<TensorSpec> tensor_spec(const boost::json::value& e) {
   auto type = numpy_type(t.dtype);
   if (!type) return bad(fmt::format("the signature's tensor type '{}' is not known", printable(t.dtype)));
   t.type = *type;
-  if (const auto* shape = json::find(*spec, "shape"); shape != nullptr && shape->is_array())
-    for (const auto& d : shape->get_array()) t.shape.push_back(d.is_int64() ? d.get_int64() : -1);
+  const auto* shape = json::find(*spec, "shape");
+  if (shape == nullptr || !shape->is_array()) return bad("a tensor of the signature has no shape");
+  for (const auto& d : shape->get_array()) {
+    if (!d.is_int64() || d.get_int64() < -1) return bad("a tensor's shape in the signature is not made of sizes");
+    t.shape.push_back(d.get_int64());
+  }
   return t;
 }
 
@@ -173,7 +177,9 @@ bool is_model_file(const fs::path& p) {
 
 // The path that MLmodel names, which must stay inside the folder, through links too.
 Result<fs::path> inside(const fs::path& folder, const std::string& relative) {
-  MR_TRY(auto safe, text::safe_relative_path(relative));
+  auto checked = text::safe_relative_path(relative);
+  if (!checked) return bad(fmt::format("model_path '{}' leaves the model's folder", printable(relative)));
+  const auto& safe = *checked;
   std::error_code ec;
   auto root = fs::weakly_canonical(folder, ec);
   auto target = fs::weakly_canonical(folder / safe, ec);

@@ -275,7 +275,9 @@ Result<> Reader::joblib_array(NodeId wrapper) {
   if (code.find('U') != std::string::npos) item *= 4;
   if (item == 0 || item > 1 << 22) return damaged("an array's type is not read");
   MR_TRY(auto raw, take(count * item));
-  MR_TRY(Array a, decode_buffer(code, std::move(shape), t_.text_of(t_.get(wrapper, "order")) == "F", raw));
+  auto order = t_.text_of(t_.get(wrapper, "order"));
+  if (order != "C" && order != "F") return damaged(fmt::format("an array has the order '{}'", printable(order)));
+  MR_TRY(Array a, decode_buffer(code, std::move(shape), order == "F", raw));
   Node n;
   n.kind = NodeKind::array;
   n.array = static_cast<std::int32_t>(t_.arrays.size());

@@ -245,7 +245,9 @@ Result<Array> Tree::array_of(NodeId id) const {
     if (data.kind != NodeKind::bytes) return fail(Code::invalid_argument, "an array's content is not bytes");
     MR_TRY(auto dtype, dtype_of(*this, n.items[1]));
     MR_TRY(auto shape, shape_of(*this, n.items[2]));
-    return decode_buffer(dtype, std::move(shape), text_of(n.items[3]) == "F", data.text);
+    auto order = text_of(n.items[3]);
+    if (order != "C" && order != "F") return fail(Code::invalid_argument, fmt::format("an array has the order '{}', which is not read", printable(order)));
+    return decode_buffer(dtype, std::move(shape), order == "F", data.text);
   }
   if (ends("multiarray.scalar")) {
     if (n.items.size() < 2) return fail(Code::invalid_argument, "a scalar has no content");

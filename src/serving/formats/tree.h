@@ -3,6 +3,7 @@
 // it bounds its own depth. Not thread safe while it is built.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -39,7 +40,7 @@ struct Node {
 
 class Tree {
  public:
-  std::vector<Node> nodes;
+  std::deque<Node> nodes;  // grows without copying
   std::vector<Array> arrays;
   NodeId root = kNoNode;
 
@@ -64,8 +65,8 @@ Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> sh
 // Limits of one file.
 struct ReadLimits {
   std::size_t max_bytes = 64U << 20;   // of the file, decompressed
-  std::size_t max_nodes = 4'000'000;
-  std::size_t max_stack = 1'000'000;
+  std::size_t max_nodes = 400'000;
+  std::size_t max_stack = 400'000;
 };
 
 // Whether a name from a model file may stand in the tree; the refusal names it. Shared by the pickle and skops readers.

@@ -1,0 +1,269 @@
+"""RESULTS.md from the figures of a run. Nothing in it is written by hand."""
+
+NAMES = {
+    "millrace": "Millrace",
+    "mlflow": "mlflow server",
+    "mlserver": "MLServer",
+    "nginx": "nginx, fixed body",
+    "versitygw": "versitygw",
+}
+
+
+def _number(value: float) -> str:
+    """Three or so meaningful digits; more would be noise."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _times(value: float, digits: int = 2) -> str:
+    return f"{value:,.0f}x" if value >= 10 else f"{value:.{digits}f}x"
+
+
+def _mib(value: float) -> str:
+    return f"{value / 2**20:,.0f} MiB"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+# ---- targets ---------------------------------------------------------------------------------------------------------
+
+
+def _met(what: str, value: float, wanted: float, text: str, want_text: str, at_most: bool = False) -> dict:
+    ok = value <= wanted if at_most else value >= wanted
+    return {"what": what, "ok": ok, "got": text, "wanted": want_text}
+
+
+def targets(results: dict) -> list[dict]:
+    """Each goal of the project with what this run says of it. Only goals whose measurement took place."""
+    found = []
+    parts = results["parts"]
+    for case in parts.get("start", {}).get("cases", []):
+        ours = case["sides"]["millrace"]
+        found.append(
+            _met(f"{case['name']}: ready", ours["ready_ms"], 100, f"{ours['ready_ms']:.0f} ms", "under 100 ms", True)
+        )
+        if "rss" in ours:
+            found.append(
+                _met("idle memory (resident)", ours["rss"], 40e6, f"{ours['rss'] / 1e6:.1f} MB", "under 40 MB", True)
+            )
+    for case in parts.get("tracking", {}).get("cases", []):
+        if case["connections"] != 8:
+            continue
+        name = f"{case['name']}, 8 connections"
+        if "mlflow" in case["ratios"]:
+            ratio = case["ratios"]["mlflow"]
+            found.append(_met(f"{name}: requests/s", ratio["rps"], 200, _times(ratio["rps"]), "200x mlflow server"))
+            found.append(
+                _met(f"{name}: CPU a request", ratio["cpu"], 150, f"1/{ratio['cpu']:,.0f}", "1/150 of mlflow server")
+            )
+        if case["name"] == "log-metric":
+            cpu = case["sides"]["millrace"]["cpu_us"]
+            found.append(_met(f"{name}: CPU a request", cpu, 50, f"{cpu:.0f} us", "under 50 us", True))
+    for case in parts.get("inference", {}).get("cases", []):
+        name = f"inference, {case['connections']} connection{'s' if case['connections'] > 1 else ''}: requests/s"
+        for peer, wanted in (("mlserver", 100), ("nginx", 0.8)):
+            if peer in case["ratios"]:
+                ratio = case["ratios"][peer]["rps"]
+                found.append(_met(name, ratio, wanted, _times(ratio, 3), f"{wanted:g}x {NAMES[peer]}"))
+                if peer == "mlserver" and not found[-1]["ok"] and "nginx" in case["ratios"]:
+                    ceiling = ratio / case["ratios"]["nginx"]["rps"]
+                    if ceiling < wanted:
+                        found[-1]["why"] = f"nginx with a fixed body reaches {_times(ceiling)} there"
+    for case in parts.get("s3", {}).get("cases", []):
+        wanted = {"PUT 1 KiB": 8000, "GET 1 KiB": 40000}.get(case["name"])
+        if wanted and case["connections"] == 8:
+            rps = case["sides"]["millrace"]["rps"]
+            found.append(_met(f"S3 {case['name']}, 8 connections", rps, wanted, f"{rps:,.0f}/s", f"{wanted:,}/s"))
+    return found
+
+
+def _targets(results: dict) -> list[str]:
+    goals = targets(results)
+    if not goals:
+        return []
+    missed = [goal for goal in goals if not goal["ok"]]
+    lines = ["## Targets", "", f"{len(goals) - len(missed)} of {len(goals)} met.", ""]
+    if missed:
+        for goal in missed:
+            why = f" ({goal['why']})" if "why" in goal else ""
+            lines.append(f"- **Missed**: {goal['what']}: {goal['got']} where {goal['wanted']} was wanted{why}.")
+        lines.append("")
+    rows = [[goal["what"], goal["wanted"], goal["got"], "met" if goal["ok"] else "**missed**"] for goal in goals]
+    return lines + _table(["target", "wanted", "measured", ""], rows)
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _start(part: dict) -> list[str]:
+    sides = list(part["cases"][0]["sides"])
+    rows = []
+    for case in part["cases"]:
+        row = [case["name"]]
+        row += [f"{case['sides'][side]['ready_ms']:,.0f} ms" for side in sides]
+        row += [f"{case['sides'][side]['cpu_ms']:,.0f} ms" for side in sides]
+        row += [_times(ratio["ready"]) for ratio in case["ratios"].values()]
+        rows.append(row)
+    head = [""] + [f"{NAMES[s]} ready" for s in sides] + [f"{NAMES[s]} CPU" for s in sides]
+    lines = ["From exec to the first 200 on `/health`, and the CPU time used until then.", ""]
+    lines += _table(head + ["faster"] * (len(sides) - 1), rows)
+    again = part["cases"][-1]["sides"]
+    rows = []
+    for side in sides:
+        s = again[side]
+        rows.append(
+            [NAMES[side], _mib(s["rss"]), _mib(s["pss"]), f"{s['processes']:.0f}", f"{s['settled_cpu_ms'] / 1e3:.2f} s"]
+        )
+    lines += ["Idle, after the start's own work has ended:", ""]
+    return lines + _table(
+        ["", "resident, summed", "resident, shared pages divided", "processes", "CPU until idle"], rows
+    )
+
+
+def _load(part: dict, throughput: bool = False) -> list[str]:
+    sides = max((list(case["sides"]) for case in part["cases"]), key=len)
+    peers = sides[1:]
+    head = ["", "conn."] + [f"{NAMES[s]} req/s" for s in sides] + [f"ratio to {NAMES[p]}" for p in peers]
+    head += [f"{NAMES[s]} CPU us/req" for s in sides] + [f"{NAMES[p]} CPU / ours" for p in peers]
+    rows = []
+    for case in part["cases"]:
+        row = [case["name"], str(case["connections"])]
+        for side in sides:
+            rps = case["sides"][side]["rps"]
+            rate = f" ({rps * case['bytes'] / 2**20:,.0f} MiB/s)" if throughput and case["bytes"] >= 1 << 20 else ""
+            row.append(_number(rps) + rate)
+        row += [_times(case["ratios"][peer]["rps"]) for peer in peers]
+        row += [_number(case["sides"][side]["cpu_us"]) for side in sides]
+        row += [_times(case["ratios"][peer]["cpu"]) for peer in peers]
+        rows.append(row)
+    lines = _table(head, rows)
+    rows = []
+    for case in part["cases"]:
+        row = [case["name"], str(case["connections"])]
+        row += [f"{_number(case['sides'][s]['p50_ms'])} / {_number(case['sides'][s]['p99_ms'])}" for s in sides]
+        rows.append(row)
+    lines += ["Latency seen by the generator, milliseconds, median / 99th percentile:", ""]
+    lines += _table(["", "conn."] + [NAMES[s] for s in sides], rows)
+    bad = [
+        f"{NAMES[key]} gave {side['bad_status']} answers of status 400 or more and {side['broken']} broken or late ones "
+        f"in {case['name']}, {case['connections']} connections ({side['good']} good)."
+        for case in part["cases"]
+        for key, side in case["sides"].items()
+        if side["bad_status"] + side["broken"]
+    ]
+    return lines + (["Not all answers were good: " + " ".join(bad), ""] if bad else [])
+
+
+def _tracking(part: dict) -> list[str]:
+    lines = [
+        "SQLite on both sides, durable on both: Millrace commits with `synchronous=FULL` in WAL mode, mlflow server leaves",
+        "SQLite at its default (`FULL`, rollback journal). Both files hold the same 10,000 runs and 10,000 points (the peer",
+        "opens a copy of the file that Millrace wrote) and both servers gave the same answers before the measurement. mlflow",
+        "server runs with its default of 4 workers, after its job consumers have come to rest. runs/search has a filter on a",
+        "metric and a parameter, an order by the metric, and a page of 100. Writes go to 8 runs in turn. After the last round",
+        "the database was asked: every acknowledged point and run was there.",
+        "",
+        "Beware of the peer's requests/s on few connections: its kept connections wait about 40 ms for a delayed TCP",
+        "acknowledgement where an answer goes out in two pieces. The CPU a request has no such floor.",
+        "",
+    ]
+    return lines + _load(part)
+
+
+def _inference(part: dict) -> list[str]:
+    memory = ", ".join(
+        f"{NAMES[key]} {_mib(value['pss'])} in {value['processes']} process{'es' if value['processes'] > 1 else ''}"
+        for key, value in part["memory"].items()
+    )
+    lines = [
+        f"The request of {part['request']} ({part['request_bytes']} bytes) to a logistic regression trained by the bench;",
+        f"the answer has {part['answer_bytes']} bytes. The same model folder is served by all, and they gave the same label",
+        "before the measurement. nginx does no work: it returns those bytes from its configuration, one worker a core.",
+        "MLServer runs with its defaults (one inference worker). Memory afterwards (shared pages divided): "
+        + memory
+        + ".",
+        "",
+    ]
+    return lines + _load(part)
+
+
+def _s3(part: dict) -> list[str]:
+    lines = [
+        "Presigned V4 URLs, made before the round; both servers verify one signature a request and neither hashes the body",
+        "for it. Millrace writes to a temporary file, syncs, renames and commits its index before it answers a PUT; versitygw",
+        "never syncs, so its PUTs are not durable: the comparison flatters it.",
+        "PUTs of 1 KiB go to new keys, larger ones replace a few objects in turn.",
+        "",
+    ]
+    return lines + _load(part, throughput=True)
+
+
+RENDER = {
+    "start": ("Start and idle memory", _start),
+    "tracking": ("Tracking", _tracking),
+    "inference": ("Inference", _inference),
+    "s3": ("S3", _s3),
+}
+
+
+def _others(results: dict) -> tuple[float, float]:
+    shares = [
+        one["others"]
+        for name, part in results["parts"].items()
+        if name != "start"
+        for case in part["cases"]
+        for side in case["sides"].values()
+        for one in side["rounds"]
+    ]
+    shares.sort()
+    return (shares[len(shares) // 2], shares[-1]) if shares else (0.0, 0.0)
+
+
+def render(results: dict) -> str:
+    m = results["machine"]
+    middle, worst = _others(results)
+    lines = [
+        "# Benchmark results",
+        "",
+        "Written by `make bench` (`bench/run.py`); every figure, with each round, is in `results.json`.",
+        "",
+    ]
+    if results["quick"]:
+        lines += ["**A quick run: short rounds on a busy machine. It shows the benchmark works; do not quote it.**", ""]
+    lines += [
+        f"- {results['date']}, {results['minutes']:.0f} minutes, commit {results['millrace']['commit']},"
+        f" {results['millrace']['version']}.",
+        f"- {m['cores']} cores ({m['cpu']}), {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']}, {m['filesystem']}.",
+    ]
+    for peer in results["peers"].values():
+        if peer["missing"]:
+            lines.append(f"- **{peer['name']} is missing**: {peer['missing'].splitlines()[0]}")
+        else:
+            notes = f" ({peer['notes']})" if peer["notes"] else ""
+            lines.append(f"- Peer: {peer['name']} {peer['version']}{notes}.")
+    lines += [
+        "",
+        f"Figures are medians of {results['rounds']} rounds of {results['seconds']} s (longer where a peer answers seldom);"
+        " the servers take turns within each case, and",
+        "a ratio is the median of the ratios of neighbouring rounds. The load generator"
+        f" ({results['generator']}) and the server under load share the",
+        f"same {m['cores']} cores, so requests/s of the fast servers are bounded by the generator's share too; CPU us/req"
+        " is the server's user and",
+        "system time (its whole process tree) for one request, and the figure to trust. A request under way when a round"
+        " is cut counts as half.",
+        f"Programs that have nothing to do with the benchmark took {middle:.0%} of the machine in the median round and"
+        f" {worst:.0%} in the worst.",
+        "",
+    ]
+    lines += _targets(results)
+    for name, (title, part_lines) in RENDER.items():
+        if name in results["failures"]:
+            first = results["failures"][name].splitlines()[0]
+            lines += [f"## {title}", "", f"**This part failed**: {first}", ""]
+        elif name in results["parts"]:
+            lines += [f"## {title}", "", *part_lines(results["parts"][name])]
+    return "\n".join(lines).rstrip() + "\n"
