@@ -23,12 +23,12 @@ WRITERS = 8
 API = "/api/2.0/mlflow/"
 # Rounds of the peer that are longer than the others, for it answers a few times a second there.
 SECONDS = {
-    ("runs/search of 10,000", 1): 4,
-    ("runs/search of 10,000", 8): 10,
-    ("get-history of 10,000", 1): 4,
-    ("get-history of 10,000", 8): 10,
+    ("runs/search of 10,000", 1): 3,
+    ("runs/search of 10,000", 8): 6,
+    ("get-history of 10,000", 1): 3,
+    ("get-history of 10,000", 8): 6,
     ("log-batch of 100 metrics", 1): 3,
-    ("log-batch of 100 metrics", 8): 5,
+    ("log-batch of 100 metrics", 8): 4,
 }
 
 

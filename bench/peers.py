@@ -68,6 +68,16 @@ def _run(what: str, command: list[str], log: pathlib.Path, env: dict | None = No
     return f"{what} failed: {last[-1][:200] if last else f'exit code {code}'}"
 
 
+def _compile(python: str) -> None:
+    """Writes the bytecode of everything installed, which uv leaves to the first import: a peer that has run before does
+    not compile, and it is that one we compare with. Files that are no Python of this version are no matter."""
+    script = (
+        "import compileall, os, sysconfig\n"
+        "compileall.compile_dir(sysconfig.get_paths()['purelib'], quiet=2, workers=os.cpu_count())"
+    )
+    subprocess.run([python, "-c", script], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def mlflow() -> Peer:
     """The stock server, from the locked environment that this script runs in: it is made for it and holds nothing odd."""
     from importlib import metadata
@@ -79,6 +89,7 @@ def mlflow() -> Peer:
     program = pathlib.Path(sys.executable).parent / "mlflow"
     if not program.exists():
         return Peer("mlflow server", missing=f"there is no mlflow program beside {sys.executable}")
+    _compile(sys.executable)
     return Peer("mlflow server", version, str(program), notes=f"Python {sys.version.split()[0]}")
 
 
@@ -119,6 +130,7 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
         if peer.missing:
             return peer
         stamp.write_text(wanted)
+    _compile(str(folder / "bin" / "python"))
     names = ["mlserver", "mlserver-mlflow", "mlflow", "pandas", "uvloop", "fastapi", "scikit-learn"]
     script = (
         "import sys; from importlib.metadata import version as v; print(sys.version.split()[0], *map(v, sys.argv[1:]))"

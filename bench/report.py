@@ -1,5 +1,7 @@
 """RESULTS.md from the figures of a run. Nothing in it is written by hand."""
 
+import textwrap
+
 NAMES = {
     "millrace": "Millrace",
     "mlflow": "mlflow server",
@@ -27,6 +29,10 @@ def _mib(value: float) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+def _wrap(text: str) -> list[str]:
+    return [*textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False), ""]
 
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -159,19 +165,21 @@ def _load(part: dict, throughput: bool = False) -> list[str]:
 
 
 def _tracking(part: dict) -> list[str]:
-    lines = [
-        "SQLite on both sides, durable on both: Millrace commits with `synchronous=FULL` in WAL mode, mlflow server leaves",
-        "SQLite at its default (`FULL`, rollback journal). Both files hold the same 10,000 runs and 10,000 points (the peer",
-        "opens a copy of the file that Millrace wrote) and both servers gave the same answers before the measurement. mlflow",
-        "server runs with its default of 4 workers, after its job consumers have come to rest. runs/search has a filter on a",
-        "metric and a parameter, an order by the metric, and a page of 100. Writes go to 8 runs in turn. After the last round",
-        "the database was asked: every acknowledged point and run was there.",
-        "",
-        "Beware of the peer's requests/s on few connections: its kept connections wait about 40 ms for a delayed TCP",
-        "acknowledgement where an answer goes out in two pieces. The CPU a request has no such floor.",
-        "",
+    return [
+        *_wrap(
+            "SQLite on both sides, durable on both: Millrace commits with `synchronous=FULL` in WAL mode, mlflow server"
+            " leaves SQLite at its default (`FULL`, rollback journal). Both files hold the same 10,000 runs and 10,000"
+            " points (the peer opens a copy of the file that Millrace wrote), and both servers gave the same answers before"
+            " the measurement. mlflow server runs with its default of 4 workers, after its job consumers have come to rest."
+            " runs/search has a filter on a metric and a parameter, an order by the metric, and a page of 100. Writes go to"
+            " 8 runs in turn. After the last round the database was asked: every acknowledged point and run was there."
+        ),
+        *_wrap(
+            "Beware of the peer's requests/s on few connections: its kept connections wait about 40 ms for a delayed TCP"
+            " acknowledgement where an answer goes out in two pieces. Its CPU a request has no such floor."
+        ),
+        *_load(part),
     ]
-    return lines + _load(part)
 
 
 def _inference(part: dict) -> list[str]:
@@ -179,27 +187,28 @@ def _inference(part: dict) -> list[str]:
         f"{NAMES[key]} {_mib(value['pss'])} in {value['processes']} process{'es' if value['processes'] > 1 else ''}"
         for key, value in part["memory"].items()
     )
-    lines = [
-        f"The request of {part['request']} ({part['request_bytes']} bytes) to a logistic regression trained by the bench;",
-        f"the answer has {part['answer_bytes']} bytes. The same model folder is served by all, and they gave the same label",
-        "before the measurement. nginx does no work: it returns those bytes from its configuration, one worker a core.",
-        "MLServer runs with its defaults (one inference worker). Memory afterwards (shared pages divided): "
-        + memory
-        + ".",
-        "",
+    return [
+        *_wrap(
+            f"The request of {part['request']} ({part['request_bytes']} bytes) to a logistic regression trained by the"
+            f" bench; the answer has {part['answer_bytes']} bytes. The same model folder is served by all, and they gave"
+            " the same label before the measurement. nginx does no work: it returns those bytes from its configuration,"
+            " one worker a core. MLServer runs with its defaults (one inference worker). Memory afterwards, shared pages"
+            f" divided: {memory}."
+        ),
+        *_load(part),
     ]
-    return lines + _load(part)
 
 
 def _s3(part: dict) -> list[str]:
-    lines = [
-        "Presigned V4 URLs, made before the round; both servers verify one signature a request and neither hashes the body",
-        "for it. Millrace writes to a temporary file, syncs, renames and commits its index before it answers a PUT; versitygw",
-        "never syncs, so its PUTs are not durable: the comparison flatters it.",
-        "PUTs of 1 KiB go to new keys, larger ones replace a few objects in turn.",
-        "",
+    return [
+        *_wrap(
+            "Presigned V4 URLs, made before the round; both servers verify one signature a request, and neither has to hash"
+            " the body for it. Millrace writes to a temporary file, syncs, renames and commits its index before it answers"
+            " a PUT; versitygw never syncs, so its PUTs are not durable: the comparison flatters it. PUTs of 1 KiB go to"
+            " new keys, larger ones replace a few objects in turn."
+        ),
+        *_load(part, throughput=True),
     ]
-    return lines + _load(part, throughput=True)
 
 
 RENDER = {
@@ -237,7 +246,8 @@ def render(results: dict) -> str:
     lines += [
         f"- {results['date']}, {results['minutes']:.0f} minutes, commit {results['millrace']['commit']},"
         f" {results['millrace']['version']}.",
-        f"- {m['cores']} cores ({m['cpu']}), {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']}, {m['filesystem']}.",
+        f"- {m['cores']} cores ({m['cpu']}), {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']}.",
+        f"- {m['filesystem']}; writing 4 KiB and making it durable took {m['sync_ms']:.2f} ms (median) before the run.",
     ]
     for peer in results["peers"].values():
         if peer["missing"]:
@@ -247,17 +257,15 @@ def render(results: dict) -> str:
             lines.append(f"- Peer: {peer['name']} {peer['version']}{notes}.")
     lines += [
         "",
-        f"Figures are medians of {results['rounds']} rounds of {results['seconds']} s (longer where a peer answers seldom);"
-        " the servers take turns within each case, and",
-        "a ratio is the median of the ratios of neighbouring rounds. The load generator"
-        f" ({results['generator']}) and the server under load share the",
-        f"same {m['cores']} cores, so requests/s of the fast servers are bounded by the generator's share too; CPU us/req"
-        " is the server's user and",
-        "system time (its whole process tree) for one request, and the figure to trust. A request under way when a round"
-        " is cut counts as half.",
-        f"Programs that have nothing to do with the benchmark took {middle:.0%} of the machine in the median round and"
-        f" {worst:.0%} in the worst.",
-        "",
+        *_wrap(
+            f"Figures are medians of {results['rounds']} rounds of {results['seconds']} s (longer where a peer answers"
+            " seldom); the servers take turns within each case, and a ratio is the median of the ratios of neighbouring"
+            f" rounds. The load generator ({results['generator']}) and the server under load share the same"
+            f" {m['cores']} cores, so requests/s of the fast servers are bounded by the generator's share too; CPU us/req"
+            " is the server's user and system time (its whole process tree) for one request, and the figure to trust. A"
+            " request under way when a round is cut counts as half. Programs that have nothing to do with the benchmark"
+            f" took {middle:.0%} of the machine in the median round and {worst:.0%} in the worst."
+        ),
     ]
     lines += _targets(results)
     for name, (title, part_lines) in RENDER.items():

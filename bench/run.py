@@ -23,6 +23,7 @@ import pathlib
 import platform
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -80,6 +81,20 @@ def _filesystem(path: pathlib.Path) -> str:
     return best[1]
 
 
+def _sync_ms(folder: pathlib.Path) -> float:
+    """Median time to make 4 KiB durable there: the floor of every durable write with one request in flight."""
+    path = folder / "sync-probe"
+    times = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(100):
+            file.write(b"x" * 4096)
+            begin = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - begin)
+    path.unlink()
+    return statistics.median(times) * 1e3
+
+
 def machine(work: pathlib.Path) -> dict:
     return {
         "cpu": _field("/proc/cpuinfo", "model name") or platform.machine(),
@@ -88,6 +103,7 @@ def machine(work: pathlib.Path) -> dict:
         "system": _release(),
         "kernel": platform.release(),
         "filesystem": _filesystem(work),
+        "sync_ms": _sync_ms(work),
         "load_at_start": os.getloadavg()[0],
     }
 
@@ -128,6 +144,8 @@ def main() -> int:
         generator = load.require_wrk()
         if not os.access(binary, os.X_OK):
             raise BenchError(f"there is no program at {binary}; run: make build")
+        # A copy: a build that ends in the middle of the run must not change what is measured.
+        context.binary = shutil.copy(binary, work / "millrace")
         results = {
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "quick": args.quick,

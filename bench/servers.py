@@ -88,7 +88,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"{name}.log"
         self.started = time.perf_counter()
-        with self.log.open("wb") as out:
+        with self.log.open("ab") as out:
             # A session of its own makes its processes findable even when a parent in between has gone.
             self.popen = subprocess.Popen(
                 self.args,
@@ -206,6 +206,8 @@ def running(*servers):
 def clean_environment() -> dict[str, str]:
     """The environment without settings that would change a server or send a client elsewhere."""
     foreign = ("MILLRACE_", "MLFLOW_", "MLSERVER_", "AWS_", "VGW_", "_MLFLOW_", "http_proxy", "HTTP_PROXY", "all_proxy")
+    # Such as PYTHONDONTWRITEBYTECODE, which makes every start of a Python server compile all of its sources again.
+    foreign += ("PYTHON",)
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env["MLFLOW_DISABLE_TELEMETRY"] = "true"
     return env

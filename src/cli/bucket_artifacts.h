@@ -3,11 +3,13 @@
 #pragma once
 #include <memory>
 
+#include "objects/signature.h"
 #include "objects/store.h"
 #include "tracking/api.h"
 
 namespace mr::cli {
 
-std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket);
+// `endpoint` and `credentials` make the presigned URLs of uploads in parts; an empty endpoint: no such uploads.
+std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket, std::string endpoint = {}, objects::Credentials credentials = {});
 
 }  // namespace mr::cli

@@ -65,7 +65,9 @@ Result<Fd> lock_data(const std::string& folder) {
 
 http::Handler with_probes(http::Handler inner) {
   return [inner = std::move(inner)](http::Request& rq) -> task::Task<http::Response> {
-    if (rq.method == http::Method::get || rq.method == http::Method::head) {
+    // A signed request means a bucket that may have such a name.
+    bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) && !rq.headers.has("Authorization") && rq.query.empty();
+    if (probe) {
       if (rq.path == "/healthz" || rq.path == "/readyz") co_return http::Response::text(200, "ok\n");
       if (rq.path == "/metrics") co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
     }

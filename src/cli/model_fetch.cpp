@@ -1,5 +1,10 @@
 #include "cli/model_fetch.h"
 
+#include "cli/s3_artifacts.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <future>
@@ -20,12 +25,6 @@ namespace {
 
 constexpr std::size_t kMaxFiles = 10000;
 
-std::string environment(const char* name, const char* other, const char* fallback) {
-  for (const char* n : {name, other})
-    if (n != nullptr)
-      if (const char* v = std::getenv(n); v != nullptr && *v != 0) return v;
-  return fallback;
-}
 
 // Writes a file below the folder; the name comes from a server and is checked.
 class Sink {
@@ -183,13 +182,13 @@ Result<> download_proxied(TrackingApi& api, const std::string& root, const std::
 }
 
 Result<> download_s3(const Settings& s, const std::string& bucket, std::string prefix, const std::string& folder) {
-  auto endpoint = !s.s3_endpoint.empty() ? s.s3_endpoint : environment("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL", "http://127.0.0.1:9000");
-  objects::Credentials cred{s.keys_given ? s.access_key : environment("AWS_ACCESS_KEY_ID", nullptr, s.access_key.c_str()), s.keys_given ? s.secret_key : environment("AWS_SECRET_ACCESS_KEY", nullptr, s.secret_key.c_str())};
-  objects::Client client(endpoint, cred);
+  auto access = s3_access(s);
+  objects::Client client(access.endpoint, access.credentials);
   while (prefix.ends_with('/')) prefix.pop_back();
-  MR_TRY(auto keys, client.list(bucket, prefix + "/"));
-  if (keys.size() > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
-  for (const auto& key : keys) {
+  MR_TRY(auto entries, client.list(bucket, prefix + "/"));
+  if (entries.size() > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
+  for (const auto& entry : entries) {
+    const auto& key = entry.key;
     if (key.ends_with('/')) continue;
     MR_TRY(Sink sink, Sink::open(folder, key.substr(prefix.size() + 1)));
     MR_CHECK(client.get(bucket, key, [&](std::string_view piece) { return sink.write(piece); }));
@@ -314,8 +313,7 @@ Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, 
       std::error_code ec;
       fs::create_directories(place.parent_path(), ec);
       // A hard link: the bytes are stored once.
-      fs::create_hard_link(fmt::format("/proc/self/fd/{}", opened.fd.get()), place, ec);
-      if (ec) {
+      if (::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", opened.fd.get()).c_str(), AT_FDCWD, place.c_str(), AT_SYMLINK_FOLLOW) != 0) {
         fs::copy_file(fmt::format("/proc/self/fd/{}", opened.fd.get()), place, ec);
         if (ec) return fail(Code::internal, fmt::format("cannot copy {}: {}", e.path, ec.message()));
       }

@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 #include "cli/listener.h"
+#include "cli/s3_artifacts.h"
 #include "core/durable_file.h"
 #include "log/log.h"
 #include "text/text.h"
@@ -21,11 +22,15 @@ Result<std::string> database_path(const Settings& s) {
   return fail(Code::invalid_argument, fmt::format("--backend-store-uri {}: only sqlite:///PATH is supported by this version", uri));
 }
 
-Result<std::string> destination_folder(const Settings& s) {
+Result<std::unique_ptr<tracking::ArtifactStore>> destination(const Settings& s) {
   auto uri = s.artifacts_destination.empty() ? std::string("./mlartifacts") : s.artifacts_destination;
   auto u = text::parse_uri(uri);
-  if (!u.scheme.empty() && u.scheme != "file") return fail(Code::invalid_argument, fmt::format("--artifacts-destination {}: only folders and file: URIs are supported by this version", uri));
-  return std::filesystem::absolute(u.scheme == "file" ? u.path : uri).lexically_normal().string();
+  if (u.scheme == "s3") {
+    if (u.authority.empty()) return fail(Code::invalid_argument, fmt::format("--artifacts-destination {}: the form is s3://BUCKET/PREFIX", uri));
+    return make_s3_artifacts(s3_access(s), u.authority, u.path, s.data + "/tmp");
+  }
+  if (!u.scheme.empty() && u.scheme != "file") return fail(Code::invalid_argument, fmt::format("--artifacts-destination {}: folders, file: and s3: URIs are supported", uri));
+  return tracking::make_folder_store(std::filesystem::absolute(u.scheme == "file" ? u.path : uri).lexically_normal().string());
 }
 
 }  // namespace
@@ -33,13 +38,12 @@ Result<std::string> destination_folder(const Settings& s) {
 int run_tracking(const Settings& s) {
   auto database = database_path(s);
   if (!database) return report(database.error());
-  auto destination = destination_folder(s);
-  if (!destination) return report(destination.error());
   tracking::Options o;
   o.database = *database;
   o.serve_artifacts = s.serve_artifacts;
   o.static_prefix = s.static_prefix;
   o.ui_folder = find_mlflow_ui(s);
+  o.allowed_hosts = s.allowed_hosts;
   if (!s.static_prefix.empty() && (!s.static_prefix.starts_with('/') || s.static_prefix.ends_with('/')))
     return report(Error{Code::invalid_argument, "--static-prefix must start with / and not end with /", {}, {}});
   if (!s.default_artifact_root.empty()) {
@@ -50,8 +54,21 @@ int run_tracking(const Settings& s) {
   }
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   std::shared_ptr<tracking::ArtifactStore> store;
-  if (s.serve_artifacts) store = tracking::make_folder_store(*destination);
-  auto t = tracking::Tracking::open(o, store, {});
+  if (s.serve_artifacts) {
+    auto made = destination(s);
+    if (!made) return report(made.error());
+    store = std::move(*made);
+  }
+  // Runs whose artifacts lie at s3:// are listed and shown by way of the S3 server that the clients use.
+  std::mutex mutex;
+  std::map<std::string, std::unique_ptr<tracking::ArtifactStore>> by_bucket;
+  auto bucket_store = [&](const std::string& bucket) -> tracking::ArtifactStore* {
+    std::lock_guard guard(mutex);
+    auto& slot = by_bucket[bucket];
+    if (!slot) slot = make_s3_artifacts(s3_access(s), bucket, "", s.data + "/tmp");
+    return slot.get();
+  };
+  auto t = tracking::Tracking::open(o, store, bucket_store);
   if (!t) return report(t.error());
   http::Router router;
   (*t)->add_routes(router);

@@ -31,6 +31,7 @@ int run_up(const Settings& s) {
   tracking::Options o;
   o.database = s.data + "/millrace.db";
   o.ui_folder = find_mlflow_ui(s);
+  o.allowed_hosts = s.allowed_hosts;
   // Stores of buckets are made when first named and live as long as the program.
   std::mutex mutex;
   std::map<std::string, std::unique_ptr<tracking::ArtifactStore>> by_bucket;
@@ -41,7 +42,11 @@ int run_up(const Settings& s) {
     if (!slot) slot = make_bucket_artifacts(**objects, bucket);
     return slot.get();
   };
-  auto tracking = tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket), bucket_store);
+  objects::Credentials keys{s.access_key, s.secret_key};
+  auto endpoint = fmt::format("http://{}:{}", s.listen == "localhost" ? "127.0.0.1" : s.listen, 9000 + s.port_offset);
+  // Presigned URLs name one address; listening on all of them, none is right for every client.
+  if (s.listen == "0.0.0.0" || s.listen == "::") endpoint.clear();
+  auto tracking = tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket, endpoint, keys), bucket_store);
   if (!tracking) return report(tracking.error());
 
   auto specs = paired_models(s);
@@ -71,7 +76,7 @@ int run_up(const Settings& s) {
   (*tracking)->add_routes(routes);
   auto added = [&]() -> Result<> {
     MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)), "MLflow API and UI: MLFLOW_TRACKING_URI"));
-    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, {s.access_key, s.secret_key}), "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
+    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, keys), "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
     MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset, serving::make_handler(std::move(inference)), "V2 inference"));
     return {};
   }();

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <fstream>
 
 #include "text/text.h"
 
@@ -23,9 +24,7 @@ void common(CLI::App* c, Settings& s) {
   c->add_flag("--access-log", s.access_log, "One log record for each request");
   c->add_option("--loops", s.loops, "Event loops; 0 is one for each core")->check(CLI::Range(0, 256))->capture_default_str();
   c->add_option("--grace", s.grace_s, "Seconds that requests under way get to finish at shutdown")->check(CLI::Range(0, 600))->capture_default_str();
-  c->set_config("--config", "", "Read options from this file (key=value lines, or TOML)");
-  c->allow_config_extras(CLI::config_extras_mode::error);
-  c->option_defaults();
+  c->add_option("--config", s.config, "Read options from this file: lines of key = value, in [COMMAND] sections or for all commands; a flag or an environment variable wins")->type_name("FILE");
 }
 
 void listen(CLI::App* c, Settings& s) {
@@ -45,7 +44,40 @@ void models(CLI::App* c, Settings& s) {
   c->add_option("--model-repository", s.model_repository, "Serve every model of this folder: sub-folders with model-settings.json or MLmodel files")->type_name("DIR");
 }
 
+void allowed_hosts(CLI::App* c, Settings& s) {
+  c->add_option("--allowed-hosts", s.allowed_hosts, "Host names that the tracking server answers to besides this machine's and private addresses; * is any")->delimiter(',')->type_name("NAMES");
+}
+
 void ui(CLI::App* c, Settings& s) { c->add_option("--mlflow-ui", s.mlflow_ui, "Folder with MLflow's built web UI; found by itself when the mlflow package is installed")->type_name("DIR"); }
+
+struct ConfigLine {
+  int number = 0;
+  std::string key;
+  std::string value;
+};
+
+// key = value lines; '#' starts a comment, [section] limits what follows to that command. Throws CLI::FileError.
+std::vector<ConfigLine> read_config(const std::string& path, const std::string& command) {
+  std::ifstream in(path);
+  if (!in) throw CLI::FileError(fmt::format("--config {}: the file cannot be read", path));
+  std::vector<ConfigLine> out;
+  std::string line;
+  bool ours = true;
+  for (int n = 1; std::getline(in, line); ++n) {
+    auto t = text::trim(line);
+    if (t.empty() || t.front() == '#') continue;
+    if (t.front() == '[' && t.back() == ']') {
+      ours = t.substr(1, t.size() - 2) == command;
+      continue;
+    }
+    auto eq = t.find('=');
+    if (eq == std::string_view::npos) throw CLI::FileError(fmt::format("{}:{}: expected 'key = value', found '{}'", path, n, t.substr(0, 80)));
+    auto value = text::trim(t.substr(eq + 1));
+    if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front()) value = value.substr(1, value.size() - 2);
+    if (ours) out.push_back({n, std::string(text::trim(t.substr(0, eq))), std::string(value)});
+  }
+  return out;
+}
 
 // MILLRACE_PORT_OFFSET=3 stands for --port-offset=3, behind what the command line says. mlflow server's own names count for `tracking`.
 std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) {
@@ -73,12 +105,32 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
     if (v == nullptr && sub->get_name() == "tracking") {
       static const std::map<std::string, const char*> mlflow{{"backend-store-uri", "MLFLOW_BACKEND_STORE_URI"}, {"default-artifact-root", "MLFLOW_DEFAULT_ARTIFACT_ROOT"},
                                                              {"artifacts-destination", "MLFLOW_ARTIFACTS_DESTINATION"}, {"host", "MLFLOW_HOST"}, {"port", "MLFLOW_PORT"},
-                                                             {"workers", "MLFLOW_WORKERS"}, {"static-prefix", "MLFLOW_STATIC_PREFIX"}, {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
+                                                             {"workers", "MLFLOW_WORKERS"}, {"static-prefix", "MLFLOW_STATIC_PREFIX"}, {"allowed-hosts", "MLFLOW_SERVER_ALLOWED_HOSTS"}, {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
       if (auto it = mlflow.find(name); it != mlflow.end()) v = std::getenv(it->second);
     }
     if (v != nullptr && *v != 0) extra.push_back("--" + name + "=" + v);
   }
-  args.insert(args.begin() + static_cast<std::ptrdiff_t>(at), extra.begin(), extra.end());
+  std::string config;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == "--config" && i + 1 < args.size()) config = args[i + 1];
+    if (args[i].starts_with("--config=")) config = args[i].substr(9);
+  }
+  if (const char* v = std::getenv("MILLRACE_CONFIG"); config.empty() && v != nullptr) config = v;
+  std::vector<std::string> from_file;
+  if (!config.empty()) {
+    for (const auto& line : read_config(config, sub->get_name())) {
+      auto flag = "--" + line.key;
+      bool known = false;
+      for (auto* o : sub->get_options())
+        for (const auto& n : o->get_lnames()) known = known || (n == line.key && n != "help" && n != "config");
+      if (!known) throw CLI::FileError(fmt::format("{}:{}: '{}' is no option of millrace {}; see millrace {} --help", config, line.number, line.key, sub->get_name(), sub->get_name()));
+      bool in_environment = std::any_of(extra.begin(), extra.end(), [&](const std::string& e) { return e.starts_with(flag + "="); });
+      if (!given(flag) && !in_environment) from_file.push_back(flag + "=" + line.value);
+    }
+  }
+  auto place = args.begin() + static_cast<std::ptrdiff_t>(at);
+  place = args.insert(place, extra.begin(), extra.end());
+  args.insert(place, from_file.begin(), from_file.end());
   return args;
 }
 
@@ -97,6 +149,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   auto* up = app.add_subcommand("up", "Start the platform: tracking on 5000, S3 on 9000, inference on 8080");
   common(up, s);
   listen(up, s);
+  allowed_hosts(up, s);
   s3_keys(up, s);
   ui(up, s);
   models(up, s);
@@ -107,12 +160,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   ui(tracking, s);
   tracking->add_option("--backend-store-uri", s.backend_store_uri, "sqlite:///PATH of the database (default: millrace.db in --data)")->type_name("URI");
   tracking->add_option("--default-artifact-root", s.default_artifact_root, "Where new experiments keep artifacts (default: mlflow-artifacts:/ when artifacts are served)")->type_name("URI");
-  tracking->add_option("--artifacts-destination", s.artifacts_destination, "Folder or file: URI behind mlflow-artifacts:/ (default: ./mlartifacts)")->type_name("URI");
+  tracking->add_option("--artifacts-destination", s.artifacts_destination, "Folder, file: or s3://BUCKET/PREFIX behind mlflow-artifacts:/ (default: ./mlartifacts); S3 is reached as the clients do, by MLFLOW_S3_ENDPOINT_URL and AWS_ACCESS_KEY_ID")->type_name("URI");
   tracking->add_flag("--serve-artifacts,!--no-serve-artifacts", s.serve_artifacts, "Answer artifact requests through this server (default: yes)");
-  tracking->add_option("--host", s.host, "Address to listen on")->capture_default_str();
-  tracking->add_option("--port", s.port, "Port to listen on (default: 5000)")->check(CLI::Range(1, 65535));
+  tracking->set_help_flag("--help", "Print this help message and exit");  // -h is the host, as for mlflow server
+  tracking->add_option("-h,--host", s.host, "Address to listen on")->capture_default_str();
+  allowed_hosts(tracking, s);
+  tracking->add_option("-p,--port", s.port, "Port to listen on (default: 5000)")->check(CLI::Range(1, 65535));
   tracking->add_option("--static-prefix", s.static_prefix, "A path before every route, like /mlflow");
-  tracking->add_option("--workers", s.loops, "Event loops (mlflow server's name for --loops)");
+  tracking->add_option("-w,--workers", s.loops, "Event loops (mlflow server's name for --loops)");
   tracking->footer("Examples:\n  millrace tracking --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts --port 5000");
 
   auto* serve = app.add_subcommand("serve", "Serve models alone: the V2 inference protocol on 8080");
@@ -144,7 +199,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     return false;
   }
   s.command = up->parsed() ? Command::up : tracking->parsed() ? Command::tracking : serve->parsed() ? Command::serve : version->parsed() ? Command::version : doctor->parsed() ? Command::doctor : Command::completion;
-  s.keys_given = s.access_key != "minio" || s.secret_key != "minio123";
+  s.keys_given = s.secret_key != "minio123";
   return true;
 }
 

@@ -18,6 +18,7 @@ struct ModelSpec {
 struct Settings {
   Command command = Command::none;
   // common
+  std::string config;
   std::string data;  // default ~/.millrace
   int port_offset = 0;
   std::string listen = "127.0.0.1";
@@ -40,6 +41,7 @@ struct Settings {
   int port = 0;  // 0: the command's default
   std::string static_prefix;
   std::string mlflow_ui;
+  std::vector<std::string> allowed_hosts;
   // serving
   std::vector<std::string> model_uris;
   std::vector<std::string> model_names;

@@ -31,7 +31,7 @@ struct Shard {
 
 // Serves `socket` until it closes.
 task::Task<void> serve_connection(Shard& shard, boost::asio::ip::tcp::socket socket);
-// Called once a second: closes connections whose deadline has passed.
+// Called twice a second: closes connections whose deadline has passed.
 void expire_connections(Shard& shard);
 // Closes idle connections now; busy ones close after their answer.
 void drain_connections(Shard& shard);

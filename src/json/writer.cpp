@@ -19,6 +19,10 @@ void append_string(std::string& out, std::string_view s) {
       std::size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
       bool good = c >= 0xC2 && c <= 0xF4 && i + n <= s.size();
       for (std::size_t k = 1; good && k < n; ++k) good = (static_cast<unsigned char>(s[i + k]) & 0xC0) == 0x80;
+      if (good) {  // no overlong forms, no surrogates, nothing past U+10FFFF
+        auto c1 = static_cast<unsigned char>(s[i + 1]);
+        good = !((c == 0xE0 && c1 < 0xA0) || (c == 0xED && c1 > 0x9F) || (c == 0xF0 && c1 < 0x90) || (c == 0xF4 && c1 > 0x8F));
+      }
       if (good) {
         i += n;
         continue;

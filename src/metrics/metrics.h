@@ -40,7 +40,7 @@ Counter counter(const std::string& name, const std::string& help, const Labels& 
 Gauge gauge(const std::string& name, const std::string& help, const Labels& labels = {});
 // Buckets for request durations in seconds, 50 us to 10 s.
 Histogram duration_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
-// The text exposition of everything, with the process's own memory, CPU and descriptor gauges.
+// The text exposition of everything, with the process's own memory and CPU.
 std::string expose();
 
 }  // namespace mr::metrics

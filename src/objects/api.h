@@ -12,6 +12,16 @@ namespace mr::objects {
 // Streams a body into a new object, checked and durable; no signature, for callers inside the process.
 task::Task<Result<>> put_stream(Store& store, std::string bucket, std::string key, http::BodyReader& body);
 
+// One part that a client says it uploaded.
+struct PartClaim {
+  int number = 0;
+  std::string etag;      // without quotes
+  std::string checksum;  // base64, or empty
+};
+// Makes an upload's object from its parts: order, ETags, checksums and sizes checked, then one durable object.
+// `whole`: a checksum of the whole object that the client claims, or empty.
+task::Task<Result<Object>> complete_upload(Store& store, Upload upload, std::vector<PartClaim> claims, WriteCondition condition, std::string whole);
+
 // The S3 listener's handler.
 http::Handler make_handler(Store& store, Credentials credentials);
 

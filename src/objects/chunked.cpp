@@ -118,10 +118,10 @@ struct ChunkedReader::Impl {
     if (seen != decoded) co_return s3_error("IncompleteBody");
     // What follows is outside the framing; a well-behaved client sends nothing.
     for (;;) {
-      buffer = {};
       MR_CO_TRY(bool any, co_await more());
       if (!any) break;
-      co_return s3_error("InvalidRequest", "There is data after the last chunk.");
+      MR_CO_TRY(std::string rest, co_await line());
+      if (!rest.empty()) co_return s3_error("InvalidRequest", "There is data after the last chunk.");
     }
     done = true;
     co_return Result<>{};

@@ -1,5 +1,6 @@
 #include "crypto/random.h"
 #include "http/files.h"
+#include "objects/api.h"
 #include "objects/checksum.h"
 #include "objects/request.h"
 #include "objects/xml.h"
@@ -85,24 +86,16 @@ Reply upload_part(Call& c) {
   co_return r;
 }
 
-// The parts that the client's list names, checked against what was uploaded.
-Result<std::vector<Part>> chosen_parts(const Upload& u, const std::vector<Part>& have, const std::string& body) {
-  pugi::xml_document doc;
-  MR_CHECK(parse_xml(doc, body));
-  auto root = doc.child("CompleteMultipartUpload");
+// The parts that the client names, checked against what was uploaded.
+Result<std::vector<Part>> chosen_parts(const Upload& u, const std::vector<Part>& have, const std::vector<PartClaim>& claims) {
   std::vector<Part> out;
   int last = 0;
-  for (auto e : root.children("Part")) {
-    auto n = text::to_i64(text::trim(e.child_value("PartNumber")));
-    if (!n) return s3_error("MalformedXML");
-    if (*n <= last) return s3_error("InvalidPartOrder");
-    last = static_cast<int>(*n);
-    auto it = std::find_if(have.begin(), have.end(), [&](const Part& p) { return p.number == *n; });
-    if (it == have.end() || it->etag != unquote(e.child_value("ETag"))) return s3_error("InvalidPart");
-    if (u.algorithm != ChecksumAlgorithm::none) {
-      std::string_view sum = e.child_value(fmt::format("Checksum{}", checksum_name(u.algorithm)).c_str());
-      if (!sum.empty() && sum != it->checksum.value) return s3_error("InvalidPart");
-    }
+  for (const auto& claim : claims) {
+    if (claim.number <= last) return s3_error("InvalidPartOrder");
+    last = claim.number;
+    auto it = std::find_if(have.begin(), have.end(), [&](const Part& p) { return p.number == claim.number; });
+    if (it == have.end() || it->etag != claim.etag) return s3_error("InvalidPart");
+    if (u.algorithm != ChecksumAlgorithm::none && !claim.checksum.empty() && claim.checksum != it->checksum.value) return s3_error("InvalidPart");
     out.push_back(*it);
   }
   if (out.empty()) return s3_error("MalformedXML");
@@ -111,35 +104,29 @@ Result<std::vector<Part>> chosen_parts(const Upload& u, const std::vector<Part>&
   return out;
 }
 
+Result<std::vector<PartClaim>> read_claims(const Upload& u, const std::string& body) {
+  pugi::xml_document doc;
+  MR_CHECK(parse_xml(doc, body));
+  std::vector<PartClaim> out;
+  for (auto e : doc.child("CompleteMultipartUpload").children("Part")) {
+    auto n = text::to_i64(text::trim(e.child_value("PartNumber")));
+    if (!n) return s3_error("MalformedXML");
+    PartClaim claim{static_cast<int>(std::clamp<std::int64_t>(*n, 0, 10001)), std::string(unquote(e.child_value("ETag"))), {}};
+    if (u.algorithm != ChecksumAlgorithm::none) claim.checksum = e.child_value(fmt::format("Checksum{}", checksum_name(u.algorithm)).c_str());
+    out.push_back(std::move(claim));
+  }
+  return out;
+}
+
 Reply complete(Call& c) {
   // The checksum headers of this request speak of the object, not of the list.
   MR_CO_TRY(auto body, co_await receive_text(c.http, c.payload, 4U << 20, false));
   MR_CO_TRY(auto u, c.store.upload(c.bucket, c.key, c.get("uploadId")));
-  MR_CO_TRY(auto have, c.store.parts(u.id));
-  MR_CO_TRY(auto parts, chosen_parts(u, have, body));
+  MR_CO_TRY(auto claims, read_claims(u, body));
   MR_CO_TRY(auto condition, read_condition(c));
-  bool full = u.algorithm == ChecksumAlgorithm::none || !u.composite;
   auto algorithm = u.algorithm == ChecksumAlgorithm::none ? ChecksumAlgorithm::crc64nvme : u.algorithm;
-  MR_CO_TRY(auto o, co_await c.store.join(parts, full ? algorithm : ChecksumAlgorithm::none));
-  std::string md5s;
-  std::string sums;
-  for (const auto& p : parts) {
-    for (std::size_t i = 0; i + 1 < p.etag.size(); i += 2) md5s += static_cast<char>(std::stoi(p.etag.substr(i, 2), nullptr, 16));
-    sums += text::base64_decode(p.checksum.value).value_or("");
-  }
-  o.key = c.key;
-  o.etag = fmt::format("{}-{}", text::hex(crypto::digest(crypto::Algorithm::md5, md5s)), parts.size());
-  if (full) o.checksum = {algorithm, text::base64_encode(o.checksum.value), false};
-  else o.checksum = {algorithm, fmt::format("{}-{}", checksum_of(algorithm, sums), parts.size()), true};
-  // A checksum of the whole that the client claims at the end.
-  if (auto claimed = c.header("x-amz-checksum-" + text::lower(checksum_name(algorithm))); !claimed.empty() && full && claimed != o.checksum.value) {
-    c.store.discard(o.blob);
-    co_return s3_error("BadDigest");
-  }
-  o.metadata = u.metadata;
-  o.tags = u.tags;
-  o.modified_ms = time::now_ms();
-  MR_CO_CHECK(co_await c.store.complete(u, o, condition));
+  std::string whole(c.header("x-amz-checksum-" + text::lower(checksum_name(algorithm))));
+  MR_CO_TRY(auto o, co_await complete_upload(c.store, u, std::move(claims), condition, whole));
   std::string sum = fmt::format("<Checksum{0}>{1}</Checksum{0}><ChecksumType>{2}</ChecksumType>", checksum_name(algorithm), o.checksum.value, o.checksum.composite ? "COMPOSITE" : "FULL_OBJECT");
   co_return xml("CompleteMultipartUploadResult", fmt::format("<Location>http://{}/{}/{}</Location><Bucket>{}</Bucket><Key>{}</Key><ETag>&quot;{}&quot;</ETag>{}", text::xml_escape(c.header("Host")), text::xml_escape(c.bucket),
                                                              text::xml_escape(c.key), text::xml_escape(c.bucket), text::xml_escape(c.key), o.etag, sum));
@@ -175,6 +162,33 @@ Reply list_parts(Call& c) {
 }
 
 }  // namespace
+
+task::Task<Result<Object>> complete_upload(Store& store, Upload u, std::vector<PartClaim> claims, WriteCondition condition, std::string whole) {
+  MR_CO_TRY(auto have, store.parts(u.id));
+  MR_CO_TRY(auto parts, chosen_parts(u, have, claims));
+  bool full = u.algorithm == ChecksumAlgorithm::none || !u.composite;
+  auto algorithm = u.algorithm == ChecksumAlgorithm::none ? ChecksumAlgorithm::crc64nvme : u.algorithm;
+  MR_CO_TRY(auto o, co_await store.join(parts, full ? algorithm : ChecksumAlgorithm::none));
+  std::string md5s;
+  std::string sums;
+  for (const auto& p : parts) {
+    for (std::size_t i = 0; i + 1 < p.etag.size(); i += 2) md5s += static_cast<char>(std::stoi(p.etag.substr(i, 2), nullptr, 16));
+    sums += text::base64_decode(p.checksum.value).value_or("");
+  }
+  o.key = u.key;
+  o.etag = fmt::format("{}-{}", text::hex(crypto::digest(crypto::Algorithm::md5, md5s)), parts.size());
+  if (full) o.checksum = {algorithm, text::base64_encode(o.checksum.value), false};
+  else o.checksum = {algorithm, fmt::format("{}-{}", checksum_of(algorithm, sums), parts.size()), true};
+  if (!whole.empty() && full && whole != o.checksum.value) {
+    store.discard(o.blob);
+    co_return s3_error("BadDigest");
+  }
+  o.metadata = u.metadata;
+  o.tags = u.tags;
+  o.modified_ms = time::now_ms();
+  MR_CO_CHECK(co_await store.complete(u, o, condition));
+  co_return o;
+}
 
 Reply serve_multipart(Call& c) {
   switch (c.http.method) {

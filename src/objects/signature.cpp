@@ -244,6 +244,25 @@ Result<Payload> verify(const http::Request& rq, const Credentials& cred, std::in
   return s3_error("AccessDenied");
 }
 
+std::string presign(const Credentials& cred, std::string_view method, const std::string& endpoint, const std::string& bucket, const std::string& key,
+                    std::vector<std::pair<std::string, std::string>> query, std::int64_t now_s, int expires_s) {
+  auto iso = time::iso8601_ms(now_s * 1000);
+  std::string date = fmt::format("{}{}{}T{}{}{}Z", iso.substr(0, 4), iso.substr(5, 2), iso.substr(8, 2), iso.substr(11, 2), iso.substr(14, 2), iso.substr(17, 2));
+  std::string day = date.substr(0, 8);
+  std::string scope = day + "/us-east-1/s3/aws4_request";
+  query.emplace_back("X-Amz-Algorithm", "AWS4-HMAC-SHA256");
+  query.emplace_back("X-Amz-Credential", cred.access_key + "/" + scope);
+  query.emplace_back("X-Amz-Date", date);
+  query.emplace_back("X-Amz-Expires", std::to_string(expires_s));
+  query.emplace_back("X-Amz-SignedHeaders", "host");
+  auto path = "/" + text::percent_encode(bucket) + "/" + text::percent_encode(key, "/");
+  auto canonical_q = canonical_query(query, "");
+  auto canonical = fmt::format("{}\n{}\n{}\nhost:{}\n\nhost\nUNSIGNED-PAYLOAD", method, path, canonical_q, text::parse_uri(endpoint).authority);
+  auto to_sign = fmt::format("AWS4-HMAC-SHA256\n{}\n{}\n{}", date, scope, text::hex(crypto::digest(Algorithm::sha256, canonical)));
+  auto signature = text::hex(hmac256(signing_key(cred.secret_key, day, "us-east-1", "s3"), to_sign));
+  return fmt::format("{}{}?{}&X-Amz-Signature={}", endpoint, path, canonical_q, signature);
+}
+
 std::string chunk_signature(const Payload& p, const std::string& previous, const std::string& sha) {
   return text::hex(hmac256(p.signing_key, fmt::format("AWS4-HMAC-SHA256-PAYLOAD\n{}\n{}\n{}\n{}\n{}", p.date, p.scope, previous, kEmptySha, sha)));
 }

@@ -26,6 +26,11 @@ struct Payload {
 // Errors: AccessDenied (no credentials), InvalidAccessKeyId, SignatureDoesNotMatch, RequestTimeTooSkewed, AuthorizationHeaderMalformed, …
 Result<Payload> verify(const http::Request& request, const Credentials& credentials, std::int64_t now_s);
 
+// A URL that lets anyone who has it make one request until it expires (version 4 query form, payload unsigned).
+// `endpoint` is scheme://host:port; `query` holds decoded pairs.
+std::string presign(const Credentials& credentials, std::string_view method, const std::string& endpoint, const std::string& bucket, const std::string& key,
+                    std::vector<std::pair<std::string, std::string>> query, std::int64_t now_s, int expires_s);
+
 // The signature of one chunk (or of the trailer), given the one before it.
 std::string chunk_signature(const Payload& payload, const std::string& previous, const std::string& chunk_sha256_hex);
 std::string trailer_signature(const Payload& payload, const std::string& previous, const std::string& trailer_sha256_hex);

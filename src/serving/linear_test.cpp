@@ -297,7 +297,7 @@ TEST(Infer, RefusesWithAStatusAndAReason) {
   EXPECT_TRUE(with_y(R"({"name":"y","shape":[1,1],"datatype":"INT64","data":[null]})").starts_with("400 "));
   EXPECT_TRUE(with_y(R"({"name":"y","shape":[1,1],"datatype":"INT64","data":[{}]})").starts_with("400 "));
   EXPECT_TRUE(with_y(R"({"name":"y","shape":[1,1],"datatype":"UINT8","data":[300]})").starts_with("400 "));
-  auto bytes = with_y(R"({"name":"y","shape":[1,1],"datatype":"BYTES","data":["1"]})");
+  auto bytes = with_y(R"({"name":"y","shape":[1,1],"datatype":"BYTES","data":["one"]})");
   EXPECT_TRUE(bytes.starts_with("400 ")) << bytes;
   EXPECT_TRUE(with_y(R"({"name":"y","shape":[1,1],"datatype":"INT64","data":[1],"parameters":{"content_type":"bogus"}})").starts_with("400 "));
   // Columns by name, and no value of the request in the text.

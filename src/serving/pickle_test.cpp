@@ -150,13 +150,13 @@ TEST(Pickle, AnyCutIsRefused) {
 }
 
 TEST(Pickle, SharesAndCyclesCostNothing) {
-  // A list that holds itself, and a million nested tuples: the reader and the tree's end must not recurse.
+  // A list that holds itself, and 300,000 nested tuples: the reader and the tree's end must not recurse.
   auto t = read_pickle(stream("]\x94h\x00" "a"s));
   ASSERT_TRUE(t) << t.error().message;
   EXPECT_EQ(t->at(t->root).items, std::vector<NodeId>{t->root});
-  auto deep = read_pickle(stream(")" + std::string(1000000, '\x85')));
-  ASSERT_TRUE(deep);
-  EXPECT_EQ(deep->nodes.size(), 1000001U);
+  auto deep = read_pickle(stream(")" + std::string(300000, '\x85')));
+  ASSERT_TRUE(deep) << deep.error().message;
+  EXPECT_EQ(deep->nodes.size(), 300001U);
 }
 
 TEST(Pickle, HoldsItsLimits) {

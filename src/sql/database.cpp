@@ -3,13 +3,13 @@
 #include <pthread.h>
 
 #include "log/log.h"
-#include "metrics/metrics.h"
 
 namespace mr::sql {
 
 namespace {
 constexpr std::size_t kQueueCapacity = 8192;
 constexpr std::size_t kBatch = 1024;
+constexpr std::chrono::microseconds kGather(200);
 std::atomic<std::uint64_t> next_id = 1;
 thread_local std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> tls_readers;
 }  // namespace
@@ -23,15 +23,26 @@ struct Database::Impl {
   std::condition_variable wake;
   std::vector<Job*> queue;
   bool stopping = false;
+  std::size_t wanted = 1;  // the writer sleeps until the queue has so many jobs (or its wait ends)
   std::thread thread;
 
   void loop() {
     std::vector<Job*> batch;
+    std::size_t expected = 1;
     for (;;) {
       {
         std::unique_lock lock(mutex);
+        wanted = 1;
         wake.wait(lock, [&] { return stopping || !queue.empty(); });
         if (queue.empty()) return;
+        // The clients of the last commit are about to come back: a short wait for most of them saves an fsync for the
+        // rest. A lone client is never held up.
+        if (expected > 1 && queue.size() < expected && !stopping) {
+          wanted = expected;
+          wake.wait_for(lock, kGather, [&] { return stopping || queue.size() >= expected; });
+        }
+        // Follows a growing crowd at once and a shrinking one step by step.
+        expected = std::max({std::size_t{1}, std::min(queue.size(), kBatch), expected - 1});
         if (queue.size() <= kBatch) {
           batch.swap(queue);
         } else {
@@ -131,6 +142,7 @@ bool Database::submit(Job& job) {
       return false;
     }
     impl_->queue.push_back(&job);
+    if (impl_->queue.size() < impl_->wanted) return true;
   }
   impl_->wake.notify_one();
   return true;

@@ -35,6 +35,20 @@ class ArtifactStore {
   virtual task::Task<Result<>> put(std::string path, http::BodyReader& body) = 0;
   // Removes a file or a whole folder; missing is fine.
   virtual task::Task<Result<>> remove(std::string path) = 0;
+
+  // Uploads in parts, which the client sends straight to the storage; where the storage cannot, the error says so.
+  struct PartUpload {
+    std::string upload_id;
+    std::vector<std::string> urls;  // one a part, from part 1 on
+  };
+  struct UploadedPart {
+    int number = 0;
+    std::string etag;
+  };
+  [[nodiscard]] virtual bool takes_parts() const { return false; }
+  virtual task::Task<Result<PartUpload>> create_upload(std::string path, int parts);
+  virtual task::Task<Result<>> complete_upload(std::string path, std::string upload_id, std::vector<UploadedPart> parts);
+  virtual task::Task<Result<>> abort_upload(std::string path, std::string upload_id);
 };
 
 // A folder of this machine.

@@ -95,6 +95,14 @@ class FolderStore : public ArtifactStore {
 
 }  // namespace
 
+namespace {
+std::unexpected<Error> no_parts() { return fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository", "NOT_IMPLEMENTED"); }
+}  // namespace
+
+task::Task<Result<ArtifactStore::PartUpload>> ArtifactStore::create_upload(std::string, int) { co_return no_parts(); }
+task::Task<Result<>> ArtifactStore::complete_upload(std::string, std::string, std::vector<UploadedPart>) { co_return no_parts(); }
+task::Task<Result<>> ArtifactStore::abort_upload(std::string, std::string) { co_return no_parts(); }
+
 std::unique_ptr<ArtifactStore> make_folder_store(std::string root) {
   while (root.size() > 1 && root.ends_with('/')) root.pop_back();
   return std::make_unique<FolderStore>(std::move(root));

@@ -221,9 +221,11 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     }
     Token v = lex.next();
     c.raw = v.text;
+    if ((c.op == "IN" || c.op == "NOT IN") && v.kind != Token::Kind::list) return bad(t.text);
     switch (v.kind) {
       case Token::Kind::number: c.kind = Comparison::Kind::number; c.value = v.text; break;
       case Token::Kind::string: c.kind = Comparison::Kind::string; c.value = v.text.substr(1, v.text.size() - 2); break;
+      // IN wants a list; anything else beside it is no comparison.
       case Token::Kind::list: c.kind = Comparison::Kind::list; parse_list(c); break;
       case Token::Kind::identifier: {
         auto w = text::upper(v.text);

@@ -18,6 +18,8 @@ constexpr Field kGet[] = {{"run_id", FT::string, true}, {"path", FT::string, tru
 constexpr Field kVersionGet[] = {{"name", FT::string, true}, {"version", FT::string, true}, {"path", FT::string, true}};
 constexpr Field kModelGet[] = {{"artifact_file_path", FT::string, true}};
 
+constexpr Field kPart[] = {{"part_number", FT::integer}, {"etag"}, {"url"}};
+constexpr Field kComplete[] = {{"path", FT::string, true}, {"upload_id"}, {"parts", FT::messages, true, kPart}};
 constexpr Field kMultipart[] = {{"path", FT::string, true}, {"num_parts", FT::integer}, {"upload_id"}};
 
 std::string below(const std::string& root, const std::string& path) { return root.empty() ? path : path.empty() ? root : root + "/" + path; }
@@ -35,6 +37,23 @@ void write_files(json::Writer& w, const std::vector<ArtifactStore::Entry>& files
   }
   w.end_array();
 }
+
+// Ends a body that grows past its limit; a chunked upload declares no length beforehand.
+class LimitedBody : public http::BodyReader {
+ public:
+  LimitedBody(http::BodyReader& inner, std::uint64_t limit) : inner_(inner), left_(limit) {}
+  task::Task<Result<std::string_view>> read() override {
+    MR_CO_TRY(auto piece, co_await inner_.read());
+    if (piece.size() > left_) co_return invalid("Artifact size is too large. Max size is 10MB.");
+    left_ -= piece.size();
+    co_return piece;
+  }
+  [[nodiscard]] std::optional<std::uint64_t> length() const override { return inner_.length(); }
+
+ private:
+  http::BodyReader& inner_;
+  std::uint64_t left_;
+};
 
 // MLflow shows what people read as plain text; the ending counts, in lower case.
 std::string artifact_type(const std::string& name) {
@@ -141,7 +160,8 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     if (!run) co_return error_response(run.error());
     auto at = t.locate(run->artifact_uri);
     if (!at) co_return error_response(at.error());
-    auto r = co_await at->store->put(below(at->path, *safe), *rq.body);
+    LimitedBody body(*rq.body, 10U << 20);
+    auto r = co_await at->store->put(below(at->path, *safe), body);
     co_return r ? http::Response::json(200, "{}") : error_response(r.error());
   };
   for (const char* p : {"/get-artifact", "/ajax-api/2.0/mlflow/get-artifact"}) router.add(Method::get, p, get_run_artifact);
@@ -187,22 +207,49 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     auto r = co_await t.proxied()->remove(*path);
     co_return r ? http::Response::json(200, "{}") : error_response(r.error());
   };
-  // The destinations of this version take no parts; clients fall back to PUT.
-  auto no_multipart = [](http::Request& rq) -> Reply {
-    auto body = co_await http::read_all(rq, 1 << 20);
-    if (!body) co_return error_response(body.error());
-    auto m = decode(rq, *body, kMultipart);
-    if (!m) co_return error_response(m.error());
-    auto folder = text::safe_artifact_path(rq.params[0]);
-    if (!folder) co_return error_response(folder.error());
-    co_return error_response(fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository", "NOT_IMPLEMENTED").error());
+  // The three steps share their request: the folder in the path, the file's name in the body.
+  auto parts_step = [&t](std::string step) -> http::Handler {
+    return [&t, step](http::Request& rq) -> Reply {
+      auto answer = [&]() -> Answer {
+        MR_CO_TRY(auto body, co_await http::read_all(rq, 4U << 20));
+        MR_CO_TRY(auto m, decode(rq, body, step == "complete" ? std::span<const Field>(kComplete) : std::span<const Field>(kMultipart)));
+        auto name = m.str("path");
+        name.erase(0, name.find_last_of("/\\") == std::string::npos ? 0 : name.find_last_of("/\\") + 1);
+        MR_CO_TRY(auto path, text::safe_artifact_path(rq.params[0] + "/" + name));
+        if (name.empty()) co_return invalid("Invalid path");
+        if (step == "abort") co_return nothing(co_await t.proxied()->abort_upload(path, m.str("upload_id")));
+        if (step == "complete") {
+          std::vector<ArtifactStore::UploadedPart> parts;
+          for (const auto& p : m.messages("parts")) parts.push_back({static_cast<int>(std::clamp<std::int64_t>(p.i64("part_number").value_or(0), 0, 10001)), p.str("etag")});
+          co_return nothing(co_await t.proxied()->complete_upload(path, m.str("upload_id"), std::move(parts)));
+        }
+        auto count = m.i64("num_parts").value_or(0);
+        if (count < 0 || count > 10000) co_return invalid(fmt::format("num_parts must be between 0 and 10000, got {}", count));
+        MR_CO_TRY(auto upload, co_await t.proxied()->create_upload(path, static_cast<int>(count)));
+        co_return object([&](json::Writer& w) {
+          w.field("upload_id", upload.upload_id);
+          if (upload.urls.empty()) return;
+          w.key("credentials");
+          w.begin_array();
+          for (std::size_t i = 0; i < upload.urls.size(); ++i) {
+            w.begin_object();
+            w.field("url", upload.urls[i]);
+            w.field("part_number", i + 1);
+            w.end_object();
+          }
+          w.end_array();
+        });
+      };
+      auto r = co_await answer();
+      co_return r ? http::Response::json(200, std::move(*r)) : error_response(r.error());
+    };
   };
   for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {
     router.add(Method::get, p + "artifacts", list);
     router.add(Method::get, p + "artifacts/{path...}", get);
     router.add(Method::put, p + "artifacts/{path...}", put);
     router.add(Method::del, p + "artifacts/{path...}", remove);
-    for (const char* step : {"create", "complete", "abort"}) router.add(Method::post, p + "mpu/" + step + "/{path...}", no_multipart);
+    for (const char* step : {"create", "complete", "abort"}) router.add(Method::post, p + "mpu/" + step + "/{path...}", parts_step(step));
   }
 }
 

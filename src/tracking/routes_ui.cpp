@@ -36,12 +36,12 @@ Reply ui_file(const http::Request& rq, const std::string& folder, const std::str
   co_return res;
 }
 
-std::string server_info(const Tracking& t) {
+std::string server_info(Tracking& t) {
   return object([&](json::Writer& w) {
     w.field("store_type", "SqlStore");
     w.field("workspaces_enabled", false);
     w.field("trace_archival_enabled", false);
-    w.field("multipart_uploads_enabled", false);
+    w.field("multipart_uploads_enabled", t.options().serve_artifacts && t.proxied() != nullptr && t.proxied()->takes_parts());
     w.field("multipart_downloads_enabled", false);
     w.field("artifact_serving_enabled", t.options().serve_artifacts);
     w.field("presigned_upload_run_id_supported", false);
@@ -67,6 +67,7 @@ void add_ui_routes(http::Router& router, Tracking& t) {
   // What the web UI asks on every page, answered as a server with these parts switched off does.
   router.add(Method::get, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"disable_ui_events":[],"disable_ui_telemetry":true,"ui_rollout_percentage":0})"); });
   router.add(Method::post, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"status":"disabled"})"); });
+  router.add(Method::get, "/ajax-api/2.0/mlflow/gateway-proxy", [](http::Request&) -> Reply { co_return http::Response::json(200, "{\"endpoints\":[]}\n"); });
   router.add(Method::get, "/", [&t](http::Request& rq) -> Reply {
     if (t.options().ui_folder.empty()) co_return http::Response::text(200, std::string(kNoUi), "text/html; charset=utf-8");
     co_return co_await ui_file(rq, t.options().ui_folder, "index.html");

@@ -202,6 +202,16 @@ bool host_allowed(std::string_view host) {
   return host.ends_with(".svc.cluster.local") || host.ends_with(".svc") || host.find('.') == std::string_view::npos;
 }
 
+// A name of --allowed-hosts, with or without its port; "*.example.org" covers what is below it.
+bool named_host(const std::vector<std::string>& names, std::string_view host) {
+  auto bare = host.substr(0, host.rfind(':'));
+  for (const auto& n : names) {
+    if (n == "*" || text::iequals(n, host) || text::iequals(n, bare)) return true;
+    if (n.starts_with("*.") && bare.size() >= n.size() && text::iequals(bare.substr(bare.size() - n.size() + 1), std::string_view(n).substr(1))) return true;
+  }
+  return false;
+}
+
 bool origin_allowed(std::string_view origin) {
   if (origin.empty()) return true;
   auto u = text::parse_uri(origin);
@@ -227,7 +237,7 @@ http::Handler Tracking::handler(http::Router router) {
     };
     auto path = rq.path;
     bool open = path == "/health" || path == "/healthz" || path == "/readyz" || path == "/version" || path == "/metrics";
-    if (!open && !host_allowed(rq.headers.get("Host"))) co_return secure(http::Response::text(403, "Invalid Host header - possible DNS rebinding attack detected"));
+    if (!open && !host_allowed(rq.headers.get("Host")) && !named_host(options_.allowed_hosts, rq.headers.get("Host"))) co_return secure(http::Response::text(403, "Invalid Host header - possible DNS rebinding attack detected"));
     bool changes = rq.method != http::Method::get && rq.method != http::Method::head && rq.method != http::Method::options;
     if (changes && !origin_allowed(rq.headers.get("Origin"))) co_return secure(http::Response::text(403, "Cross-origin request blocked"));
     if (rq.method == http::Method::options && !origin.empty() && rq.headers.has("Access-Control-Request-Method")) {

@@ -16,6 +16,7 @@ struct Options {
   std::string artifact_root = "mlflow-artifacts:/";  // where new experiments keep artifacts
   bool serve_artifacts = true;                  // the proxy at /api/2.0/mlflow-artifacts
   std::string static_prefix;                    // "/p" or empty
+  std::vector<std::string> allowed_hosts;       // besides this machine's names; "*": any
   std::string ui_folder;                        // MLflow's built web UI; empty: a page that says how to get it
 };
 

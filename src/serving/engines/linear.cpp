@@ -218,6 +218,7 @@ class Builder {
   // One estimator; `last`: it must predict.
   Result<> step(NodeId id, bool last, int depth) {
     if (depth > 20) return bad("Pipelines are nested too deep");
+    if (++steps_ > 1000) return bad("Pipelines hold more steps than are read");
     auto full = t_.class_of(id);
     if (full.empty()) return bad("the file does not hold an estimator");
     auto name = short_name(full);
@@ -335,6 +336,7 @@ class Builder {
   const Tree& t_;
   std::string predict_fn_;
   std::string written_by_;
+  int steps_ = 0;
   std::unique_ptr<LinearEngine> engine_;
 };
 

@@ -149,6 +149,8 @@ class Reader {
     const auto& f = t_.at(callee);
     if (f.kind != NodeKind::symbol) return damaged("something that is no name is called");
     if (t_.at(args).kind != NodeKind::tuple) return damaged("arguments are not a tuple");
+    t_.copied_items += t_.at(args).items.size();
+    if (t_.copied_items > limits_.max_nodes) return fail(Code::too_large, "the pickle has more values than are read");
     auto items = t_.at(args).items;
     const std::string name = f.text;
     if (name == "_codecs.encode" || name == "__builtin__.bytes" || name == "builtins.bytes" || name == "__builtin__.bytearray" || name == "builtins.bytearray") {
@@ -157,6 +159,8 @@ class Reader {
       n.kind = NodeKind::bytes;
       if (!items.empty()) {
         const auto& source = t_.at(items[0]);
+        t_.copied_bytes += source.text.size();
+        if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the pickle has more bytes than are read");
         if (source.kind == NodeKind::bytes) {
           n.text = source.text;
         } else if (source.kind == NodeKind::text) {

@@ -144,9 +144,15 @@ class Reader {
     Array a;
     auto type = json::string_or_empty(v, "type");
     if (type == "numpy") {
-      auto it = members_.find(std::string(json::string_or_empty(v, "file")));
+      std::string file(json::string_or_empty(v, "file"));
+      auto it = members_.find(file);
       if (it == members_.end()) return damaged("an array's file is missing");
+      if (auto known = by_file_.find(file); known != by_file_.end()) {  // several attributes may name one file
+        n.array = known->second;
+        return t_.add(std::move(n));
+      }
       MR_TRY(a, read_npy(it->second));
+      by_file_[file] = static_cast<std::int32_t>(t_.arrays.size());
     } else if (type == "json") {
       a.kind = 'O';
       const auto* content = json::find(v, "content");
@@ -154,6 +160,8 @@ class Reader {
       for (const auto& e : content->get_array()) {
         MR_TRY(NodeId item, node(e, depth + 1));
         if (t_.at(item).kind != NodeKind::text) return fail(Code::invalid_argument, "an object array holds something else than texts");
+        t_.copied_bytes += t_.at(item).text.size();
+        if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the file has more bytes than are read");
         a.texts.push_back(t_.at(item).text);
       }
       a.shape = {static_cast<std::int64_t>(a.texts.size())};
@@ -209,6 +217,8 @@ class Reader {
     if (const auto* reduce = json::find(v, "__reduce__"); reduce != nullptr) {
       if (const auto* args = json::find(*reduce, "args")) {
         MR_TRY(NodeId a, node(*args, depth + 1));
+        t_.copied_items += t_.at(a).items.size();
+        if (t_.copied_items > limits_.max_nodes) return fail(Code::too_large, "the file has more values than are read");
         n.items = t_.at(a).items;
       }
     }
@@ -222,6 +232,7 @@ class Reader {
   const std::map<std::string, std::string>& members_;
   const ReadLimits& limits_;
   std::unordered_map<std::int64_t, NodeId> seen_;
+  std::map<std::string, std::int32_t> by_file_;
 };
 
 }  // namespace

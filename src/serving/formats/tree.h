@@ -44,6 +44,10 @@ class Tree {
   std::vector<Array> arrays;
   NodeId root = kNoNode;
 
+  // What copies of items and texts have cost so far: a small file can ask for the same copy many times.
+  std::size_t copied_items = 0;
+  std::size_t copied_bytes = 0;
+
   NodeId add(Node n) {
     nodes.push_back(std::move(n));
     return static_cast<NodeId>(nodes.size() - 1);

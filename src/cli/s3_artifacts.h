@@ -1,0 +1,24 @@
+// A bucket of any S3 server as the tracking room's artifact store, and where that server is.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "cli/settings.h"
+#include "objects/signature.h"
+#include "tracking/api.h"
+
+namespace mr::cli {
+
+// The first of the environment variables that is set, or `fallback`; `other` may be null.
+std::string environment(const char* name, const char* other, const char* fallback);
+
+struct S3Access {
+  std::string endpoint;  // flag, MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL, else this machine's 9000
+  objects::Credentials credentials;
+};
+S3Access s3_access(const Settings& s);
+
+// Objects below s3://bucket/prefix. Thread safe; every call runs on the disk pool with a client of its own.
+std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix, std::string temporary_folder);
+
+}  // namespace mr::cli
