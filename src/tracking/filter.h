@@ -1,5 +1,5 @@
 // The search grammar of MLflow: a filter is comparisons joined by AND; an order_by entry is a key and a direction.
-// This file knows the grammar only; which keys, operators and values a search takes stands in search.cpp. Pure functions.
+// This file knows the grammar only; which keys, operators and values a search takes stands in search_*.cpp. Pure functions.
 #pragma once
 #include <string>
 #include <string_view>

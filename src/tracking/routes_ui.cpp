@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "http/files.h"
+#include "json/parse.h"
 #include "text/uri.h"
 #include "tracking/routes.h"
 #include "tracking/service.h"
@@ -57,6 +58,21 @@ std::string server_info(Tracking& t) {
   });
 }
 
+// Reads of things that this version cannot store. Where the database has none the answer is the real server's for none;
+// where another server stored some, saying so beats hiding them.
+void add_unless_stored(http::Router& router, Tracking& t, Method method, std::string path, const char* table, std::function<std::string(const std::string& body)> none) {
+  auto handler = [&t, table, none = std::move(none)](http::Request& rq) -> Reply {
+    auto body = co_await http::read_all(rq, 1 << 20);
+    if (!body) co_return error_response(body.error());
+    bool stored = false;
+    auto read = t.db().read([&](sql::Connection& c) -> Result<> { return c.query(fmt::format("SELECT 1 FROM {} LIMIT 1", table), "i", {}, [&](const sql::Row&) { stored = true; }); });
+    if (!read) co_return error_response(read.error());
+    if (stored) co_return error_response(fail(Code::unimplemented, fmt::format("This database has {} that another server stored; this version of Millrace cannot show them.", table), "NOT_IMPLEMENTED").error());
+    co_return http::Response::json(200, none(*body));
+  };
+  for (const char* root : {"/api/", "/ajax-api/"}) router.add(method, root + path, handler);
+}
+
 }  // namespace
 
 void add_ui_routes(http::Router& router, Tracking& t) {
@@ -67,6 +83,20 @@ void add_ui_routes(http::Router& router, Tracking& t) {
   // What the web UI asks on every page, answered as a server with these parts switched off does.
   router.add(Method::get, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"disable_ui_events":[],"disable_ui_telemetry":true,"ui_rollout_percentage":0})"); });
   router.add(Method::post, "/ajax-api/3.0/mlflow/ui-telemetry", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"status":"disabled"})"); });
+  auto empty = [](const std::string&) { return std::string("{}"); };
+  add_unless_stored(router, t, Method::post, "3.0/mlflow/traces/search", "trace_info", empty);
+  add_unless_stored(router, t, Method::get, "2.0/mlflow/traces", "trace_info", empty);
+  add_unless_stored(router, t, Method::post, "3.0/mlflow/datasets/search", "evaluation_datasets", empty);
+  add_unless_stored(router, t, Method::get, "3.0/mlflow/scorers/list", "scorers", empty);
+  add_unless_stored(router, t, Method::post, "3.0/mlflow/issues/search", "issues", [](const std::string&) { return std::string(R"({"next_page_token":""})"); });
+  add_unless_stored(router, t, Method::post, "3.0/mlflow/traces/metrics", "trace_info", [](const std::string& body) -> std::string {
+    auto doc = json::parse(body);
+    const auto* dimensions = doc ? json::find(*doc, "dimensions") : nullptr;
+    if (dimensions != nullptr && dimensions->is_array() && !dimensions->get_array().empty()) return "{}";
+    std::string name(doc ? json::string_or_empty(*doc, "metric_name") : std::string_view{});
+    if (name != "trace_count") return "{}";
+    return R"({"data_points":[{"metric_name":"trace_count","values":{"COUNT":0.0}}]})";
+  });
   router.add(Method::get, "/ajax-api/2.0/mlflow/gateway-proxy", [](http::Request&) -> Reply { co_return http::Response::json(200, "{\"endpoints\":[]}\n"); });
   router.add(Method::get, "/", [&t](http::Request& rq) -> Reply {
     if (t.options().ui_folder.empty()) co_return http::Response::text(200, std::string(kNoUi), "text/html; charset=utf-8");

@@ -253,7 +253,7 @@ def test_inside_the_platform(tmp_path):
     folder = support.write_model(tmp_path / "local", _pickled(model), inputs=support.tensor("float64", [-1, 4]))
     with harness.launch_platform(tmp_path / "data") as platform:
         put_folder(platform, folder, harness.ARTIFACT_BUCKET, "hand/model")
-        client = mlflow.MlflowClient(platform.tracking_url)
+        client = mlflow.MlflowClient(platform.tracking_url, platform.tracking_url)
         client.create_registered_model("inside")
         client.create_model_version("inside", f"s3://{harness.ARTIFACT_BUCKET}/hand/model")
         client.set_registered_model_alias("inside", "champion", "1")
