@@ -10,12 +10,19 @@ int main(int argc, char** argv) {
   block_signals();
   configure_log(s);
   switch (s.command) {
-    case Command::up: return run_up(s);
-    case Command::tracking: return run_tracking(s);
-    case Command::serve: return run_serve(s);
-    case Command::version: return run_version();
-    case Command::doctor: return run_doctor(s);
-    case Command::completion: return run_completion(s);
-    default: return 2;
+    case Command::up:
+      return run_up(s);
+    case Command::tracking:
+      return run_tracking(s);
+    case Command::serve:
+      return run_serve(s);
+    case Command::version:
+      return run_version();
+    case Command::doctor:
+      return run_doctor(s);
+    case Command::completion:
+      return run_completion(s);
+    default:
+      return 2;
   }
 }

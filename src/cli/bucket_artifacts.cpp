@@ -17,7 +17,11 @@ Result<T> neutral(Result<T> r) {
 
 class BucketArtifacts : public tracking::ArtifactStore {
  public:
-  BucketArtifacts(objects::Store& store, std::string bucket, std::string endpoint, objects::Credentials credentials) : store_(store), bucket_(std::move(bucket)), endpoint_(std::move(endpoint)), credentials_(std::move(credentials)) {}
+  BucketArtifacts(objects::Store& store, std::string bucket, std::string endpoint, objects::Credentials credentials)
+      : store_(store),
+        bucket_(std::move(bucket)),
+        endpoint_(std::move(endpoint)),
+        credentials_(std::move(credentials)) {}
 
   task::Task<Result<std::vector<Entry>>> list(std::string path) override {
     objects::ListQuery q;
@@ -54,7 +58,9 @@ class BucketArtifacts : public tracking::ArtifactStore {
     co_return std::move(out);
   }
 
-  task::Task<Result<>> put(std::string path, http::BodyReader& body) override { co_return neutral(co_await objects::put_stream(store_, bucket_, std::move(path), body)); }
+  task::Task<Result<>> put(std::string path, http::BodyReader& body) override {
+    co_return neutral(co_await objects::put_stream(store_, bucket_, std::move(path), body));
+  }
 
   task::Task<Result<>> remove(std::string path) override {
     std::vector<std::string> keys{path};
@@ -83,7 +89,9 @@ class BucketArtifacts : public tracking::ArtifactStore {
     MR_CO_CHECK(neutral(co_await store_.create_upload(u)));
     PartUpload out{u.id, {}};
     for (int n = 1; n <= parts; ++n)
-      out.urls.push_back(objects::presign(credentials_, "PUT", endpoint_, bucket_, path, {{"partNumber", std::to_string(n)}, {"uploadId", u.id}}, time::now_ms() / 1000, 3600));
+      out.urls.push_back(objects::presign(credentials_, "PUT", endpoint_, bucket_, path,
+                                          {{"partNumber", std::to_string(n)}, {"uploadId", u.id}},
+                                          time::now_ms() / 1000, 3600));
     co_return out;
   }
   task::Task<Result<>> complete_upload(std::string path, std::string id, std::vector<UploadedPart> parts) override {
@@ -111,7 +119,8 @@ class BucketArtifacts : public tracking::ArtifactStore {
 
 }  // namespace
 
-std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket, std::string endpoint, objects::Credentials credentials) {
+std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket,
+                                                               std::string endpoint, objects::Credentials credentials) {
   return std::make_unique<BucketArtifacts>(store, std::move(bucket), std::move(endpoint), std::move(credentials));
 }
 

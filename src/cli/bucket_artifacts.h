@@ -10,6 +10,8 @@
 namespace mr::cli {
 
 // `endpoint` and `credentials` make the presigned URLs of uploads in parts; an empty endpoint: no such uploads.
-std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket, std::string endpoint = {}, objects::Credentials credentials = {});
+std::unique_ptr<tracking::ArtifactStore> make_bucket_artifacts(objects::Store& store, std::string bucket,
+                                                               std::string endpoint = {},
+                                                               objects::Credentials credentials = {});
 
 }  // namespace mr::cli

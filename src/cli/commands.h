@@ -11,7 +11,8 @@ int run_version();
 int run_doctor(const Settings& s);
 int run_completion(const Settings& s);
 
-// Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty when nowhere.
+// Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty
+// when nowhere.
 std::string find_mlflow_ui(const Settings& s);
 
 }  // namespace mr::cli

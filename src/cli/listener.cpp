@@ -42,7 +42,10 @@ int wait_for_signal() {
 
 void configure_log(const Settings& s) {
   log::Options o;
-  o.level = s.log_level == "debug" ? log::Level::debug : s.log_level == "warn" ? log::Level::warn : s.log_level == "error" ? log::Level::error : log::Level::info;
+  o.level = s.log_level == "debug"   ? log::Level::debug
+            : s.log_level == "warn"  ? log::Level::warn
+            : s.log_level == "error" ? log::Level::error
+                                     : log::Level::info;
   o.format = s.log_format == "json" ? log::Format::json : log::Format::text;
   o.file = s.log_file;
   log::configure(o);
@@ -56,20 +59,25 @@ Result<Fd> lock_data(const std::string& folder) {
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     char pid[32] = {};
     if (::read(fd.get(), pid, sizeof pid - 1) < 0) pid[0] = 0;
-    return fail(Code::failed_precondition, fmt::format("the data folder {} is in use by another Millrace (process {}); stop it, or choose another folder with --data", folder, *pid ? pid : "unknown"));
+    return fail(Code::failed_precondition, fmt::format("the data folder {} is in use by another Millrace (process {}); "
+                                                       "stop it, or choose another folder with --data",
+                                                       folder, *pid ? pid : "unknown"));
   }
   auto pid = std::to_string(::getpid());
-  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) return fail_errno("cannot write " + folder + "/lock", errno);
+  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0)
+    return fail_errno("cannot write " + folder + "/lock", errno);
   return fd;
 }
 
 http::Handler with_probes(http::Handler inner) {
   return [inner = std::move(inner)](http::Request& rq) -> task::Task<http::Response> {
     // A signed request means a bucket that may have such a name.
-    bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) && !rq.headers.has("Authorization") && rq.query.empty();
+    bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) &&
+                 !rq.headers.has("Authorization") && rq.query.empty();
     if (probe) {
       if (rq.path == "/healthz" || rq.path == "/readyz") co_return http::Response::text(200, "ok\n");
-      if (rq.path == "/metrics") co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
+      if (rq.path == "/metrics")
+        co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
     }
     co_return co_await inner(rq);
   };
@@ -77,8 +85,10 @@ http::Handler with_probes(http::Handler inner) {
 
 Listeners::Listeners(const Settings& s, unsigned loops) : settings_(s), loops_(loops), started_ns_(kProcessStart) {}
 
-Result<> Listeners::add(const std::string& name, const std::string& address, int port, http::Handler handler, const std::string& purpose) {
-  if (port > 65535) return fail(Code::invalid_argument, fmt::format("port {} is out of range; choose a smaller --port-offset", port));
+Result<> Listeners::add(const std::string& name, const std::string& address, int port, http::Handler handler,
+                        const std::string& purpose) {
+  if (port > 65535)
+    return fail(Code::invalid_argument, fmt::format("port {} is out of range; choose a smaller --port-offset", port));
   http::ServerOptions o;
   o.name = name;
   o.address = address;
@@ -86,7 +96,8 @@ Result<> Listeners::add(const std::string& name, const std::string& address, int
   o.access_log = settings_.access_log;
   auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler)));
   MR_CHECK(server->start());
-  items_.push_back({std::move(server), fmt::format("  {:<10} http://{}:{:<6} {}", name, address == "0.0.0.0" ? "127.0.0.1" : address, port, purpose)});
+  items_.push_back({std::move(server), fmt::format("  {:<10} http://{}:{:<6} {}", name,
+                                                   address == "0.0.0.0" ? "127.0.0.1" : address, port, purpose)});
   return {};
 }
 

@@ -28,7 +28,8 @@ class Listeners {
  public:
   Listeners(const Settings& s, unsigned loops);
   task::Loops& loops() { return loops_; }
-  Result<> add(const std::string& name, const std::string& address, int port, http::Handler handler, const std::string& purpose);
+  Result<> add(const std::string& name, const std::string& address, int port, http::Handler handler,
+               const std::string& purpose);
   // Prints the table and "ready", then blocks until a signal.
   void run();
   void stop();

@@ -25,7 +25,6 @@ namespace {
 
 constexpr std::size_t kMaxFiles = 10000;
 
-
 // Writes a file below the folder; the name comes from a server and is checked.
 class Sink {
  public:
@@ -39,7 +38,9 @@ class Sink {
     if (!*s.out_) return fail(Code::internal, fmt::format("cannot write {}", p.string()));
     return s;
   }
-  bool write(std::string_view piece) { return static_cast<bool>(out_->write(piece.data(), static_cast<std::streamsize>(piece.size()))); }
+  bool write(std::string_view piece) {
+    return static_cast<bool>(out_->write(piece.data(), static_cast<std::streamsize>(piece.size())));
+  }
   Result<> close() {
     out_->close();
     if (!*out_) return fail(Code::resource_exhausted, "a fetched file cannot be written; is the disk full?");
@@ -84,9 +85,12 @@ class TrackingApi {
     auto doc = json::parse(res->body);
     if (res->status != 200) {
       std::string message(doc ? json::string_or_empty(*doc, "message") : std::string_view{});
-      return fail(res->status == 404 || res->status == 400 ? Code::not_found : Code::unavailable, fmt::format("tracking server {}: {}", base_, message.empty() ? fmt::format("status {}", res->status) : message));
+      return fail(res->status == 404 || res->status == 400 ? Code::not_found : Code::unavailable,
+                  fmt::format("tracking server {}: {}", base_,
+                              message.empty() ? fmt::format("status {}", res->status) : message));
     }
-    if (!doc) return fail(Code::data_loss, fmt::format("tracking server {} answered with something that is no JSON", base_));
+    if (!doc)
+      return fail(Code::data_loss, fmt::format("tracking server {} answered with something that is no JSON", base_));
     return doc;
   }
   std::string base_;
@@ -114,26 +118,34 @@ Result<std::string> resolve_models(TrackingApi& api, const std::string& uri, std
   std::string version;
   if (auto at = path.rfind('@'); at != std::string::npos) {
     name = path.substr(0, at);
-    MR_TRY(auto v, api.get(std::string(kApi) + "registered-models/alias?name=" + q(name) + "&alias=" + q(path.substr(at + 1))));
+    MR_TRY(auto v,
+           api.get(std::string(kApi) + "registered-models/alias?name=" + q(name) + "&alias=" + q(path.substr(at + 1))));
     version = member(v, "model_version", "version");
   } else if (auto slash = path.rfind('/'); slash != std::string::npos) {
     name = path.substr(0, slash);
     version = path.substr(slash + 1);
     if (!text::to_i64(version)) {
       bool latest = text::lower(version) == "latest";
-      MR_TRY(auto v, api.get(std::string(kApi) + (latest ? "registered-models/alias?alias=latest&name=" + q(name) : "registered-models/get-latest-versions?name=" + q(name) + "&stages=" + q(version))));
+      MR_TRY(auto v, api.get(std::string(kApi) + (latest ? "registered-models/alias?alias=latest&name=" + q(name)
+                                                         : "registered-models/get-latest-versions?name=" + q(name) +
+                                                               "&stages=" + q(version))));
       if (latest) {
         version = member(v, "model_version", "version");
       } else {
         const auto* list = json::find(v, "model_versions");
-        if (list == nullptr || !list->is_array() || list->get_array().empty()) return fail(Code::not_found, fmt::format("{}: no version is in stage '{}'", uri, version));
+        if (list == nullptr || !list->is_array() || list->get_array().empty())
+          return fail(Code::not_found, fmt::format("{}: no version is in stage '{}'", uri, version));
         version = json::string_or_empty(list->get_array()[0], "version");
       }
     }
   } else {
-    return fail(Code::invalid_argument, fmt::format("'{}' is not a model URI; write models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID", uri));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("'{}' is not a model URI; write models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID",
+                    uri));
   }
-  MR_TRY(auto d, api.get(std::string(kApi) + "model-versions/get-download-uri?name=" + q(name) + "&version=" + q(version)));
+  MR_TRY(auto d,
+         api.get(std::string(kApi) + "model-versions/get-download-uri?name=" + q(name) + "&version=" + q(version)));
   return std::string(json::string_or_empty(d, "artifact_uri"));
 }
 
@@ -153,13 +165,15 @@ Result<std::string> resolve_runs(TrackingApi& api, std::string path) {
   body += "}";
   if (auto found = api.post(std::string(kApi) + "logged-models/search", body)) {
     const auto* models = json::find(*found, "models");
-    if (models != nullptr && models->is_array() && !models->get_array().empty()) return member(models->get_array()[0], "info", "artifact_uri");
+    if (models != nullptr && models->is_array() && !models->get_array().empty())
+      return member(models->get_array()[0], "info", "artifact_uri");
   }
   return name.empty() ? root : root + "/" + name;
 }
 
 // Everything below a folder of the artifacts proxy.
-Result<> download_proxied(TrackingApi& api, const std::string& root, const std::string& below, const std::string& folder, std::size_t& files, int depth) {
+Result<> download_proxied(TrackingApi& api, const std::string& root, const std::string& below,
+                          const std::string& folder, std::size_t& files, int depth) {
   if (depth > 20) return fail(Code::invalid_argument, "the model's folders are nested too deep");
   auto path = below.empty() ? root : root + "/" + below;
   MR_TRY(auto listing, api.get("/api/2.0/mlflow-artifacts/artifacts?path=" + text::percent_encode(path)));
@@ -175,7 +189,8 @@ Result<> download_proxied(TrackingApi& api, const std::string& root, const std::
     }
     if (++files > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
     MR_TRY(Sink sink, Sink::open(folder, relative));
-    MR_CHECK(api.download("/api/2.0/mlflow-artifacts/artifacts/" + text::percent_encode(root + "/" + relative, "/"), sink));
+    MR_CHECK(
+        api.download("/api/2.0/mlflow-artifacts/artifacts/" + text::percent_encode(root + "/" + relative, "/"), sink));
     MR_CHECK(sink.close());
   }
   return {};
@@ -213,7 +228,9 @@ template <class T>
 T wait_on(task::Loop& loop, std::function<task::Task<T>()> make) {
   std::promise<T> promise;
   loop.post([&] {
-    task::detach([](std::function<task::Task<T>()> m, std::promise<T>& p) -> task::Task<void> { p.set_value(co_await m()); }(make, promise));
+    task::detach([](std::function<task::Task<T>()> m, std::promise<T>& p) -> task::Task<void> {
+      p.set_value(co_await m());
+    }(make, promise));
   });
   return promise.get_future().get();
 }
@@ -233,21 +250,29 @@ FetchFolder::~FetchFolder() {
 
 namespace {
 Result<std::string> fetch(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
-  if (uri.empty()) return fail(Code::invalid_argument, "it is empty; give a folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY");
+  if (uri.empty())
+    return fail(
+        Code::invalid_argument,
+        "it is empty; give a folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY");
   auto u = text::parse_uri(uri);
   if (u.scheme.empty()) return fs::absolute(uri).lexically_normal().string();
   bool rooted = u.path.starts_with('/') && u.path.size() > 1;
-  if ((u.scheme == "models" || u.scheme == "runs" || u.scheme == "mlflow-artifacts") && !rooted) return fail(Code::invalid_argument, fmt::format("a {}: URI has the form {}:/…", u.scheme, u.scheme));
-  if (u.scheme == "s3" && (u.authority.empty() || !rooted)) return fail(Code::invalid_argument, "an s3: URI has the form s3://BUCKET/KEY");
+  if ((u.scheme == "models" || u.scheme == "runs" || u.scheme == "mlflow-artifacts") && !rooted)
+    return fail(Code::invalid_argument, fmt::format("a {}: URI has the form {}:/…", u.scheme, u.scheme));
+  if (u.scheme == "s3" && (u.authority.empty() || !rooted))
+    return fail(Code::invalid_argument, "an s3: URI has the form s3://BUCKET/KEY");
   if (u.scheme == "file") return u.path;
-  TrackingApi api(!s.tracking_uri.empty() ? s.tracking_uri : environment("MLFLOW_TRACKING_URI", nullptr, "http://127.0.0.1:5000"));
+  TrackingApi api(!s.tracking_uri.empty() ? s.tracking_uri
+                                          : environment("MLFLOW_TRACKING_URI", nullptr, "http://127.0.0.1:5000"));
   std::string location = uri;
   if (u.scheme == "models") {
     MR_TRY(location, resolve_models(api, uri, without_slashes(u.path)));
   } else if (u.scheme == "runs") {
     MR_TRY(location, resolve_runs(api, without_slashes(u.path)));
   } else if (u.scheme != "s3" && u.scheme != "mlflow-artifacts") {
-    return fail(Code::invalid_argument, fmt::format("'{}' is not a model URI; a folder, models:/, runs:/, mlflow-artifacts:/ and s3:// are", uri));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("'{}' is not a model URI; a folder, models:/, runs:/, mlflow-artifacts:/ and s3:// are", uri));
   }
   for (int hop = 0; hop < 4; ++hop) {  // a version may name a run or another model
     auto l = text::parse_uri(location);
@@ -288,7 +313,8 @@ Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::
   return std::unexpected(e);
 }
 
-Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, const std::string& uri, const FetchFolder& folder) {
+Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, const std::string& uri,
+                                       const FetchFolder& folder) {
   auto u = text::parse_uri(uri);
   if (u.scheme.empty()) return fs::absolute(uri).lexically_normal().string();
   if (u.scheme == "file") return u.path;
@@ -300,20 +326,23 @@ Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, 
   while (!pending.empty()) {
     auto dir = pending.back();
     pending.pop_back();
-    MR_TRY(auto entries, (wait_on<Result<std::vector<tracking::ArtifactStore::Entry>>>(loop, [&] { return at.store->list(dir); })));
+    MR_TRY(auto entries,
+           (wait_on<Result<std::vector<tracking::ArtifactStore::Entry>>>(loop, [&] { return at.store->list(dir); })));
     for (const auto& e : entries) {
       if (e.is_dir) {
         pending.push_back(e.path);
         continue;
       }
       if (++files > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
-      MR_TRY(auto opened, (wait_on<Result<tracking::ArtifactStore::Opened>>(loop, [&] { return at.store->open(e.path); })));
+      MR_TRY(auto opened,
+             (wait_on<Result<tracking::ArtifactStore::Opened>>(loop, [&] { return at.store->open(e.path); })));
       MR_TRY(auto relative, text::safe_relative_path(std::string_view(e.path).substr(at.path.size() + 1)));
       fs::path place = fs::path(target) / relative;
       std::error_code ec;
       fs::create_directories(place.parent_path(), ec);
       // A hard link: the bytes are stored once.
-      if (::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", opened.fd.get()).c_str(), AT_FDCWD, place.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      if (::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", opened.fd.get()).c_str(), AT_FDCWD, place.c_str(),
+                   AT_SYMLINK_FOLLOW) != 0) {
         fs::copy_file(fmt::format("/proc/self/fd/{}", opened.fd.get()), place, ec);
         if (ec) return fail(Code::internal, fmt::format("cannot copy {}: {}", e.path, ec.message()));
       }
@@ -325,7 +354,9 @@ Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, 
 
 Result<std::vector<ModelSpec>> paired_models(const Settings& s) {
   if (s.model_uris.size() != s.model_names.size())
-    return fail(Code::invalid_argument, fmt::format("every --model needs its --name: {} --model and {} --name were given", s.model_uris.size(), s.model_names.size()));
+    return fail(Code::invalid_argument,
+                fmt::format("every --model needs its --name: {} --model and {} --name were given", s.model_uris.size(),
+                            s.model_names.size()));
   std::vector<ModelSpec> out;
   for (std::size_t i = 0; i < s.model_uris.size(); ++i) out.push_back({s.model_uris[i], s.model_names[i]});
   return out;

@@ -23,11 +23,12 @@ class FetchFolder {
   std::string path_;
 };
 
-// Over the network, as `millrace serve` does: tracking server for models:/, runs:/ and mlflow-artifacts:/, S3 for s3://.
-// `folder` is made on first need.
+// Over the network, as `millrace serve` does: tracking server for models:/, runs:/ and mlflow-artifacts:/, S3 for
+// s3://. `folder` is made on first need.
 Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder);
 // Inside `millrace up`: from the process's own stores.
-Result<std::string> fetch_model_inside(tracking::Tracking& tracking, task::Loop& loop, const std::string& uri, const FetchFolder& folder);
+Result<std::string> fetch_model_inside(tracking::Tracking& tracking, task::Loop& loop, const std::string& uri,
+                                       const FetchFolder& folder);
 
 // --model and --name paired up; errors when they do not match.
 Result<std::vector<ModelSpec>> paired_models(const Settings& s);

@@ -10,7 +10,9 @@ namespace mr::cli {
 namespace fs = std::filesystem;
 
 int run_version() {
-  fmt::print("millrace {}\n  compiler   clang {}\n  MLflow API 3.18.0, database revision f4a9b2c7d1e6 (opens dc11669786a5)\n", MILLRACE_VERSION, __clang_version__);
+  fmt::print(
+      "millrace {}\n  compiler   clang {}\n  MLflow API 3.18.0, database revision f4a9b2c7d1e6 (opens dc11669786a5)\n",
+      MILLRACE_VERSION, __clang_version__);
   return 0;
 }
 
@@ -63,21 +65,29 @@ int run_doctor(const Settings& s) {
   std::error_code ec;
   fs::path data(s.data);
   fs::path existing = data;
-  while (!existing.empty() && !fs::exists(existing, ec) && existing != existing.parent_path()) existing = existing.parent_path();
+  while (!existing.empty() && !fs::exists(existing, ec) && existing != existing.parent_path())
+    existing = existing.parent_path();
   struct statvfs vfs{};
   if (::statvfs(existing.c_str(), &vfs) == 0) {
     double free_gb = static_cast<double>(vfs.f_bavail) * static_cast<double>(vfs.f_frsize) / 1e9;
-    found.push_back({free_gb > 2, fmt::format("disk: {:.1f} GB free at {}", free_gb, existing.string()), "free some space, or choose another folder with --data"});
+    found.push_back({free_gb > 2, fmt::format("disk: {:.1f} GB free at {}", free_gb, existing.string()),
+                     "free some space, or choose another folder with --data"});
   }
   bool writable = ::access(existing.c_str(), W_OK) == 0;
-  found.push_back({writable, fmt::format("data folder {} {}", data.string(), fs::exists(data, ec) ? "exists" : "will be made"), fmt::format("no right to write below {}; choose another folder with --data", existing.string())});
+  found.push_back({writable,
+                   fmt::format("data folder {} {}", data.string(), fs::exists(data, ec) ? "exists" : "will be made"),
+                   fmt::format("no right to write below {}; choose another folder with --data", existing.string())});
   auto ui = find_mlflow_ui(s);
-  found.push_back({!ui.empty(), ui.empty() ? "MLflow's web UI was not found" : "MLflow's web UI: " + ui, "install the mlflow package in the active Python environment, or start with --mlflow-ui PATH; the API works without it"});
+  found.push_back({!ui.empty(), ui.empty() ? "MLflow's web UI was not found" : "MLflow's web UI: " + ui,
+                   "install the mlflow package in the active Python environment, or start with --mlflow-ui PATH; the "
+                   "API works without it"});
   auto database = s.data + "/millrace.db";
   if (fs::exists(database, ec)) {
     std::string verdict = "unreadable";
     if (auto c = sql::Connection::open_sqlite(database, true)) {
-      if (auto r = (*c)->query("PRAGMA quick_check(1)", "s", {}, [&](const sql::Row& row) { verdict = row.text(0); }); !r) verdict = r.error().detail;
+      if (auto r = (*c)->query("PRAGMA quick_check(1)", "s", {}, [&](const sql::Row& row) { verdict = row.text(0); });
+          !r)
+        verdict = r.error().detail;
     }
     found.push_back({verdict == "ok", "database check: " + verdict, "restore a backup of " + database});
   }

@@ -10,7 +10,11 @@ int run_serve(const Settings& s) {
   auto specs = paired_models(s);
   if (!specs) return report(specs.error());
   if (specs->empty() && s.model_repository.empty())
-    return report(Error{Code::invalid_argument, "there is nothing to serve: give --model URI --name NAME, or --model-repository DIR (millrace serve --help)", {}, {}});
+    return report(Error{
+        Code::invalid_argument,
+        "there is nothing to serve: give --model URI --name NAME, or --model-repository DIR (millrace serve --help)",
+        {},
+        {}});
   // A model that cannot be read is trouble at run time, not a wrong command line.
   auto unreadable = [](Error e) {
     e.code = Code::internal;
@@ -28,7 +32,10 @@ int run_serve(const Settings& s) {
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   http::Router routes;
   serving::add_routes(routes, repository);
-  if (auto r = listeners.add("inference", s.listen, s.port != 0 ? s.port : 8080 + s.port_offset, serving::make_handler(std::move(routes)), fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s")); !r)
+  if (auto r = listeners.add(
+          "inference", s.listen, s.port != 0 ? s.port : 8080 + s.port_offset, serving::make_handler(std::move(routes)),
+          fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));
+      !r)
     return report(r.error());
   listeners.run();
   listeners.loops().stop();

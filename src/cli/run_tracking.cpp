@@ -15,22 +15,32 @@ namespace {
 Result<std::string> database_path(const Settings& s) {
   const auto& uri = s.backend_store_uri;
   if (uri.empty()) return s.data + "/millrace.db";
-  if (uri.starts_with("sqlite:///")) return uri.substr(10, uri.find('?') == std::string::npos ? std::string::npos : uri.find('?') - 10);
+  if (uri.starts_with("sqlite:///"))
+    return uri.substr(10, uri.find('?') == std::string::npos ? std::string::npos : uri.find('?') - 10);
   auto u = text::parse_uri(uri);
   if (u.scheme.empty() || u.scheme == "file")
-    return fail(Code::invalid_argument, fmt::format("--backend-store-uri {} names a folder of files; Millrace keeps tracking data in a database: use sqlite:///PATH (MLflow's `mlflow migrate-filestore` carries a folder over)", uri));
-  return fail(Code::invalid_argument, fmt::format("--backend-store-uri {}: only sqlite:///PATH is supported by this version", uri));
+    return fail(Code::invalid_argument,
+                fmt::format("--backend-store-uri {} names a folder of files; Millrace keeps tracking data in a "
+                            "database: use sqlite:///PATH (MLflow's `mlflow migrate-filestore` carries a folder over)",
+                            uri));
+  return fail(Code::invalid_argument,
+              fmt::format("--backend-store-uri {}: only sqlite:///PATH is supported by this version", uri));
 }
 
 Result<std::unique_ptr<tracking::ArtifactStore>> destination(const Settings& s) {
   auto uri = s.artifacts_destination.empty() ? std::string("./mlartifacts") : s.artifacts_destination;
   auto u = text::parse_uri(uri);
   if (u.scheme == "s3") {
-    if (u.authority.empty()) return fail(Code::invalid_argument, fmt::format("--artifacts-destination {}: the form is s3://BUCKET/PREFIX", uri));
+    if (u.authority.empty())
+      return fail(Code::invalid_argument,
+                  fmt::format("--artifacts-destination {}: the form is s3://BUCKET/PREFIX", uri));
     return make_s3_artifacts(s3_access(s), u.authority, u.path, s.data + "/tmp");
   }
-  if (!u.scheme.empty() && u.scheme != "file") return fail(Code::invalid_argument, fmt::format("--artifacts-destination {}: folders, file: and s3: URIs are supported", uri));
-  return tracking::make_folder_store(std::filesystem::absolute(u.scheme == "file" ? u.path : uri).lexically_normal().string());
+  if (!u.scheme.empty() && u.scheme != "file")
+    return fail(Code::invalid_argument,
+                fmt::format("--artifacts-destination {}: folders, file: and s3: URIs are supported", uri));
+  return tracking::make_folder_store(
+      std::filesystem::absolute(u.scheme == "file" ? u.path : uri).lexically_normal().string());
 }
 
 }  // namespace
@@ -48,7 +58,8 @@ int run_tracking(const Settings& s) {
     return report(Error{Code::invalid_argument, "--static-prefix must start with / and not end with /", {}, {}});
   if (!s.default_artifact_root.empty()) {
     auto u = text::parse_uri(s.default_artifact_root);
-    o.artifact_root = u.scheme.empty() ? std::filesystem::absolute(s.default_artifact_root).lexically_normal().string() : s.default_artifact_root;
+    o.artifact_root = u.scheme.empty() ? std::filesystem::absolute(s.default_artifact_root).lexically_normal().string()
+                                       : s.default_artifact_root;
   } else if (!s.serve_artifacts) {
     o.artifact_root = std::filesystem::absolute("./mlruns").lexically_normal().string();
   }
@@ -72,7 +83,10 @@ int run_tracking(const Settings& s) {
   if (!t) return report(t.error());
   http::Router router;
   (*t)->add_routes(router);
-  if (auto r = listeners.add("tracking", s.host, s.port != 0 ? s.port : 5000 + s.port_offset, (*t)->handler(std::move(router)), "MLflow API and UI"); !r) return report(r.error());
+  if (auto r = listeners.add("tracking", s.host, s.port != 0 ? s.port : 5000 + s.port_offset,
+                             (*t)->handler(std::move(router)), "MLflow API and UI");
+      !r)
+    return report(r.error());
   listeners.run();
   (*t)->stop();
   listeners.loops().stop();

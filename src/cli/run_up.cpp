@@ -12,14 +12,20 @@
 namespace mr::cli {
 
 namespace {
-bool loopback(const std::string& address) { return address == "localhost" || address == "::1" || address.starts_with("127."); }
+bool loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
 constexpr const char* kArtifactBucket = "mlflow-artifacts";
 }  // namespace
 
 int run_up(const Settings& s) {
   if (!loopback(s.listen) && !s.keys_given)
     return report(Error{Code::invalid_argument,
-                        fmt::format("--listen {} opens the object store to other machines, and its keys are the well-known defaults; set your own with --access-key and MILLRACE_SECRET_KEY", s.listen), {}, {}});
+                        fmt::format("--listen {} opens the object store to other machines, and its keys are the "
+                                    "well-known defaults; set your own with --access-key and MILLRACE_SECRET_KEY",
+                                    s.listen),
+                        {},
+                        {}});
   auto lock = lock_data(s.data);
   if (!lock) return report(lock.error());
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
@@ -46,7 +52,8 @@ int run_up(const Settings& s) {
   auto endpoint = fmt::format("http://{}:{}", s.listen == "localhost" ? "127.0.0.1" : s.listen, 9000 + s.port_offset);
   // Presigned URLs name one address; listening on all of them, none is right for every client.
   if (s.listen == "0.0.0.0" || s.listen == "::") endpoint.clear();
-  auto tracking = tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket, endpoint, keys), bucket_store);
+  auto tracking =
+      tracking::Tracking::open(o, make_bucket_artifacts(**objects, kArtifactBucket, endpoint, keys), bucket_store);
   if (!tracking) return report(tracking.error());
 
   auto specs = paired_models(s);
@@ -75,9 +82,12 @@ int run_up(const Settings& s) {
   http::Router routes;
   (*tracking)->add_routes(routes);
   auto added = [&]() -> Result<> {
-    MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)), "MLflow API and UI: MLFLOW_TRACKING_URI"));
-    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, keys), "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
-    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset, serving::make_handler(std::move(inference)), "V2 inference"));
+    MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)),
+                           "MLflow API and UI: MLFLOW_TRACKING_URI"));
+    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, keys),
+                           "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
+    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset, serving::make_handler(std::move(inference)),
+                           "V2 inference"));
     return {};
   }();
   if (!added) return report(added.error());

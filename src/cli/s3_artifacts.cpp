@@ -22,15 +22,21 @@ std::string environment(const char* name, const char* other, const char* fallbac
 
 S3Access s3_access(const Settings& s) {
   S3Access a;
-  a.endpoint = !s.s3_endpoint.empty() ? s.s3_endpoint : environment("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL", "http://127.0.0.1:9000");
-  a.credentials.access_key = s.keys_given ? s.access_key : environment("AWS_ACCESS_KEY_ID", nullptr, s.access_key.c_str());
-  a.credentials.secret_key = s.keys_given ? s.secret_key : environment("AWS_SECRET_ACCESS_KEY", nullptr, s.secret_key.c_str());
+  a.endpoint = !s.s3_endpoint.empty()
+                   ? s.s3_endpoint
+                   : environment("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL", "http://127.0.0.1:9000");
+  a.credentials.access_key =
+      s.keys_given ? s.access_key : environment("AWS_ACCESS_KEY_ID", nullptr, s.access_key.c_str());
+  a.credentials.secret_key =
+      s.keys_given ? s.secret_key : environment("AWS_SECRET_ACCESS_KEY", nullptr, s.secret_key.c_str());
   return a;
 }
 
 namespace {
 
-std::unexpected<Error> busy() { return fail(Code::unavailable, "too many file operations are waiting; try again later"); }
+std::unexpected<Error> busy() {
+  return fail(Code::unavailable, "too many file operations are waiting; try again later");
+}
 
 // A file of the temporary folder that is gone as soon as its last descriptor is closed.
 Result<Fd> anonymous_file(const std::string& folder) {
@@ -53,7 +59,11 @@ bool write_all(int fd, std::string_view b) {
 
 class S3Artifacts : public tracking::ArtifactStore {
  public:
-  S3Artifacts(S3Access access, std::string bucket, std::string prefix, std::string temporary) : access_(std::move(access)), bucket_(std::move(bucket)), prefix_(std::move(prefix)), temporary_(std::move(temporary)) {}
+  S3Artifacts(S3Access access, std::string bucket, std::string prefix, std::string temporary)
+      : access_(std::move(access)),
+        bucket_(std::move(bucket)),
+        prefix_(std::move(prefix)),
+        temporary_(std::move(temporary)) {}
 
   task::Task<Result<std::vector<Entry>>> list(std::string path) override {
     auto r = co_await task::run_on(task::disk_pool(), [this, path]() -> Result<std::vector<Entry>> {
@@ -104,7 +114,8 @@ class S3Artifacts : public tracking::ArtifactStore {
     for (;;) {
       MR_CO_TRY(auto piece, co_await body.read());
       if (piece.empty()) break;
-      if (!write_all(made->get(), piece)) co_return fail(Code::resource_exhausted, "a temporary file cannot be written; is the disk full?");
+      if (!write_all(made->get(), piece))
+        co_return fail(Code::resource_exhausted, "a temporary file cannot be written; is the disk full?");
       size += piece.size();
     }
     auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<> {
@@ -134,7 +145,9 @@ class S3Artifacts : public tracking::ArtifactStore {
   }
 
  private:
-  [[nodiscard]] std::string key(const std::string& path) const { return prefix_.empty() ? path : path.empty() ? prefix_ : prefix_ + "/" + path; }
+  [[nodiscard]] std::string key(const std::string& path) const {
+    return prefix_.empty() ? path : path.empty() ? prefix_ : prefix_ + "/" + path;
+  }
   S3Access access_;
   std::string bucket_;
   std::string prefix_;
@@ -143,7 +156,8 @@ class S3Artifacts : public tracking::ArtifactStore {
 
 }  // namespace
 
-std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix, std::string temporary) {
+std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix,
+                                                           std::string temporary) {
   while (prefix.starts_with('/')) prefix.erase(0, 1);
   while (prefix.ends_with('/')) prefix.pop_back();
   return std::make_unique<S3Artifacts>(std::move(access), std::move(bucket), std::move(prefix), std::move(temporary));

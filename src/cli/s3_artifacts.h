@@ -19,6 +19,7 @@ struct S3Access {
 S3Access s3_access(const Settings& s);
 
 // Objects below s3://bucket/prefix. Thread safe; every call runs on the disk pool with a client of its own.
-std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix, std::string temporary_folder);
+std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix,
+                                                           std::string temporary_folder);
 
 }  // namespace mr::cli

@@ -17,14 +17,28 @@ std::string default_data() {
 
 void common(CLI::App* c, Settings& s) {
   c->add_option("--data", s.data, "Folder that holds everything the platform stores")->capture_default_str();
-  c->add_option("--port-offset", s.port_offset, "Added to every default port, so that several platforms run side by side")->check(CLI::Range(0, 50000))->capture_default_str();
-  c->add_option("--log-level", s.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
-  c->add_option("--log-format", s.log_format, "text for people, json for programs")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
+  c->add_option("--port-offset", s.port_offset,
+                "Added to every default port, so that several platforms run side by side")
+      ->check(CLI::Range(0, 50000))
+      ->capture_default_str();
+  c->add_option("--log-level", s.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  c->add_option("--log-format", s.log_format, "text for people, json for programs")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   c->add_option("--log-file", s.log_file, "Write the log here instead of standard error");
   c->add_flag("--access-log", s.access_log, "One log record for each request");
-  c->add_option("--loops", s.loops, "Event loops; 0 is one for each core")->check(CLI::Range(0, 256))->capture_default_str();
-  c->add_option("--grace", s.grace_s, "Seconds that requests under way get to finish at shutdown")->check(CLI::Range(0, 600))->capture_default_str();
-  c->add_option("--config", s.config, "Read options from this file: lines of key = value, in [COMMAND] sections or for all commands; a flag or an environment variable wins")->type_name("FILE");
+  c->add_option("--loops", s.loops, "Event loops; 0 is one for each core")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  c->add_option("--grace", s.grace_s, "Seconds that requests under way get to finish at shutdown")
+      ->check(CLI::Range(0, 600))
+      ->capture_default_str();
+  c->add_option("--config", s.config,
+                "Read options from this file: lines of key = value, in [COMMAND] sections or for all commands; a flag "
+                "or an environment variable wins")
+      ->type_name("FILE");
 }
 
 void listen(CLI::App* c, Settings& s) {
@@ -33,22 +47,33 @@ void listen(CLI::App* c, Settings& s) {
 
 void s3_keys(CLI::App* c, Settings& s) {
   c->add_option("--access-key", s.access_key, "S3 access key")->capture_default_str();
-  c->add_option("--secret-key", s.secret_key, "S3 secret key (better: MILLRACE_SECRET_KEY, which no process list shows)");
+  c->add_option("--secret-key", s.secret_key,
+                "S3 secret key (better: MILLRACE_SECRET_KEY, which no process list shows)");
 }
 
 void models(CLI::App* c, Settings& s) {
   c->add_option("--model", s.model_uris,
-                "A model to serve: models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH, s3://BUCKET/KEY, or a folder with an MLmodel file. May be repeated, each with its --name")
+                "A model to serve: models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH, s3://BUCKET/KEY, or a "
+                "folder with an MLmodel file. May be repeated, each with its --name")
       ->type_name("URI");
   c->add_option("--name", s.model_names, "The name that the model before it is served under")->type_name("NAME");
-  c->add_option("--model-repository", s.model_repository, "Serve every model of this folder: sub-folders with model-settings.json or MLmodel files")->type_name("DIR");
+  c->add_option("--model-repository", s.model_repository,
+                "Serve every model of this folder: sub-folders with model-settings.json or MLmodel files")
+      ->type_name("DIR");
 }
 
 void allowed_hosts(CLI::App* c, Settings& s) {
-  c->add_option("--allowed-hosts", s.allowed_hosts, "Host names that the tracking server answers to besides this machine's and private addresses; * is any")->delimiter(',')->type_name("NAMES");
+  c->add_option("--allowed-hosts", s.allowed_hosts,
+                "Host names that the tracking server answers to besides this machine's and private addresses; * is any")
+      ->delimiter(',')
+      ->type_name("NAMES");
 }
 
-void ui(CLI::App* c, Settings& s) { c->add_option("--mlflow-ui", s.mlflow_ui, "Folder with MLflow's built web UI; found by itself when the mlflow package is installed")->type_name("DIR"); }
+void ui(CLI::App* c, Settings& s) {
+  c->add_option("--mlflow-ui", s.mlflow_ui,
+                "Folder with MLflow's built web UI; found by itself when the mlflow package is installed")
+      ->type_name("DIR");
+}
 
 struct ConfigLine {
   int number = 0;
@@ -71,15 +96,18 @@ std::vector<ConfigLine> read_config(const std::string& path, const std::string& 
       continue;
     }
     auto eq = t.find('=');
-    if (eq == std::string_view::npos) throw CLI::FileError(fmt::format("{}:{}: expected 'key = value', found '{}'", path, n, t.substr(0, 80)));
+    if (eq == std::string_view::npos)
+      throw CLI::FileError(fmt::format("{}:{}: expected 'key = value', found '{}'", path, n, t.substr(0, 80)));
     auto value = text::trim(t.substr(eq + 1));
-    if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front()) value = value.substr(1, value.size() - 2);
+    if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front())
+      value = value.substr(1, value.size() - 2);
     if (ours) out.push_back({n, std::string(text::trim(t.substr(0, eq))), std::string(value)});
   }
   return out;
 }
 
-// MILLRACE_PORT_OFFSET=3 stands for --port-offset=3, behind what the command line says. mlflow server's own names count for `tracking`.
+// MILLRACE_PORT_OFFSET=3 stands for --port-offset=3, behind what the command line says. mlflow server's own names count
+// for `tracking`.
 std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) {
   std::vector<std::string> args(argv + 1, argv + argc);
   CLI::App* sub = nullptr;
@@ -103,9 +131,15 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
       if (c == '-') c = '_';
     const char* v = std::getenv(env.c_str());
     if (v == nullptr && sub->get_name() == "tracking") {
-      static const std::map<std::string, const char*> mlflow{{"backend-store-uri", "MLFLOW_BACKEND_STORE_URI"}, {"default-artifact-root", "MLFLOW_DEFAULT_ARTIFACT_ROOT"},
-                                                             {"artifacts-destination", "MLFLOW_ARTIFACTS_DESTINATION"}, {"host", "MLFLOW_HOST"}, {"port", "MLFLOW_PORT"},
-                                                             {"workers", "MLFLOW_WORKERS"}, {"static-prefix", "MLFLOW_STATIC_PREFIX"}, {"allowed-hosts", "MLFLOW_SERVER_ALLOWED_HOSTS"}, {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
+      static const std::map<std::string, const char*> mlflow{{"backend-store-uri", "MLFLOW_BACKEND_STORE_URI"},
+                                                             {"default-artifact-root", "MLFLOW_DEFAULT_ARTIFACT_ROOT"},
+                                                             {"artifacts-destination", "MLFLOW_ARTIFACTS_DESTINATION"},
+                                                             {"host", "MLFLOW_HOST"},
+                                                             {"port", "MLFLOW_PORT"},
+                                                             {"workers", "MLFLOW_WORKERS"},
+                                                             {"static-prefix", "MLFLOW_STATIC_PREFIX"},
+                                                             {"allowed-hosts", "MLFLOW_SERVER_ALLOWED_HOSTS"},
+                                                             {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
       if (auto it = mlflow.find(name); it != mlflow.end()) v = std::getenv(it->second);
     }
     if (v != nullptr && *v != 0) extra.push_back("--" + name + "=" + v);
@@ -123,8 +157,11 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
       bool known = false;
       for (auto* o : sub->get_options())
         for (const auto& n : o->get_lnames()) known = known || (n == line.key && n != "help" && n != "config");
-      if (!known) throw CLI::FileError(fmt::format("{}:{}: '{}' is no option of millrace {}; see millrace {} --help", config, line.number, line.key, sub->get_name(), sub->get_name()));
-      bool in_environment = std::any_of(extra.begin(), extra.end(), [&](const std::string& e) { return e.starts_with(flag + "="); });
+      if (!known)
+        throw CLI::FileError(fmt::format("{}:{}: '{}' is no option of millrace {}; see millrace {} --help", config,
+                                         line.number, line.key, sub->get_name(), sub->get_name()));
+      bool in_environment =
+          std::any_of(extra.begin(), extra.end(), [&](const std::string& e) { return e.starts_with(flag + "="); });
       if (!given(flag) && !in_environment) from_file.push_back(flag + "=" + line.value);
     }
   }
@@ -137,12 +174,15 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
 }  // namespace
 
 bool parse(int argc, char** argv, Settings& s, int& exit_code) {
-  CLI::App app{"Millrace: experiment tracking, model registry, object store and model serving in one program.\n"
-               "The real clients (mlflow, boto3, curl, KServe's) work against it unchanged."};
+  CLI::App app{
+      "Millrace: experiment tracking, model registry, object store and model serving in one program.\n"
+      "The real clients (mlflow, boto3, curl, KServe's) work against it unchanged."};
   app.name("millrace");
   app.require_subcommand(1);
-  app.footer("Start here:\n  millrace up                 everything, on this machine's loopback\n  export MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n"
-             "  millrace COMMAND --help     every command explains itself");
+  app.footer(
+      "Start here:\n  millrace up                 everything, on this machine's loopback\n  export "
+      "MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n"
+      "  millrace COMMAND --help     every command explains itself");
   app.set_version_flag("--version", std::string("millrace " MILLRACE_VERSION));
   s.data = default_data();
 
@@ -153,32 +193,58 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   s3_keys(up, s);
   ui(up, s);
   models(up, s);
-  up->footer("Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model models:/bankchurn-model@champion --name bankchurn-model");
+  up->footer(
+      "Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model "
+      "models:/bankchurn-model@champion --name bankchurn-model");
 
-  auto* tracking = app.add_subcommand("tracking", "The MLflow tracking server alone; takes `mlflow server`'s own flags");
+  auto* tracking =
+      app.add_subcommand("tracking", "The MLflow tracking server alone; takes `mlflow server`'s own flags");
   common(tracking, s);
   ui(tracking, s);
-  tracking->add_option("--backend-store-uri", s.backend_store_uri, "sqlite:///PATH of the database (default: millrace.db in --data)")->type_name("URI");
-  tracking->add_option("--default-artifact-root", s.default_artifact_root, "Where new experiments keep artifacts (default: mlflow-artifacts:/ when artifacts are served)")->type_name("URI");
-  tracking->add_option("--artifacts-destination", s.artifacts_destination, "Folder, file: or s3://BUCKET/PREFIX behind mlflow-artifacts:/ (default: ./mlartifacts); S3 is reached as the clients do, by MLFLOW_S3_ENDPOINT_URL and AWS_ACCESS_KEY_ID")->type_name("URI");
-  tracking->add_flag("--serve-artifacts,!--no-serve-artifacts", s.serve_artifacts, "Answer artifact requests through this server (default: yes)");
+  tracking
+      ->add_option("--backend-store-uri", s.backend_store_uri,
+                   "sqlite:///PATH of the database (default: millrace.db in --data)")
+      ->type_name("URI");
+  tracking
+      ->add_option("--default-artifact-root", s.default_artifact_root,
+                   "Where new experiments keep artifacts (default: mlflow-artifacts:/ when artifacts are served)")
+      ->type_name("URI");
+  tracking
+      ->add_option("--artifacts-destination", s.artifacts_destination,
+                   "Folder, file: or s3://BUCKET/PREFIX behind mlflow-artifacts:/ (default: ./mlartifacts); S3 is "
+                   "reached as the clients do, by MLFLOW_S3_ENDPOINT_URL and AWS_ACCESS_KEY_ID")
+      ->type_name("URI");
+  tracking->add_flag("--serve-artifacts,!--no-serve-artifacts", s.serve_artifacts,
+                     "Answer artifact requests through this server (default: yes)");
   tracking->set_help_flag("--help", "Print this help message and exit");  // -h is the host, as for mlflow server
   tracking->add_option("-h,--host", s.host, "Address to listen on")->capture_default_str();
   allowed_hosts(tracking, s);
   tracking->add_option("-p,--port", s.port, "Port to listen on (default: 5000)")->check(CLI::Range(1, 65535));
   tracking->add_option("--static-prefix", s.static_prefix, "A path before every route, like /mlflow");
   tracking->add_option("-w,--workers", s.loops, "Event loops (mlflow server's name for --loops)");
-  tracking->footer("Examples:\n  millrace tracking --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts --port 5000");
+  tracking->footer(
+      "Examples:\n  millrace tracking --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts "
+      "--port 5000");
 
   auto* serve = app.add_subcommand("serve", "Serve models alone: the V2 inference protocol on 8080");
   common(serve, s);
   listen(serve, s);
   models(serve, s);
   serve->add_option("--port", s.port, "Port to listen on (default: 8080)")->check(CLI::Range(1, 65535));
-  serve->add_option("--tracking-uri", s.tracking_uri, "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else http://127.0.0.1:5000)")->type_name("URL");
-  serve->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models (default: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL, else http://127.0.0.1:9000)")->type_name("URL");
+  serve
+      ->add_option("--tracking-uri", s.tracking_uri,
+                   "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "
+                   "http://127.0.0.1:5000)")
+      ->type_name("URL");
+  serve
+      ->add_option(
+          "--s3-endpoint", s.s3_endpoint,
+          "S3 endpoint of s3:// models (default: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL, else http://127.0.0.1:9000)")
+      ->type_name("URL");
   s3_keys(serve, s);
-  serve->footer("Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion --name churn --tracking-uri http://127.0.0.1:5000");
+  serve->footer(
+      "Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion "
+      "--name churn --tracking-uri http://127.0.0.1:5000");
 
   auto* version = app.add_subcommand("version", "Print the version and what it was built with");
   auto* doctor = app.add_subcommand("doctor", "Check this machine and say what to do about each finding");
@@ -188,7 +254,8 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
 
   for (auto* c : app.get_subcommands([](CLI::App*) { return true; }))
     for (auto* o : c->get_options())
-      if (o->get_items_expected_max() <= 1 && !o->get_lnames().empty() && o->get_lnames()[0] != "help") o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+      if (o->get_items_expected_max() <= 1 && !o->get_lnames().empty() && o->get_lnames()[0] != "help")
+        o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   try {
     auto args = with_environment(argc, argv, app);
     std::reverse(args.begin(), args.end());
@@ -198,7 +265,12 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     exit_code = code == 0 ? 0 : 2;  // 2: the command line is wrong, as for most Unix tools
     return false;
   }
-  s.command = up->parsed() ? Command::up : tracking->parsed() ? Command::tracking : serve->parsed() ? Command::serve : version->parsed() ? Command::version : doctor->parsed() ? Command::doctor : Command::completion;
+  s.command = up->parsed()         ? Command::up
+              : tracking->parsed() ? Command::tracking
+              : serve->parsed()    ? Command::serve
+              : version->parsed()  ? Command::version
+              : doctor->parsed()   ? Command::doctor
+                                   : Command::completion;
   s.keys_given = s.secret_key != "minio123";
   return true;
 }

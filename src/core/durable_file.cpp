@@ -52,7 +52,8 @@ Result<> make_folders(const std::string& path) {
   if (std::filesystem::is_directory(p, ec)) return {};
   if (p.has_parent_path() && p.parent_path() != p) MR_CHECK(make_folders(p.parent_path().string()));
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("cannot make the folder " + path, errno);
-  if (!std::filesystem::is_directory(p, ec)) return fail(Code::failed_precondition, path + " exists and is not a folder");
+  if (!std::filesystem::is_directory(p, ec))
+    return fail(Code::failed_precondition, path + " exists and is not a folder");
   return sync_folder(p.has_parent_path() ? p.parent_path().string() : ".");
 }
 

@@ -53,23 +53,21 @@ std::unexpected<Error> fail_errno(std::string_view what, int err);
 #define MR_CAT2(a, b) a##b
 #define MR_CAT(a, b) MR_CAT2(a, b)
 // MR_TRY(auto x, expr): x is the value of expr, or the function returns its error.
-#define MR_TRY(decl, expr)                                                             \
-  auto MR_CAT(mr_try_, __LINE__) = (expr);                                             \
-  if (!MR_CAT(mr_try_, __LINE__))                                                      \
-    return std::unexpected(std::move(MR_CAT(mr_try_, __LINE__)).error());              \
+#define MR_TRY(decl, expr)                                                                              \
+  auto MR_CAT(mr_try_, __LINE__) = (expr);                                                              \
+  if (!MR_CAT(mr_try_, __LINE__)) return std::unexpected(std::move(MR_CAT(mr_try_, __LINE__)).error()); \
   decl = std::move(*MR_CAT(mr_try_, __LINE__))
 // MR_CHECK(expr): as MR_TRY, for Result<void>.
-#define MR_CHECK(expr)                                                                        \
-  do {                                                                                        \
+#define MR_CHECK(expr)                                                                             \
+  do {                                                                                             \
     if (auto mr_check_ = (expr); !mr_check_) return std::unexpected(std::move(mr_check_).error()); \
   } while (false)
 // The same two inside coroutines.
-#define MR_CO_TRY(decl, expr)                                                          \
-  auto MR_CAT(mr_try_, __LINE__) = (expr);                                             \
-  if (!MR_CAT(mr_try_, __LINE__))                                                      \
-    co_return std::unexpected(std::move(MR_CAT(mr_try_, __LINE__)).error());           \
+#define MR_CO_TRY(decl, expr)                                                                              \
+  auto MR_CAT(mr_try_, __LINE__) = (expr);                                                                 \
+  if (!MR_CAT(mr_try_, __LINE__)) co_return std::unexpected(std::move(MR_CAT(mr_try_, __LINE__)).error()); \
   decl = std::move(*MR_CAT(mr_try_, __LINE__))
-#define MR_CO_CHECK(expr)                                                                        \
-  do {                                                                                           \
+#define MR_CO_CHECK(expr)                                                                             \
+  do {                                                                                                \
     if (auto mr_check_ = (expr); !mr_check_) co_return std::unexpected(std::move(mr_check_).error()); \
   } while (false)

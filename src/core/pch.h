@@ -1,4 +1,5 @@
-// The precompiled header: the standard library, fmt and the JSON document type. Nothing that compiles slowly beyond these.
+// The precompiled header: the standard library, fmt and the JSON document type. Nothing that compiles slowly beyond
+// these.
 #pragma once
 #include <fmt/format.h>
 

@@ -45,7 +45,8 @@ std::string digest(Algorithm a, std::string_view b) {
 std::string hmac(Algorithm a, std::string_view key, std::string_view b) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
   unsigned n = 0;
-  HMAC(md(a), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(b.data()), b.size(), out.data(), &n);
+  HMAC(md(a), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(b.data()), b.size(),
+       out.data(), &n);
   return {reinterpret_cast<char*>(out.data()), n};
 }
 
@@ -89,7 +90,7 @@ T run(const Tables<T>& tab, T seed, std::string_view b) {
   while (n-- > 0) c = (c >> 8) ^ tab.t[0][(c ^ *p++) & 255];
   return ~c;
 }
-constexpr Tables<std::uint32_t> crc32c_tables(0x82F63B78U);            // Castagnoli, reflected
+constexpr Tables<std::uint32_t> crc32c_tables(0x82F63B78U);           // Castagnoli, reflected
 constexpr Tables<std::uint64_t> crc64_tables(0x9A6C9329AC4BC9B5ULL);  // NVMe (Rocksoft), reflected
 }  // namespace
 

@@ -45,16 +45,23 @@ TEST(Digests, KnownAnswers) {
   EXPECT_EQ(text::hex(digest(Algorithm::md5, "")), "d41d8cd98f00b204e9800998ecf8427e");
   EXPECT_EQ(text::hex(digest(Algorithm::md5, "abc")), "900150983cd24fb0d6963f7d28e17f72");
   EXPECT_EQ(text::hex(digest(Algorithm::sha1, "abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
-  EXPECT_EQ(text::hex(digest(Algorithm::sha256, "")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  EXPECT_EQ(text::hex(digest(Algorithm::sha256, "abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(text::hex(digest(Algorithm::sha256, "")),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(text::hex(digest(Algorithm::sha256, "abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(Hmac, KnownAnswers) {
   // RFC 4231, cases 1, 2 and 6 (a key longer than a block); RFC 2202, case 2.
-  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, std::string(20, '\x0b'), "Hi There")), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, "Jefe", "what do ya want for nothing?")), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, std::string(131, '\xaa'), "Test Using Larger Than Block-Size Key - Hash Key First")), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
-  EXPECT_EQ(text::hex(hmac(Algorithm::sha1, "Jefe", "what do ya want for nothing?")), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, std::string(20, '\x0b'), "Hi There")),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, "Jefe", "what do ya want for nothing?")),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(text::hex(hmac(Algorithm::sha256, std::string(131, '\xaa'),
+                           "Test Using Larger Than Block-Size Key - Hash Key First")),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+  EXPECT_EQ(text::hex(hmac(Algorithm::sha1, "Jefe", "what do ya want for nothing?")),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
 }
 
 TEST(EqualConstantTime, IsEquality) {
@@ -70,8 +77,10 @@ TEST(Random, IdsHaveTheirFormAndDiffer) {
     auto u = uuid4();
     ASSERT_EQ(u.size(), 36U);
     for (std::size_t k = 0; k < u.size(); ++k) {
-      if (k == 8 || k == 13 || k == 18 || k == 23) EXPECT_EQ(u[k], '-');
-      else EXPECT_NE(std::string_view("0123456789abcdef").find(u[k]), std::string_view::npos);
+      if (k == 8 || k == 13 || k == 18 || k == 23)
+        EXPECT_EQ(u[k], '-');
+      else
+        EXPECT_NE(std::string_view("0123456789abcdef").find(u[k]), std::string_view::npos);
     }
     EXPECT_EQ(u[14], '4');
     EXPECT_NE(std::string_view("89ab").find(u[19]), std::string_view::npos);

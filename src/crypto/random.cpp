@@ -32,7 +32,8 @@ void put_hex(char* out, std::uint64_t v, int digits) {
 
 std::string random_hex(std::size_t bytes) {
   std::string out(bytes * 2, '0');
-  for (std::size_t at = 0; at < out.size(); at += 16) put_hex(out.data() + at, random_u64(), static_cast<int>(std::min<std::size_t>(16, out.size() - at)));
+  for (std::size_t at = 0; at < out.size(); at += 16)
+    put_hex(out.data() + at, random_u64(), static_cast<int>(std::min<std::size_t>(16, out.size() - at)));
   return out;
 }
 

@@ -34,7 +34,9 @@ struct Transport {
   ~Transport() {
     if (ssl != nullptr) SSL_free(ssl);
   }
-  ssize_t read(char* p, std::size_t n) const { return ssl != nullptr ? SSL_read(ssl, p, static_cast<int>(n)) : ::recv(fd.get(), p, n, 0); }
+  ssize_t read(char* p, std::size_t n) const {
+    return ssl != nullptr ? SSL_read(ssl, p, static_cast<int>(n)) : ::recv(fd.get(), p, n, 0);
+  }
   bool write(std::string_view s) const {
     while (!s.empty()) {
       ssize_t n = ssl != nullptr ? SSL_write(ssl, s.data(), static_cast<int>(std::min<std::size_t>(s.size(), 1 << 20)))
@@ -84,7 +86,9 @@ Result<Transport> connect(const std::string& host, const std::string& port, bool
     SSL_set_tlsext_host_name(t.ssl, host.c_str());
     SSL_set1_host(t.ssl, host.c_str());
     SSL_set_fd(t.ssl, t.fd.get());
-    if (SSL_connect(t.ssl) != 1) return fail(Code::unavailable, fmt::format("TLS handshake with {}:{} failed (is its certificate trusted here?)", host, port));
+    if (SSL_connect(t.ssl) != 1)
+      return fail(Code::unavailable,
+                  fmt::format("TLS handshake with {}:{} failed (is its certificate trusted here?)", host, port));
   }
   return t;
 }
@@ -102,7 +106,8 @@ Client::~Client() = default;
 Result<ClientResponse> Client::send(const ClientRequest& rq) {
   auto uri = text::parse_uri(rq.url);
   bool tls = uri.scheme == "https";
-  if ((!tls && uri.scheme != "http") || uri.authority.empty()) return fail(Code::invalid_argument, fmt::format("'{}' is not an http or https URL", rq.url));
+  if ((!tls && uri.scheme != "http") || uri.authority.empty())
+    return fail(Code::invalid_argument, fmt::format("'{}' is not an http or https URL", rq.url));
   std::string host = uri.authority;
   std::string port = tls ? "443" : "80";
   if (auto at = host.rfind(':'); at != std::string::npos && host.find(']', at) == std::string::npos) {
@@ -110,9 +115,12 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
     host.resize(at);
   }
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  std::string head = fmt::format("{} {}{}{} HTTP/1.1\r\nHost: {}\r\n", method_name(rq.method), uri.path.empty() ? "/" : uri.path, uri.query.empty() ? "" : "?", uri.query, uri.authority);
+  std::string head =
+      fmt::format("{} {}{}{} HTTP/1.1\r\nHost: {}\r\n", method_name(rq.method), uri.path.empty() ? "/" : uri.path,
+                  uri.query.empty() ? "" : "?", uri.query, uri.authority);
   for (const auto& [n, v] : rq.headers.items()) head += fmt::format("{}: {}\r\n", n, v);
-  if (!rq.body.empty() || rq.method == Method::post || rq.method == Method::put) head += fmt::format("Content-Length: {}\r\n", rq.body.size());
+  if (!rq.body.empty() || rq.method == Method::post || rq.method == Method::put)
+    head += fmt::format("Content-Length: {}\r\n", rq.body.size());
   head += "\r\n";
 
   std::string key = fmt::format("{}|{}|{}", uri.scheme, host, port);
@@ -157,7 +165,8 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
         }
         if (body.size() > rq.max_body) {
           drop();
-          return fail(Code::too_large, fmt::format("the answer of {} is larger than {} bytes", uri.authority, rq.max_body));
+          return fail(Code::too_large,
+                      fmt::format("the answer of {} is larger than {} bytes", uri.authority, rq.max_body));
         }
         if (parser.is_done()) break;
         if (used > 0 && have > 0) continue;
@@ -166,7 +175,8 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
       if (n <= 0) {
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !tls) {
           drop();
-          return fail(Code::deadline_exceeded, fmt::format("{} did not answer within {} s", uri.authority, rq.timeout_s));
+          return fail(Code::deadline_exceeded,
+                      fmt::format("{} did not answer within {} s", uri.authority, rq.timeout_s));
         }
         parser.put_eof(ec);
         cut = !any || !parser.is_done();  // an untouched parser counts as done

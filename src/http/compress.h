@@ -23,7 +23,10 @@ class Inflater {
   std::unique_ptr<Impl> impl_;
 };
 
-// gzip with a fast level; for answers.
-std::string gzip(std::string_view data);
+// gzip, by default with the fast level that answers want.
+std::string gzip(std::string_view data, int level = 1);
+
+// Whether an Accept-Encoding header takes gzip: "gzip" or "*", unless its weight is 0.
+bool accepts_gzip(std::string_view accept_encoding);
 
 }  // namespace mr::http

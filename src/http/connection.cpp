@@ -18,13 +18,20 @@ namespace beast = boost::beast;
 using tcp = asio::ip::tcp;
 
 ServerMetrics::ServerMetrics(const std::string& l)
-    : by_class{metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "other"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "1xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "2xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "3xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "4xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.", {{"listener", l}, {"class", "5xx"}})},
-      seconds(metrics::duration_histogram("millrace_http_request_seconds", "Time from a request's head to its answer.", {{"listener", l}})),
+    : by_class{metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "other"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "1xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "2xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "3xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "4xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "5xx"}})},
+      seconds(metrics::duration_histogram("millrace_http_request_seconds", "Time from a request's head to its answer.",
+                                          {{"listener", l}})),
       connections(metrics::gauge("millrace_http_connections", "Open connections.", {{"listener", l}})) {}
 
 namespace {
@@ -70,6 +77,7 @@ class Connection : public BodyReader {
       parser_->reset_head();
       parser_->head.reserve(512);
       parser_->header_limit(shard_.options->header_limit);
+      parser_->limit = shard_.options->header_limit;
       parser_->body_limit(boost::none);
       idle_ = true;
       if (!co_await read_head()) break;
@@ -170,6 +178,11 @@ class Connection : public BodyReader {
     idle_ = false;
     arm(shard_.options->header_timeout_s);
     started_ = time::mono_ns();
+    // One empty line before a request is passed over (RFC 9112 section 2.2).
+    if (end_ - begin_ >= 2 && in_[begin_] == '\r' && in_[begin_ + 1] == '\n') {
+      begin_ += 2;
+      if (begin_ == end_ && !co_await fill()) co_return false;
+    }
     for (;;) {
       // A request line alone may be long before its end is seen: bound it early.
       beast::error_code ec;
@@ -177,13 +190,18 @@ class Connection : public BodyReader {
       if (parser_->is_header_done()) break;
       if (ec && ec != beast::http::error::need_more) {
         using E = beast::http::error;
-        if (ec == E::header_limit || ec == E::buffer_overflow) co_await refuse(431, "The request head is larger than the limit");
-        else if (ec == E::bad_version) co_await refuse(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
-        else co_await refuse(400, "Malformed HTTP request: " + ec.message());
+        if (ec == E::header_limit || ec == E::buffer_overflow)
+          co_await refuse(431, "The request head is larger than the limit");
+        else if (ec == E::bad_version)
+          co_await refuse(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
+        else
+          co_await refuse(400, "Malformed HTTP request: " + ec.message());
         co_return false;
       }
       if (end_ - begin_ >= kReadBuffer) {
-        co_await refuse(431, "The request head is larger than the limit");
+        bool in_target = parser_->method.size == 0;
+        co_await refuse(in_target ? 414 : 431, in_target ? "The request target is longer than the limit"
+                                                         : "The request head is larger than the limit");
         co_return false;
       }
       if (!co_await fill()) {
@@ -199,8 +217,10 @@ class Connection : public BodyReader {
   task::Task<void> refuse(int status, std::string_view why) {
     timed_out_ = false;
     std::string body = fmt::format("{}\n", why);
-    out_ += fmt::format("HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}", status,
-                        reason_phrase(status), body.size(), body);
+    out_ += fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: "
+        "close\r\n\r\n{}",
+        status, reason_phrase(status), body.size(), body);
     shard_.metrics->by_class[status / 100].add();
     open_ = false;
     co_await flush();
@@ -240,22 +260,45 @@ class Connection : public BodyReader {
     req.path = req.target.substr(0, q);
     req.query = q == std::string_view::npos ? std::string_view{} : req.target.substr(q + 1);
     bool expect_bad = false;
+    bool coding_bad = false;
+    int hosts = 0;
     for (const auto& [n, v] : p.fields) {
       auto name = p.view(n);
       auto value = p.view(v);
       req.headers.add(name, value);
       switch (name.size()) {
+        case 4:
+          if (text::iequals(name, "Host")) ++hosts;
+          break;
+        case 17:
+          // Any other coding would leave the end of the body to a guess.
+          if (text::iequals(name, "Transfer-Encoding") && !text::iequals(text::trim(value), "chunked"))
+            coding_bad = true;
+          break;
         case 6:
           if (text::iequals(name, "Expect")) {
-            if (text::iequals(value, "100-continue")) want_continue_ = true;
-            else expect_bad = true;
+            if (text::iequals(value, "100-continue"))
+              want_continue_ = true;
+            else
+              expect_bad = true;
           }
           break;
         case 12:
           if (text::iequals(name, "X-Request-Id") && value.size() <= 128) req.id = value;
           break;
-        default: break;
+        default:
+          break;
       }
+    }
+    bool http11 = p.http_version >= 11;
+    if (!http11) want_continue_ = false;
+    if (coding_bad || (!http11 && req.headers.has("Transfer-Encoding"))) {
+      co_await refuse(coding_bad ? 501 : 400, "Of the transfer codings only chunked is understood, in HTTP/1.1");
+      co_return false;
+    }
+    if (hosts > 1 || (hosts == 0 && http11)) {
+      co_await refuse(400, "A request needs exactly one Host header");
+      co_return false;
     }
     if (expect_bad) {
       co_await refuse(417, "Only Expect: 100-continue is understood");
@@ -297,14 +340,19 @@ class Connection : public BodyReader {
     shard_.metrics->seconds.observe(static_cast<double>(elapsed) / 1e9);
     if (log::enabled(log::Level::debug) || shard_.options->access_log) {
       log::write(shard_.options->access_log ? log::Level::info : log::Level::debug, "request",
-                 {{"listener", shard_.options->name}, {"method", req.method_text}, {"path", req.path}, {"status", res.status},
-                  {"ms", static_cast<double>(elapsed) / 1e6}, {"remote", req.remote}, {"request_id", req.id}});
+                 {{"listener", shard_.options->name},
+                  {"method", req.method_text},
+                  {"path", req.path},
+                  {"status", res.status},
+                  {"ms", static_cast<double>(elapsed) / 1e6},
+                  {"remote", req.remote},
+                  {"request_id", req.id}});
     }
     if (sent && must_linger) {
       co_await flush();
       co_await linger();
     }
-    co_return sent && keep;
+    co_return sent&& keep;
   }
 
   task::Task<bool> send(Request& req, Response& res, bool keep) {
@@ -313,7 +361,8 @@ class Connection : public BodyReader {
     auto* text_body = std::get_if<std::string>(&res.body);
     auto* file = std::get_if<FileBody>(&res.body);
     auto* stream = std::get_if<StreamBody>(&res.body);
-    if (text_body != nullptr && text_body->size() >= 500 && !head_only && !res.headers.has("Content-Encoding") && compressible(res.headers.get("Content-Type"))) {
+    if (text_body != nullptr && text_body->size() >= 500 && !head_only && !res.headers.has("Content-Encoding") &&
+        compressible(res.headers.get("Content-Type"))) {
       if (accepts_gzip(req.headers.get("Accept-Encoding"))) {
         *text_body = gzip(*text_body);
         res.headers.add("Content-Encoding", "gzip");
@@ -322,7 +371,8 @@ class Connection : public BodyReader {
     }
     bool http10 = parser_->http_version < 11;
     char status_line[64];
-    auto r = fmt::format_to_n(status_line, sizeof status_line, "HTTP/1.1 {} {}\r\n", res.status, reason_phrase(res.status));
+    auto r =
+        fmt::format_to_n(status_line, sizeof status_line, "HTTP/1.1 {} {}\r\n", res.status, reason_phrase(res.status));
     out_.append(status_line, r.size);
     for (const auto& [n, v] : res.headers.items()) {
       out_ += n;
@@ -339,11 +389,14 @@ class Connection : public BodyReader {
     if (!bodiless && !res.headers.has("Content-Length")) {
       if (stream != nullptr) {
         chunked = !http10;
-        if (chunked) out_ += "Transfer-Encoding: chunked\r\n";
-        else keep = false;
+        if (chunked)
+          out_ += "Transfer-Encoding: chunked\r\n";
+        else
+          keep = false;
       } else {
         char buf[48];
-        auto n = fmt::format_to_n(buf, sizeof buf, "Content-Length: {}\r\n", text_body != nullptr ? text_body->size() : file->length);
+        auto n = fmt::format_to_n(buf, sizeof buf, "Content-Length: {}\r\n",
+                                  text_body != nullptr ? text_body->size() : file->length);
         out_.append(buf, n.size);
       }
     }
@@ -366,7 +419,8 @@ class Connection : public BodyReader {
     for (;;) {
       auto piece = co_await (*stream)();
       if (!piece) {  // the head is gone out: closing without the last chunk tells the client that it is cut
-        log::warn("a streamed answer failed", {{"request_id", req.id}, {"error", piece.error().message}, {"detail", piece.error().detail}});
+        log::warn("a streamed answer failed",
+                  {{"request_id", req.id}, {"error", piece.error().message}, {"detail", piece.error().detail}});
         open_ = false;
         co_return false;
       }
@@ -384,22 +438,10 @@ class Connection : public BodyReader {
     co_return co_await maybe_flush();
   }
 
-  // "gzip" or "*" in the list, unless its weight is 0.
-  static bool accepts_gzip(std::string_view list) {
-    for (auto part : text::split(list, ',')) {
-      auto semi = part.find(';');
-      auto coding = text::trim(part.substr(0, semi));
-      if (!text::iequals(coding, "gzip") && coding != "*") continue;
-      if (semi == std::string_view::npos) return true;
-      auto weight = text::trim(part.substr(semi + 1));
-      auto q = weight.starts_with("q=") || weight.starts_with("Q=") ? text::to_double(weight.substr(2)) : std::optional<double>(1);
-      return q.value_or(1) > 0;
-    }
-    return false;
-  }
   static bool compressible(std::string_view type) {
-    return type.starts_with("application/json") || type.starts_with("text/") || type.starts_with("application/javascript") ||
-           type.starts_with("image/svg") || type.starts_with("application/xml");
+    return type.starts_with("application/json") || type.starts_with("text/") ||
+           type.starts_with("application/javascript") || type.starts_with("image/svg") ||
+           type.starts_with("application/xml");
   }
 
   // With more pipelined input waiting, answers are gathered and written together.

@@ -33,16 +33,38 @@ RangeKind parse_range(std::string_view h, std::uint64_t size, ByteRange& out) {
 }
 
 std::string_view content_type_for(std::string_view name) {
-  static const std::unordered_map<std::string_view, std::string_view> types{
-      {"html", "text/html; charset=utf-8"}, {"htm", "text/html; charset=utf-8"}, {"js", "text/javascript; charset=utf-8"},
-      {"mjs", "text/javascript; charset=utf-8"}, {"css", "text/css; charset=utf-8"}, {"json", "application/json"},
-      {"map", "application/json"}, {"svg", "image/svg+xml"}, {"png", "image/png"}, {"jpg", "image/jpeg"}, {"jpeg", "image/jpeg"},
-      {"gif", "image/gif"}, {"webp", "image/webp"}, {"ico", "image/x-icon"}, {"txt", "text/plain; charset=utf-8"},
-      {"log", "text/plain; charset=utf-8"}, {"md", "text/plain; charset=utf-8"}, {"yaml", "text/plain; charset=utf-8"},
-      {"yml", "text/plain; charset=utf-8"}, {"csv", "text/csv; charset=utf-8"}, {"xml", "text/xml; charset=utf-8"},
-      {"pdf", "application/pdf"}, {"zip", "application/zip"}, {"gz", "application/gzip"}, {"woff", "font/woff"},
-      {"woff2", "font/woff2"}, {"ttf", "font/ttf"}, {"wasm", "application/wasm"}, {"mp4", "video/mp4"}, {"wav", "audio/x-wav"},
-      {"mp3", "audio/mpeg"}, {"py", "text/plain; charset=utf-8"}};
+  static const std::unordered_map<std::string_view, std::string_view> types{{"html", "text/html; charset=utf-8"},
+                                                                            {"htm", "text/html; charset=utf-8"},
+                                                                            {"js", "text/javascript; charset=utf-8"},
+                                                                            {"mjs", "text/javascript; charset=utf-8"},
+                                                                            {"css", "text/css; charset=utf-8"},
+                                                                            {"json", "application/json"},
+                                                                            {"map", "application/json"},
+                                                                            {"svg", "image/svg+xml"},
+                                                                            {"png", "image/png"},
+                                                                            {"jpg", "image/jpeg"},
+                                                                            {"jpeg", "image/jpeg"},
+                                                                            {"gif", "image/gif"},
+                                                                            {"webp", "image/webp"},
+                                                                            {"ico", "image/x-icon"},
+                                                                            {"txt", "text/plain; charset=utf-8"},
+                                                                            {"log", "text/plain; charset=utf-8"},
+                                                                            {"md", "text/plain; charset=utf-8"},
+                                                                            {"yaml", "text/plain; charset=utf-8"},
+                                                                            {"yml", "text/plain; charset=utf-8"},
+                                                                            {"csv", "text/csv; charset=utf-8"},
+                                                                            {"xml", "text/xml; charset=utf-8"},
+                                                                            {"pdf", "application/pdf"},
+                                                                            {"zip", "application/zip"},
+                                                                            {"gz", "application/gzip"},
+                                                                            {"woff", "font/woff"},
+                                                                            {"woff2", "font/woff2"},
+                                                                            {"ttf", "font/ttf"},
+                                                                            {"wasm", "application/wasm"},
+                                                                            {"mp4", "video/mp4"},
+                                                                            {"wav", "audio/x-wav"},
+                                                                            {"mp3", "audio/mpeg"},
+                                                                            {"py", "text/plain; charset=utf-8"}};
   auto slash = name.rfind('/');
   if (slash != std::string_view::npos) name.remove_prefix(slash + 1);
   if (name == "MLmodel") return "text/plain; charset=utf-8";
@@ -50,6 +72,12 @@ std::string_view content_type_for(std::string_view name) {
   if (dot == std::string_view::npos) return "application/octet-stream";
   auto it = types.find(text::lower(name.substr(dot + 1)));
   return it == types.end() ? "application/octet-stream" : it->second;
+}
+
+bool packs_well(std::string_view name) {
+  auto type = content_type_for(name);
+  return type.starts_with("text/") || type.starts_with("application/json") || type.starts_with("image/svg") ||
+         type.starts_with("application/wasm");
 }
 
 namespace {
@@ -81,7 +109,9 @@ std::string ascii_fallback(std::string_view s) {
 // A token as it is, anything else quoted (RFC 9110 section 5.6).
 std::string parameter(const std::string& v) {
   bool token = !v.empty();
-  for (char c : v) token = token && (std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
+  for (char c : v)
+    token = token && (std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+                      std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
   if (token) return v;
   std::string out = "\"";
   for (char c : v) {
@@ -96,7 +126,8 @@ std::string parameter(const std::string& v) {
 std::string attachment(std::string_view file_name) {
   bool plain = std::all_of(file_name.begin(), file_name.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
   if (plain) return "attachment; filename=" + parameter(std::string(file_name));
-  return "attachment; filename=" + parameter(ascii_fallback(file_name)) + "; filename*=UTF-8''" + text::percent_encode(file_name);
+  return "attachment; filename=" + parameter(ascii_fallback(file_name)) + "; filename*=UTF-8''" +
+         text::percent_encode(file_name);
 }
 
 Response file_response(const Request& req, Fd fd, std::uint64_t size, const FileMeta& meta) {
@@ -130,7 +161,8 @@ Response file_response(const Request& req, Fd fd, std::uint64_t size, const File
     }
     if (kind == RangeKind::part) {
       r.status = 206;
-      r.headers.add("Content-Range", fmt::format("bytes {}-{}/{}", range.offset, range.offset + range.length - 1, size));
+      r.headers.add("Content-Range",
+                    fmt::format("bytes {}-{}/{}", range.offset, range.offset + range.length - 1, size));
     }
   }
   r.body = FileBody{std::move(fd), range.offset, range.length};

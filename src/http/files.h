@@ -19,6 +19,9 @@ RangeKind parse_range(std::string_view header, std::uint64_t size, ByteRange& ou
 // The media type by a file name's ending; application/octet-stream when unknown.
 std::string_view content_type_for(std::string_view name);
 
+// Whether a file of this name is worth compressing (text, scripts, vector images; not pictures or archives).
+bool packs_well(std::string_view name);
+
 // Content-Disposition with an ASCII fallback and the UTF-8 form (RFC 6266).
 std::string attachment(std::string_view file_name);
 

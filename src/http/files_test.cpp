@@ -86,7 +86,8 @@ TEST_F(FileResponse, WholePartAndRefusal) {
 TEST_F(FileResponse, Conditions) {
   EXPECT_EQ(get({{"If-None-Match", "\"other\", \"tag\""}}).status, 304);
   EXPECT_EQ(get({{"If-None-Match", "*"}}).status, 304);
-  EXPECT_EQ(get({{"If-None-Match", "\"other\""}, {"If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"}}).status, 200);  // the tag decides
+  EXPECT_EQ(get({{"If-None-Match", "\"other\""}, {"If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"}}).status,
+            200);  // the tag decides
   EXPECT_EQ(get({{"If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"}}).status, 304);
   EXPECT_EQ(get({{"If-Modified-Since", "Sun, 06 Nov 1994 08:49:36 GMT"}}).status, 200);
   EXPECT_EQ(get({{"If-Modified-Since", "not a date"}}).status, 200);

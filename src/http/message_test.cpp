@@ -44,7 +44,8 @@ TEST(Inflater, TakesGzipAndZlibInAnyPieces) {
     for (std::size_t step : {1UL, 7UL, 1000UL, packed.size()}) {
       Inflater in;
       std::string out;
-      for (std::size_t at = 0; at < packed.size(); at += step) ASSERT_TRUE(in.feed(std::string_view(packed).substr(at, step), out, 1 << 20));
+      for (std::size_t at = 0; at < packed.size(); at += step)
+        ASSERT_TRUE(in.feed(std::string_view(packed).substr(at, step), out, 1 << 20));
       EXPECT_TRUE(in.done());
       EXPECT_EQ(out, plain);
     }
@@ -94,7 +95,8 @@ TEST(ReadAll, GathersPlainAndCompressed) {
   EXPECT_EQ(*read_with({{}, 0}, 0), "");
   EXPECT_EQ(*read_with({{"x"}, 1, "identity"}, 10), "x");
   auto packed = gzip("hello");
-  for (const char* coding : {"gzip", "GZIP", "x-gzip"}) EXPECT_EQ(*read_with({{packed.substr(0, 3), packed.substr(3)}, packed.size(), coding}, 100), "hello");
+  for (const char* coding : {"gzip", "GZIP", "x-gzip"})
+    EXPECT_EQ(*read_with({{packed.substr(0, 3), packed.substr(3)}, packed.size(), coding}, 100), "hello");
   EXPECT_EQ(*read_with({{zlib_form("hello")}, std::nullopt, "deflate"}, 100), "hello");
 }
 
@@ -108,12 +110,15 @@ TEST(ReadAll, HoldsItsLimit) {
 TEST(ReadAll, RefusesWhatItCannotDecode) {
   EXPECT_EQ(read_with({{"x"}, 1, "br"}, 10).error().code, Code::unsupported);
   auto packed = gzip("hello");
-  EXPECT_EQ(read_with({{packed.substr(0, packed.size() - 1)}, std::nullopt, "gzip"}, 100).error().code, Code::invalid_argument);
+  EXPECT_EQ(read_with({{packed.substr(0, packed.size() - 1)}, std::nullopt, "gzip"}, 100).error().code,
+            Code::invalid_argument);
   EXPECT_EQ(read_with({{"plain"}, 5, "gzip"}, 100).error().code, Code::invalid_argument);
 }
 
 TEST(ReasonPhrase, EveryStatusOfOursHasOne) {
-  for (int s : {100, 200, 201, 204, 206, 304, 308, 400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415, 416, 417, 422, 431, 500, 501, 503, 505}) EXPECT_NE(reason_phrase(s), "Unknown") << s;
+  for (int s : {100, 200, 201, 204, 206, 304, 308, 400, 401, 403, 404, 405, 408, 409,
+                411, 412, 413, 414, 415, 416, 417, 422, 431, 500, 501, 503, 505})
+    EXPECT_NE(reason_phrase(s), "Unknown") << s;
   EXPECT_EQ(reason_phrase(299), "Unknown");
 }
 

@@ -12,12 +12,16 @@ namespace beast = boost::beast;
 class Parser : public beast::http::basic_parser<true> {
  public:
   std::string head;  // method, target and header bytes; offsets below point into it
-  struct Span { std::uint32_t at, size; };
+  struct Span {
+    std::uint32_t at, size;
+  };
   Span method{}, target{};
   beast::http::verb verb = beast::http::verb::unknown;
   int http_version = 11;
   std::vector<std::pair<Span, Span>> fields;
   std::string_view piece;
+  std::size_t limit = 64 * 1024;  // of the head
+  static constexpr std::size_t kMaxFields = 1000;
 
   void reset_head() {
     head.clear();
@@ -37,7 +41,8 @@ class Parser : public beast::http::basic_parser<true> {
     head.append(s.data(), s.size());
     return r;
   }
-  void on_request_impl(beast::http::verb v, beast::string_view m, beast::string_view t, int version, beast::error_code& ec) override {
+  void on_request_impl(beast::http::verb v, beast::string_view m, beast::string_view t, int version,
+                       beast::error_code& ec) override {
     verb = v;
     http_version = version;
     method = keep(m);
@@ -46,6 +51,11 @@ class Parser : public beast::http::basic_parser<true> {
   }
   void on_response_impl(int, beast::string_view, int, beast::error_code& ec) override { ec = {}; }
   void on_field_impl(beast::http::field, beast::string_view n, beast::string_view v, beast::error_code& ec) override {
+    // The library's own limit is for what it has not read yet; the head as a whole is bounded here.
+    if (head.size() + n.size() + v.size() > limit || fields.size() >= kMaxFields) {
+      ec = beast::http::error::header_limit;
+      return;
+    }
     Span name = keep(n);  // two statements: the order of evaluation of arguments is not fixed
     Span value = keep(v);
     fields.emplace_back(name, value);
@@ -70,14 +80,22 @@ class Parser : public beast::http::basic_parser<true> {
 inline Method to_method(beast::http::verb v) {
   using beast::http::verb;
   switch (v) {
-    case verb::get: return Method::get;
-    case verb::head: return Method::head;
-    case verb::post: return Method::post;
-    case verb::put: return Method::put;
-    case verb::patch: return Method::patch;
-    case verb::delete_: return Method::del;
-    case verb::options: return Method::options;
-    default: return Method::other;
+    case verb::get:
+      return Method::get;
+    case verb::head:
+      return Method::head;
+    case verb::post:
+      return Method::post;
+    case verb::put:
+      return Method::put;
+    case verb::patch:
+      return Method::patch;
+    case verb::delete_:
+      return Method::del;
+    case verb::options:
+      return Method::options;
+    default:
+      return Method::other;
   }
 }
 

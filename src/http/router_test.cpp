@@ -66,7 +66,9 @@ TEST_F(Routes, DoesNotMatchByAccident) {
   add(Method::get, "/a/{id}", "id");
   add(Method::get, "/f/{rest...}", "tail");
   add(Method::get, "/p/{name}:go", "suffix");
-  for (const char* path : {"", "a/x", "/", "/a", "/a/", "/a/x/", "/a//x", "/a/x/y", "/f", "/f/", "/A/x", "/p/:go", "/p/x", "/p/x:going"}) EXPECT_EQ(at(Method::get, path), "404") << path;
+  for (const char* path :
+       {"", "a/x", "/", "/a", "/a/", "/a/x/", "/a//x", "/a/x/y", "/f", "/f/", "/A/x", "/p/:go", "/p/x", "/p/x:going"})
+    EXPECT_EQ(at(Method::get, path), "404") << path;
 }
 
 }  // namespace

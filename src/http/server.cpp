@@ -30,7 +30,8 @@ struct Server::Impl {
   };
   std::vector<std::unique_ptr<Part>> parts;
 
-  Impl(task::Loops& l, ServerOptions o, Handler h) : loops(l), options(std::move(o)), handler(std::move(h)), metrics(options.name) {}
+  Impl(task::Loops& l, ServerOptions o, Handler h)
+      : loops(l), options(std::move(o)), handler(std::move(h)), metrics(options.name) {}
 
   void accept(Part& part) {
     part.acceptor->async_accept([this, &part](const boost::system::error_code& ec, tcp::socket socket) {
@@ -41,7 +42,8 @@ struct Server::Impl {
         timer->async_wait([this, &part, timer](const boost::system::error_code&) { accept(part); });
         return;
       }
-      if (part.shard.connections.size() < options.max_connections) task::detach(serve_connection(part.shard, std::move(socket)));
+      if (part.shard.connections.size() < options.max_connections)
+        task::detach(serve_connection(part.shard, std::move(socket)));
       accept(part);
     });
   }
@@ -82,7 +84,11 @@ Result<void> Server::start() {
   if (ec) return fail(Code::invalid_argument, fmt::format("'{}' is not an IP address to listen on", o.address));
   auto refused = [&](const boost::system::error_code& e) {
     if (e == asio::error::address_in_use)
-      return fail(Code::failed_precondition, fmt::format("port {} on {} is in use by another program; stop it, or choose other ports (--port, --port-offset)", o.port, o.address));
+      return fail(
+          Code::failed_precondition,
+          fmt::format(
+              "port {} on {} is in use by another program; stop it, or choose other ports (--port, --port-offset)",
+              o.port, o.address));
     return fail(Code::failed_precondition, fmt::format("cannot listen on {}:{}: {}", o.address, o.port, e.message()));
   };
   {  // SO_REUSEPORT would let a second Millrace share the port in silence: ask once without it.
@@ -134,13 +140,15 @@ void Server::stop(int grace_s) {
     impl_->each([&n](Impl::Part& p) { n += p.shard.connections.size(); });
     return n.load();
   };
-  while (open() > 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (open() > 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   impl_->each([](Impl::Part& p) {
     abort_connections(p.shard);
     p.tick->cancel();
   });
   auto hard = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  while (open() > 0 && std::chrono::steady_clock::now() < hard) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  while (open() > 0 && std::chrono::steady_clock::now() < hard)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
 }
 
 }  // namespace mr::http

@@ -1,5 +1,6 @@
 // HTTP/1.1 server: one acceptor a loop on the same port, one coroutine a connection. Beast's parser reads the grammar.
-// Ownership: the Server must outlive its loops' work (stop() first). Thread safety: start and stop from the owner's thread.
+// Ownership: the Server must outlive its loops' work (stop() first). Thread safety: start and stop from the owner's
+// thread.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,14 +15,14 @@ struct ServerOptions {
   std::string name;  // label of its metrics and log records, e.g. "tracking"
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;
-  std::uint32_t header_limit = 64 * 1024;     // 431 above
-  std::uint32_t target_limit = 16 * 1024;     // 414 above
-  int header_timeout_s = 20;                  // from the first byte of a request to the end of its head: 408
-  int idle_timeout_s = 75;                    // between requests: closed
-  int body_stall_timeout_s = 60;              // no body byte for so long: 408
-  int write_stall_timeout_s = 60;             // the client takes no byte for so long: closed
+  std::uint32_t header_limit = 64 * 1024;  // 431 above
+  std::uint32_t target_limit = 16 * 1024;  // 414 above
+  int header_timeout_s = 20;               // from the first byte of a request to the end of its head: 408
+  int idle_timeout_s = 75;                 // between requests: closed
+  int body_stall_timeout_s = 60;           // no body byte for so long: 408
+  int write_stall_timeout_s = 60;          // the client takes no byte for so long: closed
   std::size_t max_connections = 20000;
-  bool access_log = false;                    // one info record a request (debug level otherwise)
+  bool access_log = false;  // one info record a request (debug level otherwise)
 };
 
 class Server {

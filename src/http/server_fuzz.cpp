@@ -32,7 +32,9 @@ struct Running {
     };
     auto stream = [](http::Request&) -> task::Task<http::Response> {
       http::Response r;
-      r.body = http::StreamBody([n = 0]() mutable -> task::Task<Result<std::string>> { co_return ++n > 3 ? std::string() : std::string("piece"); });
+      r.body = http::StreamBody([n = 0]() mutable -> task::Task<Result<std::string>> {
+        co_return ++n > 3 ? std::string() : std::string("piece");
+      });
       co_return r;
     };
     // Answers without reading what was sent.

@@ -109,7 +109,9 @@ TEST_F(Clocks, AnIdleConnectionIsClosedWithoutAWord) {
 }
 
 TEST_F(Clocks, AClientThatNeverReadsIsDropped) {
-  start({.write_stall_timeout_s = 1}, [](Request&) -> task::Task<Response> { co_return Response::text(200, std::string(64 << 20, 'x'), "application/octet-stream"); });
+  start({.write_stall_timeout_s = 1}, [](Request&) -> task::Task<Response> {
+    co_return Response::text(200, std::string(64 << 20, 'x'), "application/octet-stream");
+  });
   Wire w(server->port(), 4096);
   w.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   std::this_thread::sleep_for(3s);
@@ -184,7 +186,8 @@ TEST(Listen, SaysWhatIsInTheWay) {
   auto r = second.start();
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code, Code::failed_precondition);
-  EXPECT_NE(r.error().message.find(fmt::format("port {} on 127.0.0.1 is in use", first.port())), std::string::npos) << r.error().message;
+  EXPECT_NE(r.error().message.find(fmt::format("port {} on 127.0.0.1 is in use", first.port())), std::string::npos)
+      << r.error().message;
   Server bad(loops, {.name = "c", .address = "no address"}, handler);
   EXPECT_EQ(bad.start().error().code, Code::invalid_argument);
 }
@@ -193,7 +196,9 @@ TEST_F(Clocks, TheClientAgreesWithTheServer) {
   start({}, [](Request& rq) -> task::Task<Response> {
     if (rq.path == "/stream") {
       Response r;
-      r.body = StreamBody([n = 0]() mutable -> task::Task<Result<std::string>> { co_return ++n > 3 ? std::string() : std::string(50000, static_cast<char>('0' + n)); });
+      r.body = StreamBody([n = 0]() mutable -> task::Task<Result<std::string>> {
+        co_return ++n > 3 ? std::string() : std::string(50000, static_cast<char>('0' + n));
+      });
       co_return r;
     }
     auto body = co_await read_all(rq, 1 << 20);
@@ -215,12 +220,16 @@ TEST_F(Clocks, TheClientAgreesWithTheServer) {
   EXPECT_EQ(s->body, std::string(50000, '1') + std::string(50000, '2') + std::string(50000, '3'));
   EXPECT_FALSE(c.send({.url = base + "/stream", .max_body = 1000}));
   std::size_t seen = 0;
-  ASSERT_TRUE(c.send({.url = base + "/stream", .sink = [&](std::string_view p) { seen += p.size(); return true; }}));
+  ASSERT_TRUE(c.send({.url = base + "/stream", .sink = [&](std::string_view p) {
+                        seen += p.size();
+                        return true;
+                      }}));
   EXPECT_EQ(seen, 150000U);
   auto h = c.send({.method = Method::head, .url = base + "/echo"});
   ASSERT_TRUE(h);
   EXPECT_EQ(h->body, "");
-  for (const char* bad : {"", "127.0.0.1", "ftp://127.0.0.1/", "http://", "http://127.0.0.1:notaport/"}) EXPECT_FALSE(c.send({.url = bad})) << bad;
+  for (const char* bad : {"", "127.0.0.1", "ftp://127.0.0.1/", "http://", "http://127.0.0.1:notaport/"})
+    EXPECT_FALSE(c.send({.url = bad})) << bad;
   server->stop(0);
   auto gone = c.send({.url = base + "/echo", .timeout_s = 2});
   ASSERT_FALSE(gone) << gone->status << gone->body;

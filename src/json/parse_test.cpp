@@ -15,7 +15,9 @@ TEST(Parse, ReadsPythonsLiteralsAsTexts) {
 }
 
 TEST(Parse, RefusesWhatIsNoDocument) {
-  for (const char* bad : {"", " ", "{", "[1,2", "{\"a\":}", "{'a':1}", "[1] x", "nul", "\"\\x\"", "[1,]", "NaNx", "{\"a\":NaN", "01"}) EXPECT_FALSE(parse(bad)) << bad;
+  for (const char* bad :
+       {"", " ", "{", "[1,2", "{\"a\":}", "{'a':1}", "[1] x", "nul", "\"\\x\"", "[1,]", "NaNx", "{\"a\":NaN", "01"})
+    EXPECT_FALSE(parse(bad)) << bad;
 }
 
 TEST(Parse, ReadsNumbersToTheLastBit) {
@@ -26,7 +28,8 @@ TEST(Parse, ReadsNumbersToTheLastBit) {
     ASSERT_TRUE(doc);
     ASSERT_EQ(doc->get_array()[0].to_number<double>(), v) << fmt::format("{}", v);
   }
-  for (const char* text : {"1.1400000000000001", "5e-324", "1.7976931348623157e308", "0.1", "123456789012345678901234567890", "2.2250738585072014e-308"}) {
+  for (const char* text : {"1.1400000000000001", "5e-324", "1.7976931348623157e308", "0.1",
+                           "123456789012345678901234567890", "2.2250738585072014e-308"}) {
     auto doc = parse(text);
     ASSERT_TRUE(doc) << text;
     EXPECT_EQ(doc->to_number<double>(), std::strtod(text, nullptr)) << text;

@@ -21,7 +21,8 @@ void append_string(std::string& out, std::string_view s) {
       for (std::size_t k = 1; good && k < n; ++k) good = (static_cast<unsigned char>(s[i + k]) & 0xC0) == 0x80;
       if (good) {  // no overlong forms, no surrogates, nothing past U+10FFFF
         auto c1 = static_cast<unsigned char>(s[i + 1]);
-        good = !((c == 0xE0 && c1 < 0xA0) || (c == 0xED && c1 > 0x9F) || (c == 0xF0 && c1 < 0x90) || (c == 0xF4 && c1 > 0x8F));
+        good = !((c == 0xE0 && c1 < 0xA0) || (c == 0xED && c1 > 0x9F) || (c == 0xF0 && c1 < 0x90) ||
+                 (c == 0xF4 && c1 > 0x8F));
       }
       if (good) {
         i += n;
@@ -34,13 +35,27 @@ void append_string(std::string& out, std::string_view s) {
     }
     flush(i);
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         out += "\\u00";
         out += digits[c >> 4];
@@ -65,8 +80,10 @@ void append_string_ascii(std::string& out, std::string_view s) {
     std::uint32_t code = c & (0xFFU >> (n + 1));
     for (std::size_t k = 1; k < n; ++k) code = code << 6 | (static_cast<unsigned char>(utf8[i + k]) & 63U);
     i += n;
-    if (code >= 0x10000) out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
-    else out += fmt::format("\\u{:04x}", code);
+    if (code >= 0x10000)
+      out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
+    else
+      out += fmt::format("\\u{:04x}", code);
   }
 }
 

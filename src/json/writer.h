@@ -33,24 +33,43 @@ class Writer {
     if (indent_ > 0) out_ += ' ';
     after_key_ = true;
   }
-  void string(std::string_view v) { element(); append_string(out_, v); }
-  void raw(std::string_view v) { element(); out_ += v; }
-  void number(double v) { element(); append_double(out_, v); }
+  void string(std::string_view v) {
+    element();
+    append_string(out_, v);
+  }
+  void raw(std::string_view v) {
+    element();
+    out_ += v;
+  }
+  void number(double v) {
+    element();
+    append_double(out_, v);
+  }
   void integer(std::int64_t v) {
     element();
     char buf[24];
     out_.append(buf, std::to_chars(buf, buf + sizeof buf, v).ptr);
   }
-  void boolean(bool v) { element(); out_ += v ? "true" : "false"; }
-  void null() { element(); out_ += "null"; }
+  void boolean(bool v) {
+    element();
+    out_ += v ? "true" : "false";
+  }
+  void null() {
+    element();
+    out_ += "null";
+  }
 
   template <class T>
   void field(std::string_view k, const T& v) {
     key(k);
-    if constexpr (std::is_same_v<T, bool>) boolean(v);
-    else if constexpr (std::is_integral_v<T>) integer(static_cast<std::int64_t>(v));
-    else if constexpr (std::is_floating_point_v<T>) number(v);
-    else string(std::string_view(v));
+    if constexpr (std::is_same_v<T, bool>)
+      boolean(v);
+    else if constexpr (std::is_integral_v<T>)
+      integer(static_cast<std::int64_t>(v));
+    else if constexpr (std::is_floating_point_v<T>)
+      number(v);
+    else
+      string(std::string_view(v));
   }
 
  private:

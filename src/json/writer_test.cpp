@@ -74,7 +74,8 @@ TEST(AppendString, InvalidBytesBecomeTheReplacementCharacter) {
   EXPECT_EQ(shown_text("\x80"), "\"\xEF\xBF\xBD\"");
   EXPECT_EQ(shown_text("\xC3"), "\"\xEF\xBF\xBD\"");
   // Overlong forms, surrogates and code points past the last: no JSON reader has to take them.
-  for (const char* bad : {"\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80"}) EXPECT_TRUE(text::utf8_valid(shown_text(bad))) << text::hex(bad);
+  for (const char* bad : {"\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80"})
+    EXPECT_TRUE(text::utf8_valid(shown_text(bad))) << text::hex(bad);
 }
 
 TEST(AppendString, AnyBytesGiveValidJson) {

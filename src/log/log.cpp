@@ -13,8 +13,10 @@ namespace {
 
 std::shared_ptr<spdlog::logger> make(const Options& o) {
   spdlog::sink_ptr sink;
-  if (o.file.empty()) sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  else sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(o.file);
+  if (o.file.empty())
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  else
+    sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(o.file);
   auto logger = std::make_shared<spdlog::logger>("millrace", sink);
   // The JSON form writes its own time and level inside the record.
   logger->set_pattern(o.format == Format::json ? "%v" : "%Y-%m-%d %H:%M:%S.%e %^%-5l%$ %v");
@@ -28,11 +30,16 @@ std::atomic<Level> threshold = Level::info;
 
 spdlog::level::level_enum to_spd(Level l) {
   switch (l) {
-    case Level::debug: return spdlog::level::debug;
-    case Level::info: return spdlog::level::info;
-    case Level::warn: return spdlog::level::warn;
-    case Level::error: return spdlog::level::err;
-    case Level::off: return spdlog::level::off;
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warn:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
+    case Level::off:
+      return spdlog::level::off;
   }
   return spdlog::level::info;
 }
@@ -55,10 +62,14 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   if (!enabled(level)) return;
   std::string line;
   if (format == Format::json) {
-    auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    auto now =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
     static const char* names[] = {"debug", "info", "warn", "error", "off"};
-    line = fmt::format(R"({{"time_ms":{},"level":"{}","message":{})", now, names[static_cast<int>(level)], json_text(message));
-    for (const auto& f : fields) line += fmt::format(",{}:{}", json_text(f.key), f.number ? f.value : json_text(f.value));
+    line = fmt::format(R"({{"time_ms":{},"level":"{}","message":{})", now, names[static_cast<int>(level)],
+                       json_text(message));
+    for (const auto& f : fields)
+      line += fmt::format(",{}:{}", json_text(f.key), f.number ? f.value : json_text(f.value));
     line += '}';
   } else {
     line = message;

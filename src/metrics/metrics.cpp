@@ -33,8 +33,8 @@ Gauge gauge(const std::string& name, const std::string& help, const Labels& labe
   return Gauge(&prometheus::BuildGauge().Name(name).Help(help).Register(registry()).Add(to_labels(labels)));
 }
 Histogram duration_histogram(const std::string& name, const std::string& help, const Labels& labels) {
-  static const prometheus::Histogram::BucketBoundaries b{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3,
-                                                         50e-3, 0.1,    0.25,   0.5,    1,    2.5,    5,    10};
+  static const prometheus::Histogram::BucketBoundaries b{
+      50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
   return Histogram(&prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(to_labels(labels), b));
 }
 
@@ -47,7 +47,8 @@ std::string expose() {
   if (statm >> pages >> rss) resident.set(static_cast<double>(rss * sysconf(_SC_PAGESIZE)));
   rusage u{};
   getrusage(RUSAGE_SELF, &u);
-  cpu.set(static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
+  cpu.set(static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+          static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, registry().Collect());
   return out.str();

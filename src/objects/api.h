@@ -20,7 +20,8 @@ struct PartClaim {
 };
 // Makes an upload's object from its parts: order, ETags, checksums and sizes checked, then one durable object.
 // `whole`: a checksum of the whole object that the client claims, or empty.
-task::Task<Result<Object>> complete_upload(Store& store, Upload upload, std::vector<PartClaim> claims, WriteCondition condition, std::string whole);
+task::Task<Result<Object>> complete_upload(Store& store, Upload upload, std::vector<PartClaim> claims,
+                                           WriteCondition condition, std::string whole);
 
 // The S3 listener's handler.
 http::Handler make_handler(Store& store, Credentials credentials);

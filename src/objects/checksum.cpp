@@ -6,18 +6,25 @@ namespace mr::objects {
 
 std::string_view checksum_name(ChecksumAlgorithm a) {
   switch (a) {
-    case ChecksumAlgorithm::none: return "";
-    case ChecksumAlgorithm::crc32: return "CRC32";
-    case ChecksumAlgorithm::crc32c: return "CRC32C";
-    case ChecksumAlgorithm::crc64nvme: return "CRC64NVME";
-    case ChecksumAlgorithm::sha1: return "SHA1";
-    case ChecksumAlgorithm::sha256: return "SHA256";
+    case ChecksumAlgorithm::none:
+      return "";
+    case ChecksumAlgorithm::crc32:
+      return "CRC32";
+    case ChecksumAlgorithm::crc32c:
+      return "CRC32C";
+    case ChecksumAlgorithm::crc64nvme:
+      return "CRC64NVME";
+    case ChecksumAlgorithm::sha1:
+      return "SHA1";
+    case ChecksumAlgorithm::sha256:
+      return "SHA256";
   }
   return "";
 }
 
 ChecksumAlgorithm parse_checksum_name(std::string_view n) {
-  for (auto a : {ChecksumAlgorithm::crc32, ChecksumAlgorithm::crc32c, ChecksumAlgorithm::crc64nvme, ChecksumAlgorithm::sha1, ChecksumAlgorithm::sha256})
+  for (auto a : {ChecksumAlgorithm::crc32, ChecksumAlgorithm::crc32c, ChecksumAlgorithm::crc64nvme,
+                 ChecksumAlgorithm::sha1, ChecksumAlgorithm::sha256})
     if (text::iequals(n, checksum_name(a))) return a;
   return ChecksumAlgorithm::none;
 }
@@ -29,12 +36,21 @@ ChecksumRun::ChecksumRun(ChecksumAlgorithm a) : algorithm_(a) {
 
 void ChecksumRun::update(std::string_view b) {
   switch (algorithm_) {
-    case ChecksumAlgorithm::none: break;
-    case ChecksumAlgorithm::crc32: crc_ = crypto::crc32(static_cast<std::uint32_t>(crc_), b); break;
-    case ChecksumAlgorithm::crc32c: crc_ = crypto::crc32c(static_cast<std::uint32_t>(crc_), b); break;
-    case ChecksumAlgorithm::crc64nvme: crc_ = crypto::crc64nvme(crc_, b); break;
+    case ChecksumAlgorithm::none:
+      break;
+    case ChecksumAlgorithm::crc32:
+      crc_ = crypto::crc32(static_cast<std::uint32_t>(crc_), b);
+      break;
+    case ChecksumAlgorithm::crc32c:
+      crc_ = crypto::crc32c(static_cast<std::uint32_t>(crc_), b);
+      break;
+    case ChecksumAlgorithm::crc64nvme:
+      crc_ = crypto::crc64nvme(crc_, b);
+      break;
     case ChecksumAlgorithm::sha1:
-    case ChecksumAlgorithm::sha256: hash_->update(b); break;
+    case ChecksumAlgorithm::sha256:
+      hash_->update(b);
+      break;
   }
 }
 

@@ -22,12 +22,14 @@ struct ChunkedReader::Impl {
   bool in_chunk = false;
   bool done = false;
   bool pending_crlf = false;  // after a chunk's data
-  std::string signature;  // of the chunk under way
+  std::string signature;      // of the chunk under way
   std::string previous;
   std::optional<crypto::Hash> hash;
   std::map<std::string, std::string> trailers;
 
-  [[nodiscard]] bool chunk_signed() const { return payload.kind == Payload::Kind::chunked_signed || payload.kind == Payload::Kind::chunked_signed_trailer; }
+  [[nodiscard]] bool chunk_signed() const {
+    return payload.kind == Payload::Kind::chunked_signed || payload.kind == Payload::Kind::chunked_signed_trailer;
+  }
 
   task::Task<Result<bool>> more() {  // false at the end of the inner body
     if (!buffer.empty()) co_return true;
@@ -71,7 +73,8 @@ struct ChunkedReader::Impl {
     auto size_text = text::trim(h.substr(0, semi));
     std::uint64_t size = 0;
     auto [end, ec] = std::from_chars(size_text.data(), size_text.data() + size_text.size(), size, 16);
-    if (size_text.empty() || ec != std::errc{} || end != size_text.data() + size_text.size() || size > kMaxChunk) co_return s3_error("InvalidRequest", "A chunk size is malformed.");
+    if (size_text.empty() || ec != std::errc{} || end != size_text.data() + size_text.size() || size > kMaxChunk)
+      co_return s3_error("InvalidRequest", "A chunk size is malformed.");
     signature.clear();
     while (semi != std::string_view::npos) {
       h.remove_prefix(semi + 1);
@@ -112,7 +115,8 @@ struct ChunkedReader::Impl {
       trailers[name] = value;
     }
     if (payload.kind == Payload::Kind::chunked_signed_trailer) {
-      auto expected = trailer_signature(payload, previous, text::hex(crypto::digest(crypto::Algorithm::sha256, canonical)));
+      auto expected =
+          trailer_signature(payload, previous, text::hex(crypto::digest(crypto::Algorithm::sha256, canonical)));
       if (!crypto::equal_constant_time(expected, trailer_sig)) co_return s3_error("SignatureDoesNotMatch");
     }
     if (seen != decoded) co_return s3_error("IncompleteBody");
@@ -128,7 +132,10 @@ struct ChunkedReader::Impl {
   }
 };
 
-ChunkedReader::ChunkedReader(http::BodyReader& inner, Payload payload, std::uint64_t decoded) : impl_(std::make_unique<Impl>(inner, std::move(payload), decoded)) { impl_->previous = impl_->payload.seed_signature; }
+ChunkedReader::ChunkedReader(http::BodyReader& inner, Payload payload, std::uint64_t decoded)
+    : impl_(std::make_unique<Impl>(inner, std::move(payload), decoded)) {
+  impl_->previous = impl_->payload.seed_signature;
+}
 ChunkedReader::~ChunkedReader() = default;
 std::optional<std::uint64_t> ChunkedReader::length() const { return impl_->decoded; }
 const std::map<std::string, std::string>& ChunkedReader::trailers() const { return impl_->trailers; }
@@ -147,11 +154,13 @@ task::Task<Result<std::string_view>> ChunkedReader::read() {
     }
     MR_CO_TRY(bool any, co_await s.more());
     if (!any) co_return s3_error("IncompleteBody");
-    auto piece = s.buffer.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(s.left_in_chunk, s.buffer.size())));
+    auto piece =
+        s.buffer.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(s.left_in_chunk, s.buffer.size())));
     s.buffer.remove_prefix(piece.size());
     s.left_in_chunk -= piece.size();
     s.seen += piece.size();
-    if (s.seen > s.decoded) co_return s3_error("IncompleteBody", "The body is longer than x-amz-decoded-content-length.");
+    if (s.seen > s.decoded)
+      co_return s3_error("IncompleteBody", "The body is longer than x-amz-decoded-content-length.");
     if (s.hash) s.hash->update(piece);
     if (s.left_in_chunk == 0) {
       s.in_chunk = false;

@@ -1,4 +1,5 @@
-// A small blocking S3 client (list, get, put, delete; SigV4), for worker threads and the command line. One object, one thread.
+// A small blocking S3 client (list, get, put, delete; SigV4), for worker threads and the command line. One object, one
+// thread.
 #pragma once
 #include <functional>
 #include <string>
@@ -11,14 +12,16 @@ namespace mr::objects {
 
 class Client {
  public:
-  Client(std::string endpoint, Credentials credentials) : endpoint_(std::move(endpoint)), credentials_(std::move(credentials)) {}
+  Client(std::string endpoint, Credentials credentials)
+      : endpoint_(std::move(endpoint)), credentials_(std::move(credentials)) {}
   struct Entry {
     std::string key;  // or a common prefix, with its delimiter
     std::uint64_t size = 0;
     bool prefix = false;
   };
   // Everything with a prefix; with a delimiter, common prefixes stand for what lies below them.
-  Result<std::vector<Entry>> list(const std::string& bucket, const std::string& prefix, const std::string& delimiter = {});
+  Result<std::vector<Entry>> list(const std::string& bucket, const std::string& prefix,
+                                  const std::string& delimiter = {});
   // Uploads `bytes` as one object.
   Result<> put(const std::string& bucket, const std::string& key, std::string_view bytes);
   // A missing key is fine.
@@ -27,7 +30,8 @@ class Client {
   Result<> get(const std::string& bucket, const std::string& key, const std::function<bool(std::string_view)>& sink);
 
  private:
-  Result<http::ClientResponse> send(http::Method method, const std::string& path, const std::string& query, std::string_view body, std::function<bool(std::string_view)> sink);
+  Result<http::ClientResponse> send(http::Method method, const std::string& path, const std::string& query,
+                                    std::string_view body, std::function<bool(std::string_view)> sink);
   std::string endpoint_;
   Credentials credentials_;
   http::Client http_;

@@ -8,7 +8,11 @@
 namespace mr::objects {
 
 http::Response xml(std::string_view root, std::string_view inner) {
-  return http::Response::text(200, fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{0} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{1}</{0}>", root, inner), "application/xml");
+  return http::Response::text(200,
+                              fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{0} "
+                                          "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{1}</{0}>",
+                                          root, inner),
+                              "application/xml");
 }
 http::Response empty(int status) {
   http::Response r;
@@ -24,7 +28,8 @@ std::string_view unquote(std::string_view e) {
 
 Result<> check_key(const std::string& key) {
   if (key.size() > 1024) return s3_error("KeyTooLongError");
-  if (!text::utf8_valid(key) || key.find('\0') != std::string::npos) return s3_error("InvalidArgument", "The key must be valid UTF-8 without a zero byte.");
+  if (!text::utf8_valid(key) || key.find('\0') != std::string::npos)
+    return s3_error("InvalidArgument", "The key must be valid UTF-8 without a zero byte.");
   return {};
 }
 
@@ -39,13 +44,16 @@ Result<Metadata> read_metadata(const Call& c) {
       slot += (slot.empty() ? "" : ",") + std::string(v);
       continue;
     }
-    if (name == "content-type" || name == "cache-control" || name == "content-disposition" || name == "content-language" || name == "expires" || name == "x-amz-website-redirect-location") m[name] = v;
+    if (name == "content-type" || name == "cache-control" || name == "content-disposition" ||
+        name == "content-language" || name == "expires" || name == "x-amz-website-redirect-location")
+      m[name] = v;
     if (name == "x-amz-server-side-encryption") m[name] = v;
     if (name == "x-amz-storage-class" && v != "STANDARD") m[name] = v;
     if (name == "content-encoding") {  // aws-chunked is framing, not a property of the object
       std::string rest;
       for (auto part : text::split(v, ','))
-        if (!text::iequals(text::trim(part), "aws-chunked")) rest += (rest.empty() ? "" : ",") + std::string(text::trim(part));
+        if (!text::iequals(text::trim(part), "aws-chunked"))
+          rest += (rest.empty() ? "" : ",") + std::string(text::trim(part));
       if (!rest.empty()) m[name] = rest;
     }
   }
@@ -57,7 +65,8 @@ Result<std::map<std::string, std::string>> read_tag_header(std::string_view head
   std::map<std::string, std::string> tags;
   if (header.empty()) return tags;
   for (auto& [k, v] : text::parse_query(header)) {
-    if (k.empty() || text::utf8_length(k) > 128 || text::utf8_length(v) > 256) return s3_error("InvalidTag", "The tag key or value is too long or empty.");
+    if (k.empty() || text::utf8_length(k) > 128 || text::utf8_length(v) > 256)
+      return s3_error("InvalidTag", "The tag key or value is too long or empty.");
     if (!tags.emplace(k, v).second) return s3_error("InvalidTag", "Cannot provide multiple Tags with the same key");
   }
   if (tags.size() > 10) return s3_error("InvalidTag", "Object tags cannot be greater than 10");
@@ -80,7 +89,8 @@ Result<std::pair<std::string, std::string>> copy_source(const Call& c) {
   auto decoded = text::percent_decode(raw).value_or(std::string(raw));
   if (decoded.starts_with('/')) decoded.erase(0, 1);
   auto slash = decoded.find('/');
-  if (slash == std::string::npos || slash == 0 || slash + 1 == decoded.size()) return s3_error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
+  if (slash == std::string::npos || slash == 0 || slash + 1 == decoded.size())
+    return s3_error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
   return std::pair(decoded.substr(0, slash), decoded.substr(slash + 1));
 }
 
@@ -91,7 +101,8 @@ Result<> check_copy_conditions(const Call& c, const Object& source) {
     if (unquote(v) != source.etag) return s3_error("PreconditionFailed");
     match_held = true;
   }
-  if (auto v = c.header("x-amz-copy-source-if-none-match"); !v.empty() && unquote(v) == source.etag) return s3_error("PreconditionFailed");
+  if (auto v = c.header("x-amz-copy-source-if-none-match"); !v.empty() && unquote(v) == source.etag)
+    return s3_error("PreconditionFailed");
   if (auto v = c.header("x-amz-copy-source-if-unmodified-since"); !v.empty() && !match_held) {
     auto t = time::parse_http_date(std::string(v));
     if (t >= 0 && modified > t) return s3_error("PreconditionFailed");
@@ -143,17 +154,23 @@ task::Task<Result<http::Response>> dispatch(http::Request& rq, Store& store, con
   auto path = rq.path.substr(1);
   auto slash = path.find('/');
   auto bucket = text::percent_decode(path.substr(0, slash));
-  auto key = slash == std::string_view::npos ? std::optional<std::string>("") : text::percent_decode(path.substr(slash + 1));
+  auto key =
+      slash == std::string_view::npos ? std::optional<std::string>("") : text::percent_decode(path.substr(slash + 1));
   if (!bucket || !key) co_return s3_error("InvalidArgument", "The path has a malformed percent escape.");
   c.bucket = *bucket;
   c.key = *key;
   if (!bucket_name_ok(c.bucket)) {
     // An impossible name of an existing request is simply not there; making one is refused.
     if (rq.method == http::Method::put && c.key.empty()) co_return s3_error("InvalidBucketName");
-    co_return s3_error(rq.method == http::Method::get || rq.method == http::Method::head || rq.method == http::Method::del ? "NoSuchBucket" : "InvalidBucketName");
+    co_return s3_error(rq.method == http::Method::get || rq.method == http::Method::head ||
+                               rq.method == http::Method::del
+                           ? "NoSuchBucket"
+                           : "InvalidBucketName");
   }
-  if (auto owner = c.header("x-amz-expected-bucket-owner"); !owner.empty() && owner != "millrace") co_return s3_error("AccessDenied");
-  if (auto sse = c.header("x-amz-server-side-encryption"); !sse.empty() && sse != "AES256") co_return s3_error("NotImplemented", "Of the server-side encryptions only AES256 is understood.");
+  if (auto owner = c.header("x-amz-expected-bucket-owner"); !owner.empty() && owner != "millrace")
+    co_return s3_error("AccessDenied");
+  if (auto sse = c.header("x-amz-server-side-encryption"); !sse.empty() && sse != "AES256")
+    co_return s3_error("NotImplemented", "Of the server-side encryptions only AES256 is understood.");
   if (c.key.empty()) co_return co_await serve_bucket(c);
   MR_CO_CHECK(check_key(c.key));
   if (c.has("uploads") || c.has("uploadId")) co_return co_await serve_multipart(c);
@@ -169,9 +186,11 @@ http::Response refuse(const Error& e, const http::Request& rq) {
   auto path = rq.path.empty() ? rq.path : rq.path.substr(1);
   auto slash = path.find('/');
   auto bucket = text::percent_decode(path.substr(0, slash)).value_or("");
-  auto key = slash == std::string_view::npos ? std::string() : text::percent_decode(path.substr(slash + 1)).value_or("");
+  auto key =
+      slash == std::string_view::npos ? std::string() : text::percent_decode(path.substr(slash + 1)).value_or("");
   bool names_key = e.reason == "NoSuchKey";
-  bool names_bucket = e.reason.starts_with("NoSuchBucket") || e.reason.starts_with("Bucket") || e.reason == "InvalidBucketName";
+  bool names_bucket =
+      e.reason.starts_with("NoSuchBucket") || e.reason.starts_with("Bucket") || e.reason == "InvalidBucketName";
   return error_response(e, rq.path, rq.id, names_bucket || names_key ? bucket : "", names_key ? key : "");
 }
 
@@ -179,7 +198,8 @@ http::Response refuse(const Error& e, const http::Request& rq) {
 
 http::Handler make_handler(Store& store, Credentials credentials) {
   return [&store, cred = std::move(credentials)](http::Request& rq) -> task::Task<http::Response> {
-    if (rq.path.starts_with("/minio/health/") && (rq.method == http::Method::get || rq.method == http::Method::head)) co_return empty(200);
+    if (rq.path.starts_with("/minio/health/") && (rq.method == http::Method::get || rq.method == http::Method::head))
+      co_return empty(200);
     auto r = co_await dispatch(rq, store, cred);
     auto res = r ? std::move(*r) : refuse(r.error(), rq);
     if (!r && res.status == 416 && rq.headers.has("Range")) {

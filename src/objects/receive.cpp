@@ -13,9 +13,9 @@ namespace {
 constexpr std::uint64_t kMaxObject = 5ULL << 40;  // S3's own limit
 
 struct Claims {
-  std::string md5;                 // raw bytes, empty: none
-  Checksum checksum;               // value empty while it is to come in the trailer
-  std::string trailer;             // header name, lower case
+  std::string md5;      // raw bytes, empty: none
+  Checksum checksum;    // value empty while it is to come in the trailer
+  std::string trailer;  // header name, lower case
   bool chunked = false;
   std::uint64_t decoded_length = 0;
 };
@@ -29,27 +29,38 @@ Result<Claims> read_claims(const http::Request& rq, const Payload& payload, bool
     c.md5 = *raw;
   }
   int given = 0;
-  for (auto a : {ChecksumAlgorithm::crc32, ChecksumAlgorithm::crc32c, ChecksumAlgorithm::crc64nvme, ChecksumAlgorithm::sha1, ChecksumAlgorithm::sha256}) {
+  for (auto a : {ChecksumAlgorithm::crc32, ChecksumAlgorithm::crc32c, ChecksumAlgorithm::crc64nvme,
+                 ChecksumAlgorithm::sha1, ChecksumAlgorithm::sha256}) {
     auto v = rq.headers.get("x-amz-checksum-" + text::lower(checksum_name(a)));
     if (v.empty() || !checksums) continue;
     auto raw = text::base64_decode(v);
-    std::size_t want = a == ChecksumAlgorithm::sha256 ? 32 : a == ChecksumAlgorithm::sha1 ? 20 : a == ChecksumAlgorithm::crc64nvme ? 8 : 4;
-    if (!raw || raw->size() != want) return s3_error("InvalidRequest", fmt::format("Value for x-amz-checksum-{} header is invalid.", text::lower(checksum_name(a))));
+    std::size_t want = a == ChecksumAlgorithm::sha256      ? 32
+                       : a == ChecksumAlgorithm::sha1      ? 20
+                       : a == ChecksumAlgorithm::crc64nvme ? 8
+                                                           : 4;
+    if (!raw || raw->size() != want)
+      return s3_error("InvalidRequest",
+                      fmt::format("Value for x-amz-checksum-{} header is invalid.", text::lower(checksum_name(a))));
     c.checksum = {a, std::string(v), false};
     ++given;
   }
-  if (given > 1) return s3_error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
+  if (given > 1)
+    return s3_error("InvalidRequest",
+                    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
   using K = Payload::Kind;
-  c.chunked = payload.kind == K::chunked_signed || payload.kind == K::chunked_signed_trailer || payload.kind == K::chunked_unsigned_trailer;
+  c.chunked = payload.kind == K::chunked_signed || payload.kind == K::chunked_signed_trailer ||
+              payload.kind == K::chunked_unsigned_trailer;
   if (c.chunked) {
     auto n = text::to_u64(rq.headers.get("x-amz-decoded-content-length"));
     if (!n) return s3_error("MissingContentLength", "You must provide the x-amz-decoded-content-length HTTP header.");
     c.decoded_length = *n;
     c.trailer = text::lower(text::trim(rq.headers.get("x-amz-trailer")));
-    if (!c.trailer.empty() && !c.trailer.starts_with("x-amz-checksum-")) return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
+    if (!c.trailer.empty() && !c.trailer.starts_with("x-amz-checksum-"))
+      return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
     if (!c.trailer.empty()) {
       auto a = parse_checksum_name(std::string_view(c.trailer).substr(15));
-      if (a == ChecksumAlgorithm::none) return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
+      if (a == ChecksumAlgorithm::none)
+        return s3_error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.");
       c.checksum = {a, "", false};
     }
   }
@@ -62,7 +73,10 @@ Result<Claims> read_claims(const http::Request& rq, const Payload& payload, bool
 class Verifier {
  public:
   Verifier(const Payload& payload, Claims claims, ChecksumAlgorithm fallback)
-      : payload_(payload), claims_(std::move(claims)), algorithm_(claims_.checksum.algorithm != ChecksumAlgorithm::none ? claims_.checksum.algorithm : fallback), sum_(algorithm_) {
+      : payload_(payload),
+        claims_(std::move(claims)),
+        algorithm_(claims_.checksum.algorithm != ChecksumAlgorithm::none ? claims_.checksum.algorithm : fallback),
+        sum_(algorithm_) {
     if (payload.kind == Payload::Kind::hashed) sha_.emplace(crypto::Algorithm::sha256);
   }
   void update(std::string_view b) {
@@ -73,18 +87,22 @@ class Verifier {
   // `trailers` may be nullptr.
   Result<> finish(const std::map<std::string, std::string>* trailers) {
     md5_raw_ = md5_.finish();
-    if (!claims_.md5.empty() && claims_.md5 != md5_raw_) return s3_error("BadDigest", "The Content-MD5 you specified did not match what we received.");
+    if (!claims_.md5.empty() && claims_.md5 != md5_raw_)
+      return s3_error("BadDigest", "The Content-MD5 you specified did not match what we received.");
     if (sha_ && text::hex(sha_->finish()) != payload_.sha256) return s3_error("XAmzContentSHA256Mismatch");
     if (algorithm_ == ChecksumAlgorithm::none) return {};
     checksum_ = {algorithm_, text::base64_encode(sum_.finish()), false};
     std::string claimed = claims_.checksum.value;
     if (!claims_.trailer.empty() && claims_.checksum.algorithm != ChecksumAlgorithm::none) {
-      auto it = trailers == nullptr ? std::map<std::string, std::string>::const_iterator{} : trailers->find(claims_.trailer);
-      if (trailers == nullptr || it == trailers->end()) return s3_error("MalformedTrailerError", "The trailing header that x-amz-trailer names is missing.");
+      auto it =
+          trailers == nullptr ? std::map<std::string, std::string>::const_iterator{} : trailers->find(claims_.trailer);
+      if (trailers == nullptr || it == trailers->end())
+        return s3_error("MalformedTrailerError", "The trailing header that x-amz-trailer names is missing.");
       claimed = it->second;
     }
     if (!claimed.empty() && claimed != checksum_.value)
-      return s3_error("BadDigest", fmt::format("The {} you specified did not match the calculated checksum.", checksum_name(algorithm_)));
+      return s3_error("BadDigest", fmt::format("The {} you specified did not match the calculated checksum.",
+                                               checksum_name(algorithm_)));
     return {};
   }
   [[nodiscard]] const std::string& md5() const { return md5_raw_; }
@@ -103,7 +121,8 @@ class Verifier {
 
 }  // namespace
 
-task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payload& payload, ChecksumAlgorithm fallback) {
+task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payload& payload,
+                                     ChecksumAlgorithm fallback) {
   MR_CO_TRY(Claims claims, read_claims(rq, payload));
   std::optional<ChunkedReader> chunked;
   if (claims.chunked) chunked.emplace(*rq.body, payload, claims.decoded_length);
@@ -126,7 +145,8 @@ task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payl
   co_return out;
 }
 
-task::Task<Result<std::string>> receive_text(http::Request& rq, const Payload& payload, std::size_t limit, bool checksums) {
+task::Task<Result<std::string>> receive_text(http::Request& rq, const Payload& payload, std::size_t limit,
+                                             bool checksums) {
   MR_CO_TRY(Claims claims, read_claims(rq, payload, checksums));
   std::optional<ChunkedReader> chunked;
   if (claims.chunked) chunked.emplace(*rq.body, payload, claims.decoded_length);

@@ -13,11 +13,13 @@ struct Received {
   Checksum checksum;
 };
 
-// Headers that bind the body: Content-MD5, x-amz-content-sha256, x-amz-checksum-*, x-amz-trailer, x-amz-decoded-content-length.
-// `fallback`: the checksum to compute when the client claims none.
-task::Task<Result<Received>> receive(Store& store, http::Request& request, const Payload& payload, ChecksumAlgorithm fallback);
+// Headers that bind the body: Content-MD5, x-amz-content-sha256, x-amz-checksum-*, x-amz-trailer,
+// x-amz-decoded-content-length. `fallback`: the checksum to compute when the client claims none.
+task::Task<Result<Received>> receive(Store& store, http::Request& request, const Payload& payload,
+                                     ChecksumAlgorithm fallback);
 
 // The same claims over a small body held in memory (XML documents).
-task::Task<Result<std::string>> receive_text(http::Request& request, const Payload& payload, std::size_t limit, bool checksums = true);
+task::Task<Result<std::string>> receive_text(http::Request& request, const Payload& payload, std::size_t limit,
+                                             bool checksums = true);
 
 }  // namespace mr::objects

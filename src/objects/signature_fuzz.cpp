@@ -24,7 +24,8 @@ void fuzz_verify(std::string_view input) {
   if (q != std::string_view::npos) rq.query = rq.target.substr(q + 1);
   for (std::size_t i = 1; i < lines.size(); ++i) {
     auto colon = lines[i].find(':');
-    if (colon != std::string_view::npos) rq.headers.add(lines[i].substr(0, colon), text::trim(lines[i].substr(colon + 1)));
+    if (colon != std::string_view::npos)
+      rq.headers.add(lines[i].substr(0, colon), text::trim(lines[i].substr(colon + 1)));
   }
   auto r = verify(rq, kKeys, 1369353600);
   // Nobody guesses an HMAC: an accepted request is a hole.
@@ -52,7 +53,9 @@ Outcome read_in_pieces(std::string_view wire, const Payload& p, std::uint64_t de
 
 void fuzz_chunks(std::string_view input, std::uint8_t mode) {
   Payload p;
-  p.kind = mode % 3 == 0 ? Payload::Kind::chunked_unsigned_trailer : mode % 3 == 1 ? Payload::Kind::chunked_signed : Payload::Kind::chunked_signed_trailer;
+  p.kind = mode % 3 == 0   ? Payload::Kind::chunked_unsigned_trailer
+           : mode % 3 == 1 ? Payload::Kind::chunked_signed
+                           : Payload::Kind::chunked_signed_trailer;
   p.signing_key = "key";
   std::uint64_t decoded = mode / 3;
   auto whole = read_in_pieces(input, p, decoded, std::max<std::size_t>(1, input.size()));
@@ -66,7 +69,9 @@ void fuzz_chunks(std::string_view input, std::uint8_t mode) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   std::string_view input(reinterpret_cast<const char*>(data) + 2, size - 2);
-  if ((data[0] & 1) != 0) fuzz_verify(input);
-  else fuzz_chunks(input, data[1]);
+  if ((data[0] & 1) != 0)
+    fuzz_verify(input);
+  else
+    fuzz_chunks(input, data[1]);
   return 0;
 }

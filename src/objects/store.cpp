@@ -29,7 +29,6 @@ CREATE TABLE IF NOT EXISTS parts (upload TEXT NOT NULL, number INTEGER NOT NULL,
 CREATE INDEX IF NOT EXISTS parts_blob ON parts (blob);
 )";
 
-
 constexpr std::string_view kObjectColumns = "key, size, etag, blob, modified_ms, info";
 constexpr std::string_view kObjectTypes = "sissis";
 Object object_row(const sql::Row& r) {
@@ -70,11 +69,37 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
   MR_CHECK(make_folders(folder + "/tmp"));
   MR_TRY(s->db_, sql::Database::open_sqlite(folder + "/index.db"));
   MR_CHECK(s->db_->write_blocking([](sql::Connection& c) { return c.script(kSchema); }));
-  (void)task::disk_pool().submit([p = s.get()] { p->collect_orphans(); });
+  s->in_background([p = s.get()] { p->collect_orphans(); });
   return s;
 }
 
-void Store::stop() { db_->stop(); }
+Store::~Store() { stop(); }
+
+void Store::in_background(std::move_only_function<void()> fn) {
+  {
+    std::lock_guard guard(mutex_);
+    if (stopping_) return;
+    ++running_;
+  }
+  auto job = [this, f = std::move(fn)]() mutable {
+    f();
+    std::lock_guard guard(mutex_);
+    if (--running_ == 0) idle_.notify_all();
+  };
+  // A full pool drops the job: what it would have removed is an orphan, and orphans go at the next start.
+  if (task::disk_pool().submit(std::move(job))) return;
+  std::lock_guard guard(mutex_);
+  if (--running_ == 0) idle_.notify_all();
+}
+
+void Store::stop() {
+  stopping_ = true;
+  {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return running_ == 0; });
+  }
+  if (db_) db_->stop();
+}
 
 // A crash between rename and index row, or between index row and unlink, leaves a file that no row names.
 void Store::collect_orphans() {
@@ -83,11 +108,13 @@ void Store::collect_orphans() {
   std::size_t removed = 0;
   for (fs::recursive_directory_iterator it(folder_ + "/blobs", ec), end; !ec && it != end; it.increment(ec)) {
     std::error_code e2;
+    if (stopping_) return;
     if (!it->is_regular_file(e2) || it->last_write_time(e2) > started - std::chrono::minutes(10)) continue;
     auto blob = it->path().filename().string();
     auto known = db_->read([&](sql::Connection& c) -> Result<bool> {
       bool found = false;
-      MR_CHECK(c.query("SELECT 1 FROM objects WHERE blob = ? UNION ALL SELECT 1 FROM parts WHERE blob = ?", "i", {blob, blob}, [&](const sql::Row&) { found = true; }));
+      MR_CHECK(c.query("SELECT 1 FROM objects WHERE blob = ? UNION ALL SELECT 1 FROM parts WHERE blob = ?", "i",
+                       {blob, blob}, [&](const sql::Row&) { found = true; }));
       return found;
     });
     if (known && !*known && fs::remove(it->path(), e2)) ++removed;
@@ -95,26 +122,30 @@ void Store::collect_orphans() {
   if (removed > 0) log::info("removed files that no object names", {{"files", removed}});
 }
 
-std::string Store::blob_path(const std::string& blob) const { return fmt::format("{}/blobs/{}/{}", folder_, blob.substr(0, 2), blob); }
+std::string Store::blob_path(const std::string& blob) const {
+  return fmt::format("{}/blobs/{}/{}", folder_, blob.substr(0, 2), blob);
+}
 
 void Store::drop_blobs(std::vector<std::string> blobs) {
   std::erase(blobs, "");
   if (blobs.empty()) return;
-  (void)task::disk_pool().submit([this, b = std::move(blobs)] {
+  in_background([this, b = std::move(blobs)] {
     for (const auto& blob : b) ::unlink(blob_path(blob).c_str());
   });
 }
 
 Result<> Store::make_bucket_blocking(const std::string& name) {
   return db_->write_blocking([&](sql::Connection& c) -> Result<> {
-    MR_CHECK(c.exec("INSERT INTO buckets (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", name, time::now_ms()));
+    MR_CHECK(
+        c.exec("INSERT INTO buckets (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", name, time::now_ms()));
     return {};
   });
 }
 
 task::Task<Result<>> Store::create_bucket(std::string name) {
   co_return co_await db_->write([&](sql::Connection& c) -> Result<> {
-    MR_CHECK(c.exec("INSERT INTO buckets (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", name, time::now_ms()));
+    MR_CHECK(
+        c.exec("INSERT INTO buckets (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", name, time::now_ms()));
     return {};
   });
 }
@@ -123,7 +154,8 @@ task::Task<Result<>> Store::delete_bucket(std::string name) {
   co_return co_await db_->write([&](sql::Connection& c) -> Result<> {
     MR_CHECK(bucket_exists(c, name));
     bool used = false;
-    MR_CHECK(c.query("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", "i", {name}, [&](const sql::Row&) { used = true; }));
+    MR_CHECK(
+        c.query("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", "i", {name}, [&](const sql::Row&) { used = true; }));
     if (used) return s3_error("BucketNotEmpty");
     MR_CHECK(c.exec("DELETE FROM parts WHERE upload IN (SELECT id FROM uploads WHERE bucket = ?)", name));
     MR_CHECK(c.exec("DELETE FROM uploads WHERE bucket = ?", name));
@@ -135,7 +167,8 @@ task::Task<Result<>> Store::delete_bucket(std::string name) {
 Result<std::vector<Bucket>> Store::buckets() {
   return db_->read([](sql::Connection& c) -> Result<std::vector<Bucket>> {
     std::vector<Bucket> out;
-    MR_CHECK(c.query("SELECT name, created_ms FROM buckets ORDER BY name", "si", {}, [&](const sql::Row& r) { out.push_back({r.text(0), r.i64(1)}); }));
+    MR_CHECK(c.query("SELECT name, created_ms FROM buckets ORDER BY name", "si", {},
+                     [&](const sql::Row& r) { out.push_back({r.text(0), r.i64(1)}); }));
     return out;
   });
 }
@@ -147,7 +180,8 @@ Result<> Store::require_bucket(const std::string& name) {
 Result<Object> Store::head(const std::string& bucket, const std::string& key) {
   return db_->read([&](sql::Connection& c) -> Result<Object> {
     std::optional<Object> o;
-    MR_CHECK(c.query(fmt::format("SELECT {} FROM objects WHERE bucket = ? AND key = ?", kObjectColumns), kObjectTypes, {bucket, key}, [&](const sql::Row& r) { o = object_row(r); }));
+    MR_CHECK(c.query(fmt::format("SELECT {} FROM objects WHERE bucket = ? AND key = ?", kObjectColumns), kObjectTypes,
+                     {bucket, key}, [&](const sql::Row& r) { o = object_row(r); }));
     if (o) return *std::move(o);
     MR_CHECK(bucket_exists(c, bucket));
     return s3_error("NoSuchKey");
@@ -173,7 +207,8 @@ Result<Listing> Store::list(const std::string& bucket, const ListQuery& q) {
       from = q.after;
       strict = true;
       // A common prefix given as the last entry covers all keys below it.
-      if (!q.delimiter.empty() && q.after.size() > q.prefix.size() && q.after.ends_with(q.delimiter) && q.after.find(q.delimiter, q.prefix.size()) + q.delimiter.size() == q.after.size()) {
+      if (!q.delimiter.empty() && q.after.size() > q.prefix.size() && q.after.ends_with(q.delimiter) &&
+          q.after.find(q.delimiter, q.prefix.size()) + q.delimiter.size() == q.after.size()) {
         from = after_prefix(q.after);
         strict = false;
       }
@@ -182,7 +217,8 @@ Result<Listing> Store::list(const std::string& bucket, const ListQuery& q) {
     for (bool go_on = true; go_on;) {
       go_on = false;
       auto limit = static_cast<std::int64_t>(q.max_keys + 1 - count);
-      std::string sql = fmt::format("SELECT {} FROM objects WHERE bucket = ? AND key {} ?{} ORDER BY key LIMIT ?", kObjectColumns, strict ? ">" : ">=", upper.empty() ? "" : " AND key < ?");
+      std::string sql = fmt::format("SELECT {} FROM objects WHERE bucket = ? AND key {} ?{} ORDER BY key LIMIT ?",
+                                    kObjectColumns, strict ? ">" : ">=", upper.empty() ? "" : " AND key < ?");
       std::vector<sql::Arg> args{bucket, from};
       if (!upper.empty()) args.emplace_back(upper);
       // With a delimiter most rows of a chunk may be skipped: take fewer at first.
@@ -246,7 +282,8 @@ task::Task<Result<std::string>> Store::keep(DurableFile& file) {
   co_return std::move(*r);
 }
 
-task::Task<Result<Object>> Store::copy_blob(std::string blob, std::uint64_t offset, std::uint64_t length, ChecksumAlgorithm algorithm) {
+task::Task<Result<Object>> Store::copy_blob(std::string blob, std::uint64_t offset, std::uint64_t length,
+                                            ChecksumAlgorithm algorithm) {
   auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<Object> {
     MR_TRY(Fd in, open_blob(blob));
     MR_TRY(auto file, temporary());
@@ -291,10 +328,11 @@ task::Task<Result<>> Store::remove(std::string bucket, std::string key, std::str
     MR_CHECK(bucket_exists(c, bucket));
     std::string blob;
     std::string etag;
-    MR_CHECK(c.query("SELECT blob, etag FROM objects WHERE bucket = ? AND key = ?", "ss", {bucket, key}, [&](const sql::Row& row) {
-      blob = row.text(0);
-      etag = row.text(1);
-    }));
+    MR_CHECK(c.query("SELECT blob, etag FROM objects WHERE bucket = ? AND key = ?", "ss", {bucket, key},
+                     [&](const sql::Row& row) {
+                       blob = row.text(0);
+                       etag = row.text(1);
+                     }));
     if (!if_match.empty()) {
       if (blob.empty()) return s3_error("NoSuchKey");
       if (if_match != "*" && if_match != etag) return s3_error("PreconditionFailed");
@@ -312,7 +350,8 @@ task::Task<Result<>> Store::remove_all(std::string bucket, std::vector<std::stri
     MR_CHECK(bucket_exists(c, bucket));
     std::vector<std::string> blobs;
     for (const auto& key : keys) {
-      MR_CHECK(c.query("SELECT blob FROM objects WHERE bucket = ? AND key = ?", "s", {bucket, key}, [&](const sql::Row& row) { blobs.push_back(row.text(0)); }));
+      MR_CHECK(c.query("SELECT blob FROM objects WHERE bucket = ? AND key = ?", "s", {bucket, key},
+                       [&](const sql::Row& row) { blobs.push_back(row.text(0)); }));
       MR_CHECK(c.exec("DELETE FROM objects WHERE bucket = ? AND key = ?", bucket, key));
     }
     return blobs;
@@ -326,10 +365,12 @@ task::Task<Result<>> Store::set_tags(std::string bucket, std::string key, std::m
   co_return co_await db_->write([&](sql::Connection& c) -> Result<> {
     MR_CHECK(bucket_exists(c, bucket));
     std::optional<std::string> info;
-    MR_CHECK(c.query("SELECT info FROM objects WHERE bucket = ? AND key = ?", "s", {bucket, key}, [&](const sql::Row& r) { info = r.text(0); }));
+    MR_CHECK(c.query("SELECT info FROM objects WHERE bucket = ? AND key = ?", "s", {bucket, key},
+                     [&](const sql::Row& r) { info = r.text(0); }));
     if (!info) return s3_error("NoSuchKey");
     auto i = from_info(*info);
-    MR_CHECK(c.exec("UPDATE objects SET info = ? WHERE bucket = ? AND key = ?", to_info(i.metadata, tags, i.checksum, i.parts), bucket, key));
+    MR_CHECK(c.exec("UPDATE objects SET info = ? WHERE bucket = ? AND key = ?",
+                    to_info(i.metadata, tags, i.checksum, i.parts), bucket, key));
     return {};
   });
 }

@@ -2,7 +2,11 @@
 // A write is temporary file, fsync, rename, index row: an answered object is whole on disk, an unanswered one is
 // invisible. Thread safe. Methods that return Task run on a loop; the rest block.
 #pragma once
+#include <atomic>
+#include <condition_variable>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/durable_file.h"
@@ -15,6 +19,8 @@ class Store {
  public:
   // Opens or makes the store in `folder`; removes what a crash left in tmp/.
   static Result<std::unique_ptr<Store>> open(const std::string& folder);
+  ~Store();
+  // Waits for work in the background (removing files), then closes the index. Idempotent.
   void stop();
 
   Result<> make_bucket_blocking(const std::string& name);  // at start; an existing one is fine
@@ -34,7 +40,8 @@ class Store {
   // Puts a written file in place under a new blob name, durably; returns the name. Runs on the disk pool.
   task::Task<Result<std::string>> keep(DurableFile& file);
   // A durable copy of a range of a blob, with its MD5 as etag and a full checksum. Runs on the disk pool.
-  task::Task<Result<Object>> copy_blob(std::string blob, std::uint64_t offset, std::uint64_t length, ChecksumAlgorithm algorithm);
+  task::Task<Result<Object>> copy_blob(std::string blob, std::uint64_t offset, std::uint64_t length,
+                                       ChecksumAlgorithm algorithm);
   // Removes a kept blob that no row will name.
   void discard(std::string blob) { drop_blobs({std::move(blob)}); }
   // Index writes. `object.blob` is kept already; on error the blob is removed.
@@ -59,8 +66,14 @@ class Store {
   explicit Store(std::string folder) : folder_(std::move(folder)) {}
   void drop_blobs(std::vector<std::string> blobs);
   void collect_orphans();
+  // Runs fn on the disk pool; stop() waits for it.
+  void in_background(std::move_only_function<void()> fn);
   std::string folder_;
   std::unique_ptr<sql::Database> db_;
+  std::mutex mutex_;  // guards the two below
+  std::condition_variable idle_;
+  int running_ = 0;
+  std::atomic<bool> stopping_ = false;
 };
 
 }  // namespace mr::objects

@@ -6,7 +6,8 @@
 
 namespace mr::objects {
 
-std::string to_info(const Metadata& metadata, const std::map<std::string, std::string>& tags, const Checksum& sum, const std::vector<std::uint64_t>& parts) {
+std::string to_info(const Metadata& metadata, const std::map<std::string, std::string>& tags, const Checksum& sum,
+                    const std::vector<std::uint64_t>& parts) {
   boost::json::object o;
   if (!metadata.empty()) {
     auto& m = o["metadata"].emplace_object();
@@ -43,7 +44,8 @@ Info from_info(const std::string& text) {
   strings("tags", out.tags);
   out.checksum.algorithm = parse_checksum_name(json::string_or_empty(*doc, "algorithm"));
   out.checksum.value = json::string_or_empty(*doc, "checksum");
-  if (const auto* c = json::find(*doc, "composite"); c != nullptr && c->is_bool()) out.checksum.composite = c->get_bool();
+  if (const auto* c = json::find(*doc, "composite"); c != nullptr && c->is_bool())
+    out.checksum.composite = c->get_bool();
   if (const auto* p = json::find(*doc, "parts"); p != nullptr && p->is_array())
     for (const auto& size : p->get_array())
       if (size.is_int64()) out.parts.push_back(static_cast<std::uint64_t>(size.get_int64()));
@@ -57,24 +59,28 @@ Result<> bucket_exists(sql::Connection& c, const std::string& name) {
   return {};
 }
 
-Result<std::string> put_row(sql::Connection& c, const std::string& bucket, const Object& o, const WriteCondition& cond) {
+Result<std::string> put_row(sql::Connection& c, const std::string& bucket, const Object& o,
+                            const WriteCondition& cond) {
   MR_CHECK(bucket_exists(c, bucket));
   std::string old_blob;
   std::string old_etag;
   bool present = false;
-  MR_CHECK(c.query("SELECT blob, etag FROM objects WHERE bucket = ? AND key = ?", "ss", {bucket, o.key}, [&](const sql::Row& r) {
-    present = true;
-    old_blob = r.text(0);
-    old_etag = r.text(1);
-  }));
+  MR_CHECK(c.query("SELECT blob, etag FROM objects WHERE bucket = ? AND key = ?", "ss", {bucket, o.key},
+                   [&](const sql::Row& r) {
+                     present = true;
+                     old_blob = r.text(0);
+                     old_etag = r.text(1);
+                   }));
   if (cond.if_absent && present) return s3_error("PreconditionFailed");
   if (!cond.if_match.empty()) {
     if (!present) return s3_error("NoSuchKey");
     if (cond.if_match != "*" && cond.if_match != old_etag) return s3_error("PreconditionFailed");
   }
-  MR_CHECK(c.exec("INSERT INTO objects (bucket, key, size, etag, blob, modified_ms, info) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (bucket, key) DO UPDATE SET size = excluded.size, etag = excluded.etag, "
-                  "blob = excluded.blob, modified_ms = excluded.modified_ms, info = excluded.info",
-                  bucket, o.key, o.size, o.etag, o.blob, o.modified_ms, to_info(o.metadata, o.tags, o.checksum, o.parts)));
+  MR_CHECK(
+      c.exec("INSERT INTO objects (bucket, key, size, etag, blob, modified_ms, info) VALUES (?, ?, ?, ?, ?, ?, ?) ON "
+             "CONFLICT (bucket, key) DO UPDATE SET size = excluded.size, etag = excluded.etag, "
+             "blob = excluded.blob, modified_ms = excluded.modified_ms, info = excluded.info",
+             bucket, o.key, o.size, o.etag, o.blob, o.modified_ms, to_info(o.metadata, o.tags, o.checksum, o.parts)));
   return old_blob;
 }
 

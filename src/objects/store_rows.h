@@ -19,7 +19,8 @@ Info from_info(const std::string& text);
 
 Result<> bucket_exists(sql::Connection& c, const std::string& name);
 // Checks a write's condition against the present row and writes the new one; gives the blob that it replaces.
-Result<std::string> put_row(sql::Connection& c, const std::string& bucket, const Object& object, const WriteCondition& condition);
+Result<std::string> put_row(sql::Connection& c, const std::string& bucket, const Object& object,
+                            const WriteCondition& condition);
 
 // The disk pool's queue is full.
 inline std::unexpected<Error> busy() { return s3_error("SlowDown"); }

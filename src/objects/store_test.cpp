@@ -26,7 +26,8 @@ class StoreTest : public ::testing::Test {
   T wait(task::Task<T> t) {
     return testing::await_on(loops, std::move(t));
   }
-  Result<> put(const std::string& key, std::string_view bytes, WriteCondition cond = {}, const std::string& etag = "etag") {
+  Result<> put(const std::string& key, std::string_view bytes, WriteCondition cond = {},
+               const std::string& etag = "etag") {
     auto file = store->temporary();
     if (!file || !file->append(bytes)) return fail(Code::internal, "no temporary");
     auto blob = wait(store->keep(*file));
@@ -166,7 +167,8 @@ TEST_F(StoreTest, CopiesARange) {
   ASSERT_TRUE(o);
   EXPECT_EQ(o->size, 5U);
   EXPECT_EQ(o->checksum.value, checksum_of(ChecksumAlgorithm::crc32, "23456"));
-  EXPECT_EQ(wait(store->copy_blob(store->head("b", "k")->blob, 8, 5, ChecksumAlgorithm::none)).error().code, Code::data_loss);
+  EXPECT_EQ(wait(store->copy_blob(store->head("b", "k")->blob, 8, 5, ChecksumAlgorithm::none)).error().code,
+            Code::data_loss);
   EXPECT_TRUE(fs::is_empty(dir.file("objects/tmp")));
 }
 
@@ -237,7 +239,8 @@ TEST_F(StoreTest, ListsLikeTheNaiveModel) {
       auto got = store->list("b", q);
       ASSERT_TRUE(got);
       auto want = naive(keys, q);
-      ASSERT_EQ(shown(*got), shown(want)) << "prefix '" << q.prefix << "' delimiter '" << q.delimiter << "' after '" << q.after << "' max " << q.max_keys;
+      ASSERT_EQ(shown(*got), shown(want)) << "prefix '" << q.prefix << "' delimiter '" << q.delimiter << "' after '"
+                                          << q.after << "' max " << q.max_keys;
       if (!got->truncated) break;
       ASSERT_GT(got->last, q.after);
       q.after = got->last;

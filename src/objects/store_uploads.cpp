@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 task::Task<Result<>> Store::create_upload(Upload u) {
   co_return co_await db_->write([&](sql::Connection& c) -> Result<> {
     MR_CHECK(bucket_exists(c, u.bucket));
-    MR_CHECK(c.exec("INSERT INTO uploads (id, bucket, key, created_ms, info) VALUES (?, ?, ?, ?, ?)", u.id, u.bucket, u.key, u.created_ms, to_info(u.metadata, u.tags, {u.algorithm, "", u.composite}, {})));
+    MR_CHECK(c.exec("INSERT INTO uploads (id, bucket, key, created_ms, info) VALUES (?, ?, ?, ?, ?)", u.id, u.bucket,
+                    u.key, u.created_ms, to_info(u.metadata, u.tags, {u.algorithm, "", u.composite}, {})));
     return {};
   });
 }
@@ -33,17 +34,20 @@ Upload upload_row(const sql::Row& r) {
   return u;
 }
 
-Result<Upload> find_upload(sql::Connection& c, const std::string& bucket, const std::string& key, const std::string& id) {
+Result<Upload> find_upload(sql::Connection& c, const std::string& bucket, const std::string& key,
+                           const std::string& id) {
   MR_CHECK(bucket_exists(c, bucket));
   std::optional<Upload> u;
-  MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE id = ? AND bucket = ? AND key = ?", "sssis", {id, bucket, key}, [&](const sql::Row& r) { u = upload_row(r); }));
+  MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE id = ? AND bucket = ? AND key = ?",
+                   "sssis", {id, bucket, key}, [&](const sql::Row& r) { u = upload_row(r); }));
   if (!u) return s3_error("NoSuchUpload");
   return *std::move(u);
 }
 
 Result<std::vector<std::string>> part_blobs(sql::Connection& c, const std::string& id) {
   std::vector<std::string> blobs;
-  MR_CHECK(c.query("SELECT blob FROM parts WHERE upload = ?", "s", {id}, [&](const sql::Row& r) { blobs.push_back(r.text(0)); }));
+  MR_CHECK(c.query("SELECT blob FROM parts WHERE upload = ?", "s", {id},
+                   [&](const sql::Row& r) { blobs.push_back(r.text(0)); }));
   return blobs;
 }
 }  // namespace
@@ -56,9 +60,10 @@ Result<std::vector<Upload>> Store::uploads(const std::string& bucket, const std:
   return db_->read([&](sql::Connection& c) -> Result<std::vector<Upload>> {
     MR_CHECK(bucket_exists(c, bucket));
     std::vector<Upload> out;
-    MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE bucket = ? ORDER BY key, id", "sssis", {bucket}, [&](const sql::Row& r) {
-      if (r.text(2).starts_with(prefix)) out.push_back(upload_row(r));
-    }));
+    MR_CHECK(c.query("SELECT id, bucket, key, created_ms, info FROM uploads WHERE bucket = ? ORDER BY key, id", "sssis",
+                     {bucket}, [&](const sql::Row& r) {
+                       if (r.text(2).starts_with(prefix)) out.push_back(upload_row(r));
+                     }));
     return out;
   });
 }
@@ -67,10 +72,13 @@ task::Task<Result<>> Store::put_part(std::string bucket, std::string key, std::s
   auto r = co_await db_->write([&](sql::Connection& c) -> Result<std::string> {
     MR_CHECK(find_upload(c, bucket, key, id));  // it may have ended while the part was on its way
     std::string old;
-    MR_CHECK(c.query("SELECT blob FROM parts WHERE upload = ? AND number = ?", "s", {id, p.number}, [&](const sql::Row& row) { old = row.text(0); }));
-    MR_CHECK(c.exec("INSERT INTO parts (upload, number, size, etag, blob, modified_ms, info) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (upload, number) DO UPDATE SET size = excluded.size, etag = excluded.etag, "
-                    "blob = excluded.blob, modified_ms = excluded.modified_ms, info = excluded.info",
-                    id, p.number, p.size, p.etag, p.blob, p.modified_ms, to_info({}, {}, p.checksum, {})));
+    MR_CHECK(c.query("SELECT blob FROM parts WHERE upload = ? AND number = ?", "s", {id, p.number},
+                     [&](const sql::Row& row) { old = row.text(0); }));
+    MR_CHECK(
+        c.exec("INSERT INTO parts (upload, number, size, etag, blob, modified_ms, info) VALUES (?, ?, ?, ?, ?, ?, ?) "
+               "ON CONFLICT (upload, number) DO UPDATE SET size = excluded.size, etag = excluded.etag, "
+               "blob = excluded.blob, modified_ms = excluded.modified_ms, info = excluded.info",
+               id, p.number, p.size, p.etag, p.blob, p.modified_ms, to_info({}, {}, p.checksum, {})));
     return old;
   });
   drop_blobs({r ? *r : p.blob});
@@ -81,16 +89,17 @@ task::Task<Result<>> Store::put_part(std::string bucket, std::string key, std::s
 Result<std::vector<Part>> Store::parts(const std::string& id) {
   return db_->read([&](sql::Connection& c) -> Result<std::vector<Part>> {
     std::vector<Part> out;
-    MR_CHECK(c.query("SELECT number, size, etag, blob, modified_ms, info FROM parts WHERE upload = ? ORDER BY number", "iissis", {id}, [&](const sql::Row& r) {
-      Part p;
-      p.number = static_cast<int>(r.i64(0));
-      p.size = static_cast<std::uint64_t>(r.i64(1));
-      p.etag = r.text(2);
-      p.blob = r.text(3);
-      p.modified_ms = r.i64(4);
-      p.checksum = from_info(r.text(5)).checksum;
-      out.push_back(std::move(p));
-    }));
+    MR_CHECK(c.query("SELECT number, size, etag, blob, modified_ms, info FROM parts WHERE upload = ? ORDER BY number",
+                     "iissis", {id}, [&](const sql::Row& r) {
+                       Part p;
+                       p.number = static_cast<int>(r.i64(0));
+                       p.size = static_cast<std::uint64_t>(r.i64(1));
+                       p.etag = r.text(2);
+                       p.blob = r.text(3);
+                       p.modified_ms = r.i64(4);
+                       p.checksum = from_info(r.text(5)).checksum;
+                       out.push_back(std::move(p));
+                     }));
     return out;
   });
 }

@@ -15,10 +15,13 @@ Result<> parse_xml(pugi::xml_document& doc, const std::string& body) {
     if (body[i] != '&' || cdata) continue;
     auto end = body.find(';', i);
     auto name = end == std::string::npos ? std::string_view{} : std::string_view(body).substr(i + 1, end - i - 1);
-    bool known = name == "amp" || name == "lt" || name == "gt" || name == "quot" || name == "apos" || (name.starts_with('#') && name.size() > 1);
+    bool known = name == "amp" || name == "lt" || name == "gt" || name == "quot" || name == "apos" ||
+                 (name.starts_with('#') && name.size() > 1);
     if (!known) return s3_error("MalformedXML");
   }
-  auto result = doc.load_buffer(body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata | pugi::parse_doctype | pugi::parse_comments, pugi::encoding_utf8);
+  auto result = doc.load_buffer(
+      body.data(), body.size(),
+      pugi::parse_default | pugi::parse_ws_pcdata | pugi::parse_doctype | pugi::parse_comments, pugi::encoding_utf8);
   if (!result) return s3_error("MalformedXML");
   int roots = 0;
   for (auto n : doc.children()) {

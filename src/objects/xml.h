@@ -7,7 +7,8 @@
 
 namespace mr::objects {
 
-// MalformedXML for anything but one well-formed UTF-8 root element: no document type, no unknown entities, nothing after it.
+// MalformedXML for anything but one well-formed UTF-8 root element: no document type, no unknown entities, nothing
+// after it.
 Result<> parse_xml(pugi::xml_document& doc, const std::string& body);
 
 // All text below an element, comments left out.

@@ -36,20 +36,31 @@ struct S3 {
     (void)ask("PUT", http::Method::put, "/b/big", {{"partNumber", "1"}, {"uploadId", upload}}, "part");
   }
 
-  http::Response ask(std::string_view method_text, http::Method method, std::string path, std::map<std::string, std::string> query, std::string_view content,
+  http::Response ask(std::string_view method_text, http::Method method, std::string path,
+                     std::map<std::string, std::string> query, std::string_view content,
                      std::vector<std::pair<std::string, std::string>> more = {}) {
     using crypto::Algorithm;
     auto iso = time::iso8601_ms(time::now_ms());
     auto date = iso.substr(0, 4) + iso.substr(5, 2) + iso.substr(8, 2);
     auto stamp = date + "T" + iso.substr(11, 2) + iso.substr(14, 2) + iso.substr(17, 2) + "Z";
     std::string q;
-    for (const auto& [k, v] : query) q += (q.empty() ? "" : "&") + text::percent_encode(k) + "=" + text::percent_encode(v);
-    auto canonical = fmt::format("{}\n{}\n{}\nhost:h\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{}\n\nhost;x-amz-content-sha256;x-amz-date\nUNSIGNED-PAYLOAD", method_text, path, q, stamp);
-    auto to_sign = fmt::format("AWS4-HMAC-SHA256\n{}\n{}/r/s3/aws4_request\n{}", stamp, date, text::hex(crypto::digest(Algorithm::sha256, canonical)));
+    for (const auto& [k, v] : query)
+      q += (q.empty() ? "" : "&") + text::percent_encode(k) + "=" + text::percent_encode(v);
+    auto canonical = fmt::format(
+        "{}\n{}\n{}\nhost:h\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{}\n\nhost;x-amz-content-sha256;x-amz-"
+        "date\nUNSIGNED-PAYLOAD",
+        method_text, path, q, stamp);
+    auto to_sign = fmt::format("AWS4-HMAC-SHA256\n{}\n{}/r/s3/aws4_request\n{}", stamp, date,
+                               text::hex(crypto::digest(Algorithm::sha256, canonical)));
     std::string key = "AWS4minio123";
-    for (const auto& part : {date, std::string("r"), std::string("s3"), std::string("aws4_request"), to_sign}) key = crypto::hmac(Algorithm::sha256, key, part);
-    auto auth = fmt::format("AWS4-HMAC-SHA256 Credential=minio/{}/r/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={}", date, text::hex(key));
-    std::vector<std::string> pieces{std::string(content.substr(0, content.size() / 2)), std::string(content.substr(content.size() / 2))};
+    for (const auto& part : {date, std::string("r"), std::string("s3"), std::string("aws4_request"), to_sign})
+      key = crypto::hmac(Algorithm::sha256, key, part);
+    auto auth = fmt::format(
+        "AWS4-HMAC-SHA256 Credential=minio/{}/r/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
+        "Signature={}",
+        date, text::hex(key));
+    std::vector<std::string> pieces{std::string(content.substr(0, content.size() / 2)),
+                                    std::string(content.substr(content.size() / 2))};
     testing::MemoryBody body(std::move(pieces), content.size());
     http::Request rq;
     rq.method = method;
@@ -85,22 +96,46 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto first = std::string(input.substr(0, nl));
   auto second = nl == std::string_view::npos ? std::string() : std::string(input.substr(nl + 1));
   switch (data[0] % 10) {
-    case 0: r = s3.ask("POST", post, "/b", {{"delete", ""}}, input); break;
-    case 1: r = s3.ask("POST", post, "/b/big", {{"uploadId", s3.upload}}, input); break;
-    case 2: r = s3.ask("PUT", put, "/b/k", {{"tagging", ""}}, input); break;
-    case 3: r = s3.ask("PUT", put, "/newbucket", {}, input); break;
-    case 4: r = s3.ask("GET", get, "/b", {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}}, ""); break;
-    case 5: r = s3.ask("GET", get, "/b", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}}, ""); break;
-    case 6: r = s3.ask("GET", get, key, {}, "", {{"Range", second}, {"If-None-Match", first}}); break;
-    case 7: r = s3.ask("PUT", put, "/b/copied", {}, "", {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}}); break;
-    case 8: r = s3.ask("PUT", put, "/b/k", {}, "content", {{"x-amz-checksum-crc32", first}, {"x-amz-tagging", second}, {"x-amz-meta-a", second}}); break;
-    default: r = s3.ask("GET", get, "/b/k", {{first, second}}, ""); break;
+    case 0:
+      r = s3.ask("POST", post, "/b", {{"delete", ""}}, input);
+      break;
+    case 1:
+      r = s3.ask("POST", post, "/b/big", {{"uploadId", s3.upload}}, input);
+      break;
+    case 2:
+      r = s3.ask("PUT", put, "/b/k", {{"tagging", ""}}, input);
+      break;
+    case 3:
+      r = s3.ask("PUT", put, "/newbucket", {}, input);
+      break;
+    case 4:
+      r = s3.ask("GET", get, "/b", {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}},
+                 "");
+      break;
+    case 5:
+      r = s3.ask("GET", get, "/b", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}}, "");
+      break;
+    case 6:
+      r = s3.ask("GET", get, key, {}, "", {{"Range", second}, {"If-None-Match", first}});
+      break;
+    case 7:
+      r = s3.ask("PUT", put, "/b/copied", {}, "", {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}});
+      break;
+    case 8:
+      r = s3.ask("PUT", put, "/b/k", {}, "content",
+                 {{"x-amz-checksum-crc32", first}, {"x-amz-tagging", second}, {"x-amz-meta-a", second}});
+      break;
+    default:
+      r = s3.ask("GET", get, "/b/k", {{first, second}}, "");
+      break;
   }
   const auto* text = std::get_if<std::string>(&r.body);
   if (r.status == 500) {
     std::fprintf(stderr, "case %d: %s\n", data[0] % 10, text == nullptr ? "" : text->c_str());
     std::abort();
   }
-  if (text != nullptr && !text::utf8_valid(*text) && r.headers.get("Content-Type").find("xml") != std::string_view::npos) std::abort();
+  if (text != nullptr && !text::utf8_valid(*text) &&
+      r.headers.get("Content-Type").find("xml") != std::string_view::npos)
+    std::abort();
   return 0;
 }

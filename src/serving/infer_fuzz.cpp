@@ -28,7 +28,10 @@ class Sum : public Engine {
 };
 
 std::unique_ptr<Model> make(int kind) {
-  auto m = std::unique_ptr<Model>(new Model{.name = "m", .success = metrics::counter("f_s", "f"), .failure = metrics::counter("f_f", "f"), .seconds = metrics::duration_histogram("f_h", "f")});
+  auto m = std::unique_ptr<Model>(new Model{.name = "m",
+                                            .success = metrics::counter("f_s", "f"),
+                                            .failure = metrics::counter("f_f", "f"),
+                                            .seconds = metrics::duration_histogram("f_h", "f")});
   m->loaded.engine = std::make_unique<Sum>();
   auto& s = m->loaded.signature;
   s.present = kind != 2;

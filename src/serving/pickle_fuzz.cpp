@@ -28,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (bool f32 : {false, true}) {
       f.f32 = f32;
       auto out = (*engine)->predict(f);
-      if (out && out->rows * out->width != (out->type == DataType::bytes ? out->texts.size() : out->numbers.size())) std::abort();
+      if (out && out->rows * out->width != (out->type == DataType::bytes ? out->texts.size() : out->numbers.size()))
+        std::abort();
     }
   }
   return 0;

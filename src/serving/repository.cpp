@@ -38,7 +38,11 @@ std::string render_metadata(const std::string& name, const Signature& s) {
   w.key("inputs");
   w.begin_array();
   for (const auto& c : s.columns) {
-    std::string_view codec = c.type == "string" ? "str" : c.type == "binary" ? "base64" : c.type == "datetime" ? "datetime" : c.datatype == DataType::bytes ? "pd_json" : "np";
+    std::string_view codec = c.type == "string"              ? "str"
+                             : c.type == "binary"            ? "base64"
+                             : c.type == "datetime"          ? "datetime"
+                             : c.datatype == DataType::bytes ? "pd_json"
+                                                             : "np";
     tensor(c.name, c.datatype, {-1, 1}, codec);
   }
   if (s.tensor) tensor(s.tensor_name.empty() ? "input-0" : s.tensor_name, s.tensor_type, s.tensor_shape, "np");
@@ -49,8 +53,10 @@ std::string render_metadata(const std::string& name, const Signature& s) {
   w.end_array();
   w.key("parameters");
   w.begin_object();
-  if (!s.columns.empty()) w.field("content_type", "pd");
-  else if (s.tensor) w.field("content_type", s.tensor_name.empty() ? "np" : "dict");
+  if (!s.columns.empty())
+    w.field("content_type", "pd");
+  else if (s.tensor)
+    w.field("content_type", s.tensor_name.empty() ? "np" : "dict");
   w.end_object();
   w.end_object();
   return out;
@@ -59,14 +65,24 @@ std::string render_metadata(const std::string& name, const Signature& s) {
 Result<std::shared_ptr<const Model>> read(const ModelSource& src) {
   MR_TRY(LoadedModel loaded, load_model(src.path));
   metrics::Labels labels{{"model", src.name}, {"version", src.version.empty() ? "None" : src.version}};
-  auto m = std::make_shared<Model>(Model{src.name, src.version, src.path, std::move(loaded), {}, {},
-                                         metrics::counter("model_infer_request_success_total", "Inference requests answered.", labels),
-                                         metrics::counter("model_infer_request_failure_total", "Inference requests refused.", labels),
-                                         metrics::duration_histogram("model_infer_request_duration_seconds", "Time of inference requests.", labels)});
+  auto m = std::make_shared<Model>(Model{
+      src.name,
+      src.version,
+      src.path,
+      std::move(loaded),
+      {},
+      {},
+      metrics::counter("model_infer_request_success_total", "Inference requests answered.", labels),
+      metrics::counter("model_infer_request_failure_total", "Inference requests refused.", labels),
+      metrics::duration_histogram("model_infer_request_duration_seconds", "Time of inference requests.", labels)});
   m->metadata = render_metadata(src.name, m->loaded.signature);
   std::string safe;
   for (char c : src.name) safe += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  m->answer_head = fmt::format("ce-specversion: 0.3\r\nce-source: io.seldon.serving.deployment.mlserver\r\nce-type: io.seldon.serving.inference.response\r\nce-modelid: {0}\r\nce-inferenceservicename: mlserver\r\nce-endpoint: {0}\r\n", safe);
+  m->answer_head = fmt::format(
+      "ce-specversion: 0.3\r\nce-source: io.seldon.serving.deployment.mlserver\r\nce-type: "
+      "io.seldon.serving.inference.response\r\nce-modelid: {0}\r\nce-inferenceservicename: mlserver\r\nce-endpoint: "
+      "{0}\r\n",
+      safe);
   return m;
 }
 
@@ -75,7 +91,10 @@ Result<std::shared_ptr<const Model>> read(const ModelSource& src) {
 Result<> Repository::add(const ModelSource& src) {
   bool plain = !src.name.empty() && src.name != "." && src.name != ".." && src.name.size() <= 255;
   for (char c : src.name) plain = plain && c != '/' && static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
-  if (!plain) return fail(Code::invalid_argument, fmt::format("'{}' cannot be a model's name: it must fit into one part of a URL's path", printable(src.name)));
+  if (!plain)
+    return fail(
+        Code::invalid_argument,
+        fmt::format("'{}' cannot be a model's name: it must fit into one part of a URL's path", printable(src.name)));
   auto model = read(src);
   if (!model) {
     auto e = model.error();
@@ -86,7 +105,10 @@ Result<> Repository::add(const ModelSource& src) {
   auto next = std::make_shared<Table>(*table());
   auto& slots = (*next)[src.name];
   for (const auto& s : slots)
-    if (s.source.version == src.version) return fail(Code::invalid_argument, fmt::format("the model name '{}'{} is given twice", printable(src.name), src.version.empty() ? "" : fmt::format(" with version '{}'", printable(src.version))));
+    if (s.source.version == src.version)
+      return fail(Code::invalid_argument,
+                  fmt::format("the model name '{}'{} is given twice", printable(src.name),
+                              src.version.empty() ? "" : fmt::format(" with version '{}'", printable(src.version))));
   slots.push_back({src, *model});
   table_.store(std::move(next));
   return {};
@@ -94,7 +116,8 @@ Result<> Repository::add(const ModelSource& src) {
 
 Result<> Repository::add_tree(const std::string& folder) {
   std::error_code ec;
-  if (!fs::is_directory(folder, ec)) return fail(Code::invalid_argument, fmt::format("--model-repository {}: no such folder", folder));
+  if (!fs::is_directory(folder, ec))
+    return fail(Code::invalid_argument, fmt::format("--model-repository {}: no such folder", folder));
   std::vector<fs::path> settings;
   for (fs::recursive_directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec))
     if (it->path().filename() == "model-settings.json") settings.push_back(it->path());
@@ -109,7 +132,10 @@ Result<> Repository::add_tree(const std::string& folder) {
       MR_CHECK(add({f.filename().string(), "", f.string()}));
       ++added;
     }
-    if (added == 0) return fail(Code::invalid_argument, fmt::format("--model-repository {}: there is no model-settings.json and no MLmodel below it", folder));
+    if (added == 0)
+      return fail(
+          Code::invalid_argument,
+          fmt::format("--model-repository {}: there is no model-settings.json and no MLmodel below it", folder));
     return {};
   }
   for (const auto& file : settings) {
@@ -117,10 +143,15 @@ Result<> Repository::add_tree(const std::string& folder) {
     std::stringstream text;
     text << in.rdbuf();
     auto doc = json::parse(text.str());
-    if (!doc || !doc->is_object()) return fail(Code::invalid_argument, fmt::format("{} is no JSON object", file.string()));
+    if (!doc || !doc->is_object())
+      return fail(Code::invalid_argument, fmt::format("{} is no JSON object", file.string()));
     std::string implementation(json::string_or_empty(*doc, "implementation"));
-    if (!implementation.empty() && implementation != "mlserver_mlflow.MLflowRuntime" && implementation != "mlserver_sklearn.SKLearnModel")
-      return fail(Code::invalid_argument, fmt::format("{}: the implementation '{}' is not served; mlserver_mlflow.MLflowRuntime and mlserver_sklearn.SKLearnModel are", file.string(), printable(implementation)));
+    if (!implementation.empty() && implementation != "mlserver_mlflow.MLflowRuntime" &&
+        implementation != "mlserver_sklearn.SKLearnModel")
+      return fail(Code::invalid_argument,
+                  fmt::format("{}: the implementation '{}' is not served; mlserver_mlflow.MLflowRuntime and "
+                              "mlserver_sklearn.SKLearnModel are",
+                              file.string(), printable(implementation)));
     ModelSource src;
     src.name = json::string_or_empty(*doc, "name");
     if (src.name.empty()) src.name = file.parent_path().filename().string();
@@ -165,7 +196,8 @@ Result<> Repository::unload(const std::string& name) {
   std::lock_guard guard(write_);
   auto next = std::make_shared<Table>(*table());
   auto it = next->find(name);
-  bool any = it != next->end() && std::any_of(it->second.begin(), it->second.end(), [](const Slot& s) { return s.model != nullptr; });
+  bool any = it != next->end() &&
+             std::any_of(it->second.begin(), it->second.end(), [](const Slot& s) { return s.model != nullptr; });
   if (!any) return fail(Code::not_found, fmt::format("Model {} not found", name));
   for (auto& s : it->second) s.model.reset();
   table_.store(std::move(next));

@@ -1,4 +1,5 @@
-// The model table: names to loaded models, swapped whole, so that a request sees one state and never waits. Thread safe.
+// The model table: names to loaded models, swapped whole, so that a request sees one state and never waits. Thread
+// safe.
 #pragma once
 #include <atomic>
 #include <map>
@@ -16,8 +17,8 @@ struct Model {
   std::string version;  // empty: none
   std::string path;     // where it was read from
   LoadedModel loaded;
-  std::string metadata;    // the answer of GET /v2/models/{name}
-  std::string answer_head; // header lines that every answer of this model carries
+  std::string metadata;     // the answer of GET /v2/models/{name}
+  std::string answer_head;  // header lines that every answer of this model carries
   metrics::Counter success;
   metrics::Counter failure;
   metrics::Histogram seconds;
@@ -38,7 +39,7 @@ class Repository {
 
   // The model that answers a request; an empty version means the newest added. Errors: not_found with MLServer's text.
   Result<std::shared_ptr<const Model>> find(const std::string& name, const std::string& version) const;
-  Result<> load(const std::string& name);    // again, from its source; unknown names are not_found
+  Result<> load(const std::string& name);  // again, from its source; unknown names are not_found
   Result<> unload(const std::string& name);
   struct IndexEntry {
     std::string name;

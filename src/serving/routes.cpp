@@ -33,12 +33,16 @@ bool json_body(const http::Request& rq) {
   auto type = rq.headers.get("Content-Type");
   if (type.empty()) return true;
   type = text::trim(type.substr(0, type.find(';')));
-  return text::iequals(type, "application/json") || (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
+  return text::iequals(type, "application/json") ||
+         (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
 }
 
 // Body errors in the protocol's shape.
 http::Response body_error(const Error& e) {
-  int status = e.code == Code::too_large ? 413 : e.code == Code::unsupported ? 415 : e.code == Code::deadline_exceeded ? 408 : 400;
+  int status = e.code == Code::too_large           ? 413
+               : e.code == Code::unsupported       ? 415
+               : e.code == Code::deadline_exceeded ? 408
+                                                   : 400;
   return refused(refusal(status, e.message));
 }
 
@@ -53,7 +57,8 @@ Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::stri
   }
   if (!json_body(rq)) {
     (*model)->failure.add();
-    co_return refused(refusal_422("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from"));
+    co_return refused(refusal_422("model_attributes_type", R"(["body"])",
+                                  "Input should be a valid dictionary or object to extract fields from"));
   }
   std::expected<InferAnswer, Refusal> answer;
   if (body->size() <= kInlineBody) {
@@ -116,13 +121,16 @@ void add_model_routes(http::Router& router, Repository& repo, const std::string&
 }  // namespace
 
 void add_routes(http::Router& router, Repository& repo) {
-  router.add(Method::get, "/v2", [](http::Request&) -> Reply { co_return http::Response::json(200, R"({"name":"millrace","version":"0.1.0","extensions":[]})"); });
+  router.add(Method::get, "/v2", [](http::Request&) -> Reply {
+    co_return http::Response::json(200, R"({"name":"millrace","version":"0.1.0","extensions":[]})");
+  });
   router.add(Method::get, "/v2/", [](http::Request&) -> Reply {
     auto r = empty(307);
     r.headers.add("Location", "/v2");
     co_return r;
   });
-  for (const char* p : {"/v2/health/live", "/v2/health/ready"}) router.add(Method::get, p, [](http::Request&) -> Reply { co_return empty(200); });
+  for (const char* p : {"/v2/health/live", "/v2/health/ready"})
+    router.add(Method::get, p, [](http::Request&) -> Reply { co_return empty(200); });
   add_model_routes(router, repo, "/v2/models/{name}", false);
   add_model_routes(router, repo, "/v2/models/{name}/versions/{version}", true);
   router.add(Method::post, "/v2/repository/index", [&repo](http::Request& rq) -> Reply {
@@ -131,7 +139,9 @@ void add_routes(http::Router& router, Repository& repo) {
     if (text::trim(*body).empty()) co_return refused(refusal_422("missing", R"(["body"])", "Field required"));
     auto doc = json::parse(*body);
     if (!doc) co_return refused(refusal_422("json_invalid", R"(["body",0])", "JSON decode error"));
-    if (!doc->is_object()) co_return refused(refusal_422("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from"));
+    if (!doc->is_object())
+      co_return refused(refusal_422("model_attributes_type", R"(["body"])",
+                                    "Input should be a valid dictionary or object to extract fields from"));
     const auto* ready = json::find(*doc, "ready");
     bool only_ready = ready != nullptr && ready->is_bool() && ready->get_bool();
     std::string out;

@@ -3,7 +3,8 @@
 namespace mr::serving {
 
 namespace {
-constexpr std::string_view names[] = {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"};
+constexpr std::string_view names[] = {"BOOL",  "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
+                                      "INT32", "INT64", "FP16",   "FP32",   "FP64",   "BYTES"};
 }
 
 std::string_view data_type_name(DataType t) { return names[static_cast<std::size_t>(t)]; }

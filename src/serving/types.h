@@ -10,15 +10,30 @@
 
 namespace mr::serving {
 
-enum class DataType : std::uint8_t { boolean, uint8, uint16, uint32, uint64, int8, int16, int32, int64, fp16, fp32, fp64, bytes };
-std::string_view data_type_name(DataType t);                  // "FP64"
+enum class DataType : std::uint8_t {
+  boolean,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  int8,
+  int16,
+  int32,
+  int64,
+  fp16,
+  fp32,
+  fp64,
+  bytes
+};
+std::string_view data_type_name(DataType t);                     // "FP64"
 std::optional<DataType> parse_data_type(std::string_view name);  // case-sensitive, as MLServer
 inline bool is_float(DataType t) { return t == DataType::fp16 || t == DataType::fp32 || t == DataType::fp64; }
 
 // A text from outside, safe to print: control characters escaped, at most 200 bytes.
 std::string printable(std::string_view s);
 
-// What an engine computes on: rows of numbers, row-major. f32: the values came as 32-bit floats, and scalers keep them so.
+// What an engine computes on: rows of numbers, row-major. f32: the values came as 32-bit floats, and scalers keep them
+// so.
 struct Frame {
   std::size_t rows = 0;
   std::size_t columns = 0;
@@ -54,11 +69,11 @@ struct Column {
 };
 struct Signature {
   bool present = false;
-  std::vector<Column> columns;                // a column schema
-  bool tensor = false;                        // or one tensor
+  std::vector<Column> columns;  // a column schema
+  bool tensor = false;          // or one tensor
   std::string tensor_name;
   DataType tensor_type = DataType::fp64;
-  std::string tensor_dtype;                   // numpy's name
+  std::string tensor_dtype;  // numpy's name
   std::vector<std::int64_t> tensor_shape;
   struct Out {
     std::string name;

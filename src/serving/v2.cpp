@@ -37,7 +37,9 @@ Refusal refusal_422(std::string_view type, std::string_view loc, std::string_vie
 namespace {
 
 constexpr std::size_t kMaxValues = 64U << 20;
-constexpr std::string_view kTypes = "'BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64', 'FP16', 'FP32', 'FP64' or 'BYTES'";
+constexpr std::string_view kTypes =
+    "'BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64', 'FP16', 'FP32', 'FP64' or "
+    "'BYTES'";
 
 template <class T>
 using Checked = std::expected<T, Refusal>;
@@ -51,7 +53,10 @@ struct Input {
 };
 
 std::unexpected<Refusal> bad(std::string_view text) { return std::unexpected(refusal(400, text)); }
-std::unexpected<Refusal> unprocessable(std::string_view type, std::string loc, std::string_view msg, std::string_view ctx = {}) { return std::unexpected(refusal_422(type, loc, msg, ctx)); }
+std::unexpected<Refusal> unprocessable(std::string_view type, std::string loc, std::string_view msg,
+                                       std::string_view ctx = {}) {
+  return std::unexpected(refusal_422(type, loc, msg, ctx));
+}
 
 bool known_codec(std::string_view c) {
   static const std::set<std::string_view> known{"np", "pd", "str", "base64", "datetime", "pd_json", "dict"};
@@ -61,7 +66,9 @@ bool known_codec(std::string_view c) {
 Checked<Input> read_input(dom::element e, std::size_t index) {
   auto loc = [&](std::string_view field) { return fmt::format(R"(["body","inputs",{},"{}"])", index, field); };
   dom::object o;
-  if (e.get(o)) return unprocessable("model_attributes_type", fmt::format(R"(["body","inputs",{}])", index), "Input should be a valid dictionary or object to extract fields from");
+  if (e.get(o))
+    return unprocessable("model_attributes_type", fmt::format(R"(["body","inputs",{}])", index),
+                         "Input should be a valid dictionary or object to extract fields from");
   Input in;
   dom::element v;
   if (o["name"].get(v)) return unprocessable("missing", loc("name"), "Field required");
@@ -75,12 +82,16 @@ Checked<Input> read_input(dom::element e, std::size_t index) {
     double f = 0;
     if (d.get(n)) {
       auto here = fmt::format(R"(["body","inputs",{},"shape",{}])", index, k);
-      if (!d.get(f) && f != std::floor(f)) return unprocessable("int_from_float", here, "Input should be a valid integer, got a number with a fractional part");
+      if (!d.get(f) && f != std::floor(f))
+        return unprocessable("int_from_float", here,
+                             "Input should be a valid integer, got a number with a fractional part");
       if (d.is_string()) {
         std::string_view s;
         (void)d.get(s);
         auto parsed = text::to_i64(s);
-        if (!parsed) return unprocessable("int_parsing", here, "Input should be a valid integer, unable to parse string as an integer");
+        if (!parsed)
+          return unprocessable("int_parsing", here,
+                               "Input should be a valid integer, unable to parse string as an integer");
         n = *parsed;
       } else if (!d.get(f) && std::fabs(f) < 9e15) {
         n = static_cast<std::int64_t>(f);
@@ -89,17 +100,22 @@ Checked<Input> read_input(dom::element e, std::size_t index) {
       }
     }
     in.shape.push_back(n);
-    if (++k > 32) return bad(fmt::format("the input '{}' has more than 32 dimensions in its shape", printable(in.name)));
+    if (++k > 32)
+      return bad(fmt::format("the input '{}' has more than 32 dimensions in its shape", printable(in.name)));
   }
   std::string_view type;
   if (o["datatype"].get(v)) return unprocessable("missing", loc("datatype"), "Field required");
   auto parsed = v.get(type) ? std::nullopt : parse_data_type(type);
-  if (!parsed) return unprocessable("enum", loc("datatype"), fmt::format("Input should be {}", kTypes), fmt::format(R"({{"expected":"{}"}})", kTypes));
+  if (!parsed)
+    return unprocessable("enum", loc("datatype"), fmt::format("Input should be {}", kTypes),
+                         fmt::format(R"({{"expected":"{}"}})", kTypes));
   in.type = *parsed;
   if (o["data"].get(in.data)) return unprocessable("missing", loc("data"), "Field required");
   dom::object parameters;
   if (!o["parameters"].get(v) && !v.is_null()) {
-    if (v.get(parameters)) return unprocessable("model_attributes_type", loc("parameters"), "Input should be a valid dictionary or object to extract fields from");
+    if (v.get(parameters))
+      return unprocessable("model_attributes_type", loc("parameters"),
+                           "Input should be a valid dictionary or object to extract fields from");
     (void)parameters["content_type"].get(in.content_type);
   }
   return in;
@@ -121,29 +137,47 @@ class Flattener {
     if (out_.size() >= kMaxValues) return bad("the request holds more values than are taken");
     double v = 0;
     switch (e.type()) {
-      case dom::element_type::DOUBLE: v = double(e); break;
-      case dom::element_type::INT64: v = static_cast<double>(std::int64_t(e)); break;
-      case dom::element_type::UINT64: v = static_cast<double>(std::uint64_t(e)); break;
-      case dom::element_type::BOOL: v = bool(e) ? 1 : 0; break;
+      case dom::element_type::DOUBLE:
+        v = double(e);
+        break;
+      case dom::element_type::INT64:
+        v = static_cast<double>(std::int64_t(e));
+        break;
+      case dom::element_type::UINT64:
+        v = static_cast<double>(std::uint64_t(e));
+        break;
+      case dom::element_type::BOOL:
+        v = bool(e) ? 1 : 0;
+        break;
       case dom::element_type::NULL_VALUE:
-        if (!is_float(in_.type) && in_.type != DataType::bytes) return bad(fmt::format("the column '{}' has a null, and its datatype {} has no missing value", printable(column_), data_type_name(in_.type)));
+        if (!is_float(in_.type) && in_.type != DataType::bytes)
+          return bad(fmt::format("the column '{}' has a null, and its datatype {} has no missing value",
+                                 printable(column_), data_type_name(in_.type)));
         v = std::nan("");
         break;
       case dom::element_type::STRING: {
         auto s = text::trim(std::string_view(e));
         if (s.starts_with('+')) s.remove_prefix(1);
         auto parsed = text::to_double(s);
-        if (!parsed) return bad(fmt::format("the column '{}' has a text that is no number, and its datatype is {}", printable(column_), data_type_name(in_.type)));
+        if (!parsed)
+          return bad(fmt::format("the column '{}' has a text that is no number, and its datatype is {}",
+                                 printable(column_), data_type_name(in_.type)));
         v = *parsed;
         break;
       }
-      default: return bad(fmt::format("the column '{}' has an object among its data", printable(column_)));
+      default:
+        return bad(fmt::format("the column '{}' has an object among its data", printable(column_)));
     }
     if (!is_float(in_.type) && in_.type != DataType::boolean && in_.type != DataType::bytes) {
-      if (v != std::floor(v)) return bad(fmt::format("the column '{}' has a number with a fraction, and its datatype is {}; send it as FP64", printable(column_), data_type_name(in_.type)));
+      if (v != std::floor(v))
+        return bad(fmt::format("the column '{}' has a number with a fraction, and its datatype is {}; send it as FP64",
+                               printable(column_), data_type_name(in_.type)));
       // A float that reads as -2^63 may stand for an integer below it.
-      bool too_low = in_.type == DataType::int64 && e.type() == dom::element_type::DOUBLE && v <= -9223372036854775808.0;
-      if (too_low || !in_range(v)) return bad(fmt::format("the column '{}' has a number outside the range of its datatype {}", printable(column_), data_type_name(in_.type)));
+      bool too_low =
+          in_.type == DataType::int64 && e.type() == dom::element_type::DOUBLE && v <= -9223372036854775808.0;
+      if (too_low || !in_range(v))
+        return bad(fmt::format("the column '{}' has a number outside the range of its datatype {}", printable(column_),
+                               data_type_name(in_.type)));
     }
     if (in_.type == DataType::boolean) v = v != 0 ? 1 : 0;
     if (in_.type == DataType::fp32) v = static_cast<double>(static_cast<float>(v));
@@ -154,14 +188,22 @@ class Flattener {
  private:
   [[nodiscard]] bool in_range(double v) const {
     switch (in_.type) {
-      case DataType::uint8: return v >= 0 && v <= 255;
-      case DataType::uint16: return v >= 0 && v <= 65535;
-      case DataType::uint32: return v >= 0 && v <= 4294967295.0;
-      case DataType::uint64: return v >= 0 && v < 18446744073709551616.0;
-      case DataType::int8: return v >= -128 && v <= 127;
-      case DataType::int16: return v >= -32768 && v <= 32767;
-      case DataType::int32: return v >= -2147483648.0 && v <= 2147483647.0;
-      default: return v >= -9223372036854775808.0 && v < 9223372036854775808.0;
+      case DataType::uint8:
+        return v >= 0 && v <= 255;
+      case DataType::uint16:
+        return v >= 0 && v <= 65535;
+      case DataType::uint32:
+        return v >= 0 && v <= 4294967295.0;
+      case DataType::uint64:
+        return v >= 0 && v < 18446744073709551616.0;
+      case DataType::int8:
+        return v >= -128 && v <= 127;
+      case DataType::int16:
+        return v >= -32768 && v <= 32767;
+      case DataType::int32:
+        return v >= -2147483648.0 && v <= 2147483647.0;
+      default:
+        return v >= -9223372036854775808.0 && v < 9223372036854775808.0;
     }
   }
   const Input& in_;
@@ -180,8 +222,9 @@ Checked<std::vector<double>> numbers(Input& in, std::string_view column) {
   std::vector<double> values;
   if (in.shape.empty()) return bad(fmt::format("the input '{}' has an empty shape", printable(column)));
   if ((!in.content_type.empty() && in.content_type != "np" && in.content_type != "pd"))
-    return bad(fmt::format("the column '{}' is numeric for this model, and the input is {}{}", printable(column), data_type_name(in.type),
-                           in.content_type.empty() ? "" : fmt::format(" with content_type '{}'", printable(in.content_type))));
+    return bad(fmt::format(
+        "the column '{}' is numeric for this model, and the input is {}{}", printable(column), data_type_name(in.type),
+        in.content_type.empty() ? "" : fmt::format(" with content_type '{}'", printable(in.content_type))));
   Flattener f(in, column, values);
   if (auto r = f.run(in.data); !r) return std::unexpected(r.error());
   std::uint64_t product = 1;
@@ -191,27 +234,38 @@ Checked<std::vector<double>> numbers(Input& in, std::string_view column) {
       open = &d;
       continue;
     }
-    if (d < 0 || (d > 0 && product > kMaxValues / static_cast<std::uint64_t>(d) + 1)) return bad(fmt::format("the input '{}' has a shape that is out of range", printable(column)));
+    if (d < 0 || (d > 0 && product > kMaxValues / static_cast<std::uint64_t>(d) + 1))
+      return bad(fmt::format("the input '{}' has a shape that is out of range", printable(column)));
     product *= static_cast<std::uint64_t>(d);
   }
   if (open != nullptr) {
-    if (product == 0 || values.size() % product != 0) return bad(fmt::format("the input '{}' has {} elements, which its shape {} cannot hold", printable(column), values.size(), shape_text(in.shape)));
+    if (product == 0 || values.size() % product != 0)
+      return bad(fmt::format("the input '{}' has {} elements, which its shape {} cannot hold", printable(column),
+                             values.size(), shape_text(in.shape)));
     *open = static_cast<std::int64_t>(values.size() / product);
     product = values.size();
   }
-  if (product != values.size()) return bad(fmt::format("the input '{}' has {} elements and its shape {} asks for {}", printable(column), values.size(), shape_text(in.shape), product));
+  if (product != values.size())
+    return bad(fmt::format("the input '{}' has {} elements and its shape {} asks for {}", printable(column),
+                           values.size(), shape_text(in.shape), product));
   return values;
 }
 
 std::string_view numpy_name(DataType t) {
-  static constexpr std::string_view names[] = {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "object"};
+  static constexpr std::string_view names[] = {"bool",  "uint8", "uint16",  "uint32",  "uint64",  "int8",  "int16",
+                                               "int32", "int64", "float16", "float32", "float64", "object"};
   return names[static_cast<std::size_t>(t)];
 }
 
 // A column's values fit what the signature wants, without loss.
 Checked<bool> check_column(const Column& c, const Input& in, const std::vector<double>& values) {
   auto refuse = [&](std::string_view more) {
-    return bad(fmt::format("Incompatible input types for column {}. Can not safely convert {} ({}) to {}{}", printable(c.name), numpy_name(in.type), data_type_name(in.type), c.type == "long" ? "int64" : c.type == "integer" ? "int32" : c.type, more));
+    return bad(fmt::format("Incompatible input types for column {}. Can not safely convert {} ({}) to {}{}",
+                           printable(c.name), numpy_name(in.type), data_type_name(in.type),
+                           c.type == "long"      ? "int64"
+                           : c.type == "integer" ? "int32"
+                                                 : c.type,
+                           more));
   };
   if (c.datatype == DataType::bytes) return refuse(" for this model");
   if (c.datatype == DataType::boolean && in.type != DataType::boolean) return refuse(".");
@@ -219,7 +273,8 @@ Checked<bool> check_column(const Column& c, const Input& in, const std::vector<d
     double low = c.datatype == DataType::int32 ? -2147483648.0 : -9223372036854775808.0;
     double high = c.datatype == DataType::int32 ? 2147483647.0 : 9223372036854774784.0;
     for (double v : values)
-      if (!(v == std::floor(v)) || v < low || v > high) return refuse(" without loss: a value is no whole number in its range.");
+      if (!(v == std::floor(v)) || v < low || v > high)
+        return refuse(" without loss: a value is no whole number in its range.");
   }
   return true;
 }
@@ -259,7 +314,8 @@ Checked<Frame> frame_of_columns(const Model& m, std::vector<Input>& inputs) {
     auto values = numbers(in, c.name);
     if (!values) return std::unexpected(values.error());
     if (in.shape.size() > 1 && in.shape[0] != static_cast<std::int64_t>(values->size()))
-      return bad(fmt::format("the input '{}' has the shape {}; a column takes (N,) or (N, 1)", printable(c.name), shape_text(in.shape)));
+      return bad(fmt::format("the input '{}' has the shape {}; a column takes (N,) or (N, 1)", printable(c.name),
+                             shape_text(in.shape)));
     if (sig.present)
       if (auto ok = check_column(c, in, *values); !ok) return std::unexpected(ok.error());
     all_f32 = all_f32 && (sig.present ? c.datatype == DataType::fp32 : in.type == DataType::fp32);
@@ -267,7 +323,8 @@ Checked<Frame> frame_of_columns(const Model& m, std::vector<Input>& inputs) {
       f.rows = values->size();
       f.data.resize(f.rows * f.columns);
     } else if (values->size() != f.rows) {
-      return bad(fmt::format("the column '{}' has {} rows and '{}' has {}", printable(c.name), values->size(), printable(wanted[0].name), f.rows));
+      return bad(fmt::format("the column '{}' has {} rows and '{}' has {}", printable(c.name), values->size(),
+                             printable(wanted[0].name), f.rows));
     }
     for (std::size_t r = 0; r < f.rows; ++r) f.data[r * f.columns + i] = (*values)[r];
   }
@@ -278,23 +335,35 @@ Checked<Frame> frame_of_columns(const Model& m, std::vector<Input>& inputs) {
 Checked<Frame> frame_of_tensor(const Model& m, std::vector<Input>& inputs) {
   const auto& sig = m.loaded.signature;
   if (inputs.size() != 1)
-    return bad(fmt::format("There was an error encoding / decoding the payload: The 'np' codec only supports a single input tensor ({} were received)", inputs.size()));
+    return bad(
+        fmt::format("There was an error encoding / decoding the payload: The 'np' codec only supports a single input "
+                    "tensor ({} were received)",
+                    inputs.size()));
   auto& in = inputs[0];
   if (!sig.columns.empty()) {
     std::string names;
     for (const auto& c : sig.columns) names += fmt::format("{}'{}'", names.empty() ? "" : ", ", printable(c.name));
-    return bad(fmt::format("Model is missing inputs [{}]. Its signature has named columns: send one input for each, with content_type pd or none.", names));
+    return bad(
+        fmt::format("Model is missing inputs [{}]. Its signature has named columns: send one input for each, with "
+                    "content_type pd or none.",
+                    names));
   }
   if (sig.tensor && in.type != sig.tensor_type)
-    return bad(fmt::format("dtype of input {} ({}) does not match expected dtype {} ({})", numpy_name(in.type), data_type_name(in.type), sig.tensor_dtype, data_type_name(sig.tensor_type)));
+    return bad(fmt::format("dtype of input {} ({}) does not match expected dtype {} ({})", numpy_name(in.type),
+                           data_type_name(in.type), sig.tensor_dtype, data_type_name(sig.tensor_type)));
   auto values = numbers(in, in.name);
   if (!values) return std::unexpected(values.error());
   if (sig.tensor) {
     bool fits = in.shape.size() == sig.tensor_shape.size();
-    for (std::size_t i = 0; fits && i < in.shape.size(); ++i) fits = sig.tensor_shape[i] == -1 || sig.tensor_shape[i] == in.shape[i];
-    if (!fits) return bad(fmt::format("Shape of input {} does not match expected shape {}.", shape_text(in.shape), shape_text(sig.tensor_shape)));
+    for (std::size_t i = 0; fits && i < in.shape.size(); ++i)
+      fits = sig.tensor_shape[i] == -1 || sig.tensor_shape[i] == in.shape[i];
+    if (!fits)
+      return bad(fmt::format("Shape of input {} does not match expected shape {}.", shape_text(in.shape),
+                             shape_text(sig.tensor_shape)));
   }
-  if (in.shape.size() != 2) return bad(fmt::format("the input '{}' has the shape {}; the model takes two dimensions (rows, features)", printable(in.name), shape_text(in.shape)));
+  if (in.shape.size() != 2)
+    return bad(fmt::format("the input '{}' has the shape {}; the model takes two dimensions (rows, features)",
+                           printable(in.name), shape_text(in.shape)));
   Frame f;
   f.rows = static_cast<std::size_t>(in.shape[0]);
   f.columns = static_cast<std::size_t>(in.shape[1]);
@@ -308,7 +377,8 @@ void append_value(std::string& out, DataType type, double v) {
   if (type == DataType::boolean) {
     out += v != 0 ? "true" : "false";
   } else if (!is_float(type)) {
-    auto r = type == DataType::uint64 ? std::to_chars(buf, buf + sizeof buf, static_cast<std::uint64_t>(v)) : std::to_chars(buf, buf + sizeof buf, static_cast<std::int64_t>(v));
+    auto r = type == DataType::uint64 ? std::to_chars(buf, buf + sizeof buf, static_cast<std::uint64_t>(v))
+                                      : std::to_chars(buf, buf + sizeof buf, static_cast<std::int64_t>(v));
     out.append(buf, r.ptr);
   } else if (!std::isfinite(v)) {
     out += "null";  // JSON has no NaN
@@ -329,8 +399,10 @@ std::string integers_as_floats(std::string_view body) {
   for (std::size_t i = 0; i < body.size();) {
     char c = body[i];
     if (text) {
-      if (c == '\\' && i + 1 < body.size()) out += body[i++];
-      else if (c == '"') text = false;
+      if (c == '\\' && i + 1 < body.size())
+        out += body[i++];
+      else if (c == '"')
+        text = false;
       out += body[i++];
       continue;
     }
@@ -361,7 +433,9 @@ std::string render(const Model& m, const std::string& id, const Output& o) {
   }
   out += R"(,"id":)";
   json::append_string(out, id);
-  out += fmt::format(R"(,"parameters":{{"content_type":"np"}},"outputs":[{{"name":"output-1","shape":[{},{}],"datatype":"{}","parameters":{{"content_type":"np"}},"data":[)", o.rows, o.width, data_type_name(o.type));
+  out += fmt::format(
+      R"(,"parameters":{{"content_type":"np"}},"outputs":[{{"name":"output-1","shape":[{},{}],"datatype":"{}","parameters":{{"content_type":"np"}},"data":[)",
+      o.rows, o.width, data_type_name(o.type));
   bool first = true;
   for (const auto& t : o.texts) {
     if (!first) out += ',';
@@ -392,9 +466,13 @@ std::expected<InferAnswer, Refusal> infer(const Model& m, std::string_view body)
     err = parser.parse(rewritten).get(root);
   }
   if (err)
-    return unprocessable("json_invalid", R"(["body",0])", "JSON decode error", fmt::format(R"({{"error":"{}"}})", err == simdjson::DEPTH_ERROR ? "too deep" : "the body is no valid JSON"));
+    return unprocessable(
+        "json_invalid", R"(["body",0])", "JSON decode error",
+        fmt::format(R"({{"error":"{}"}})", err == simdjson::DEPTH_ERROR ? "too deep" : "the body is no valid JSON"));
   dom::object o;
-  if (root.get(o)) return unprocessable("model_attributes_type", R"(["body"])", "Input should be a valid dictionary or object to extract fields from");
+  if (root.get(o))
+    return unprocessable("model_attributes_type", R"(["body"])",
+                         "Input should be a valid dictionary or object to extract fields from");
   InferAnswer answer;
   dom::element v;
   bool has_id = false;
@@ -407,7 +485,9 @@ std::expected<InferAnswer, Refusal> infer(const Model& m, std::string_view body)
   std::string_view content_type;
   if (!o["parameters"].get(v) && !v.is_null()) {
     dom::object parameters;
-    if (v.get(parameters)) return unprocessable("model_attributes_type", R"(["body","parameters"])", "Input should be a valid dictionary or object to extract fields from");
+    if (v.get(parameters))
+      return unprocessable("model_attributes_type", R"(["body","parameters"])",
+                           "Input should be a valid dictionary or object to extract fields from");
     (void)parameters["content_type"].get(content_type);
   }
   dom::array list;
@@ -417,15 +497,25 @@ std::expected<InferAnswer, Refusal> infer(const Model& m, std::string_view body)
   for (auto e : list) {
     auto in = read_input(e, inputs.size());
     if (!in) return std::unexpected(in.error());
-    if (!in->content_type.empty() && !known_codec(in->content_type)) return bad(fmt::format("the input '{}' has the unknown content_type '{}'; np, pd, str, base64, datetime and pd_json are known", printable(in->name), printable(in->content_type)));
+    if (!in->content_type.empty() && !known_codec(in->content_type))
+      return bad(fmt::format(
+          "the input '{}' has the unknown content_type '{}'; np, pd, str, base64, datetime and pd_json are known",
+          printable(in->name), printable(in->content_type)));
     inputs.push_back(std::move(*in));
     if (inputs.size() > 100000) return bad("the request has more inputs than are taken");
   }
-  if (!content_type.empty() && !known_codec(content_type)) return bad(fmt::format("unknown content_type '{}' of the request; np and pd are known here", printable(content_type)));
+  if (!content_type.empty() && !known_codec(content_type))
+    return bad(
+        fmt::format("unknown content_type '{}' of the request; np and pd are known here", printable(content_type)));
   const auto& sig = m.loaded.signature;
   if (content_type.empty()) content_type = !sig.columns.empty() ? "pd" : sig.tensor ? "np" : "";
-  if (content_type.empty()) return bad("this model has no signature, so the request must say how to read its inputs: set parameters.content_type to 'np' (one tensor) or 'pd' (one input for each column)");
-  if (content_type != "np" && content_type != "pd") return bad(fmt::format("content_type '{}' of the request does not fit this model; np and pd do", printable(content_type)));
+  if (content_type.empty())
+    return bad(
+        "this model has no signature, so the request must say how to read its inputs: set parameters.content_type to "
+        "'np' (one tensor) or 'pd' (one input for each column)");
+  if (content_type != "np" && content_type != "pd")
+    return bad(
+        fmt::format("content_type '{}' of the request does not fit this model; np and pd do", printable(content_type)));
   auto frame = content_type == "np" ? frame_of_tensor(m, inputs) : frame_of_columns(m, inputs);
   if (!frame) return std::unexpected(frame.error());
   auto output = m.loaded.engine->predict(*frame);
@@ -435,8 +525,12 @@ std::expected<InferAnswer, Refusal> infer(const Model& m, std::string_view body)
     if (auto at = text.find('#'); at != std::string::npos) {
       auto end = at + 1;
       while (end < text.size() && std::isdigit(static_cast<unsigned char>(text[end])) != 0) ++end;
-      auto index = static_cast<std::size_t>(text::to_i64(std::string_view(text).substr(at + 1, end - at - 1)).value_or(0));
-      std::string name = index < sig.columns.size() ? sig.columns[index].name : content_type == "pd" && index < inputs.size() && sig.columns.empty() ? std::string(inputs[index].name) : "";
+      auto index =
+          static_cast<std::size_t>(text::to_i64(std::string_view(text).substr(at + 1, end - at - 1)).value_or(0));
+      std::string name = index < sig.columns.size() ? sig.columns[index].name
+                         : content_type == "pd" && index < inputs.size() && sig.columns.empty()
+                             ? std::string(inputs[index].name)
+                             : "";
       if (!name.empty()) text = text.substr(0, at) + "'" + printable(name) + "'" + text.substr(end);
     }
     return bad(text);

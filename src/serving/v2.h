@@ -12,8 +12,9 @@ struct Refusal {
   int status = 400;
   std::string body;
 };
-Refusal refusal(int status, std::string_view error);            // {"error": …}
-Refusal refusal_422(std::string_view type, std::string_view loc_json, std::string_view msg, std::string_view ctx = {});  // {"detail":[…]}
+Refusal refusal(int status, std::string_view error);  // {"error": …}
+Refusal refusal_422(std::string_view type, std::string_view loc_json, std::string_view msg,
+                    std::string_view ctx = {});  // {"detail":[…]}
 
 struct InferAnswer {
   std::string id;

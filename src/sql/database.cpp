@@ -138,7 +138,10 @@ bool Database::submit(Job& job) {
   {
     std::lock_guard lock(impl_->mutex);
     if (impl_->stopping || impl_->queue.size() >= kQueueCapacity) {
-      job.refuse(Error{Code::unavailable, impl_->stopping ? "the server is stopping" : "too many writes are waiting; try again later", {}, {}});
+      job.refuse(Error{Code::unavailable,
+                       impl_->stopping ? "the server is stopping" : "too many writes are waiting; try again later",
+                       {},
+                       {}});
       return false;
     }
     impl_->queue.push_back(&job);

@@ -19,9 +19,9 @@ namespace mr::sql {
 class Job {
  public:
   virtual ~Job() = default;
-  virtual bool run(Connection& c) = 0;     // false: roll back this job
-  virtual void refuse(Error e) = 0;        // the commit failed, or the queue is full
-  task::Loop* loop = nullptr;              // where to resume; nullptr: call done() on the writer's thread
+  virtual bool run(Connection& c) = 0;  // false: roll back this job
+  virtual void refuse(Error e) = 0;     // the commit failed, or the queue is full
+  task::Loop* loop = nullptr;           // where to resume; nullptr: call done() on the writer's thread
   std::coroutine_handle<> waiter;
   virtual void done() {}
 };

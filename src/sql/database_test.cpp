@@ -13,7 +13,8 @@ class Db : public ::testing::Test {
     auto d = Database::open_sqlite(dir.file("t.db"));
     if (!d) std::abort();
     db = std::move(*d);
-    auto made = db->write_blocking([](Connection& c) { return c.script("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, v INTEGER, d REAL)"); });
+    auto made = db->write_blocking(
+        [](Connection& c) { return c.script("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, v INTEGER, d REAL)"); });
     if (!made) std::abort();
   }
   Result<std::int64_t> insert(const std::string& k, std::int64_t v) {
@@ -64,8 +65,10 @@ TEST_F(Db, AFailingJobUndoesOnlyItself) {
           MR_CHECK(c.exec("INSERT INTO t (k, v) VALUES (?, 2)", fmt::format("b{}-{}", t, i)));
           return 7;
         });
-        if (r) ++good;
-        else if (r.error().code == Code::conflict && fail_this) ++bad;
+        if (r)
+          ++good;
+        else if (r.error().code == Code::conflict && fail_this)
+          ++bad;
         EXPECT_EQ(r.has_value(), !fail_this);
       }
     });
@@ -99,13 +102,17 @@ TEST_F(Db, CoroutinesComeBackToTheirLoop) {
   for (std::size_t l = 0; l < 2; ++l)
     loops.at(l).post([&, l] {
       for (int i = 0; i < 200; ++i)
-        task::detach([](Database& d, std::size_t loop, int n, std::atomic<int>& w, std::atomic<int>& done_, std::promise<void>& a) -> task::Task<void> {
+        task::detach([](Database& d, std::size_t loop, int n, std::atomic<int>& w, std::atomic<int>& done_,
+                        std::promise<void>& a) -> task::Task<void> {
           auto* home = task::Loop::current();
-          auto r = co_await d.write([&](Connection& c) { return c.exec("INSERT INTO t (k, v) VALUES (?, ?)", fmt::format("{}/{}", loop, n), n); });
+          auto r = co_await d.write([&](Connection& c) {
+            return c.exec("INSERT INTO t (k, v) VALUES (?, ?)", fmt::format("{}/{}", loop, n), n);
+          });
           if (!r || *r != 1 || task::Loop::current() != home) ++w;
           auto seen = co_await d.scan([&](Connection& c) -> Result<bool> {
             bool found = false;
-            MR_CHECK(c.query("SELECT 1 FROM t WHERE k = ?", "i", {fmt::format("{}/{}", loop, n)}, [&](const Row&) { found = true; }));
+            MR_CHECK(c.query("SELECT 1 FROM t WHERE k = ?", "i", {fmt::format("{}/{}", loop, n)},
+                             [&](const Row&) { found = true; }));
             return found;
           });
           if (!seen || !*seen || task::Loop::current() != home) ++w;  // what was answered is there to read

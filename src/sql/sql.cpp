@@ -42,20 +42,27 @@ struct Prepared : Row {
   std::deque<Cell> out;
   std::string types;
 
-  Prepared(soci::session& session, std::string_view sql, std::string_view kinds, std::string_view column_types) : st(session), types(column_types) {
+  Prepared(soci::session& session, std::string_view sql, std::string_view kinds, std::string_view column_types)
+      : st(session), types(column_types) {
     st.alloc();
     st.prepare(named_placeholders(sql));
     for (char k : kinds) {
       auto& c = in.emplace_back();
-      if (k == 'i') st.exchange(soci::use(c.i, c.ind));
-      else if (k == 'd') st.exchange(soci::use(c.d, c.ind));
-      else st.exchange(soci::use(c.s, c.ind));
+      if (k == 'i')
+        st.exchange(soci::use(c.i, c.ind));
+      else if (k == 'd')
+        st.exchange(soci::use(c.d, c.ind));
+      else
+        st.exchange(soci::use(c.s, c.ind));
     }
     for (char t : types) {
       auto& c = out.emplace_back();
-      if (t == 'i') st.exchange(soci::into(c.i, c.ind));
-      else if (t == 'd') st.exchange(soci::into(c.d, c.ind));
-      else st.exchange(soci::into(c.s, c.ind));
+      if (t == 'i')
+        st.exchange(soci::into(c.i, c.ind));
+      else if (t == 'd')
+        st.exchange(soci::into(c.d, c.ind));
+      else
+        st.exchange(soci::into(c.s, c.ind));
     }
     st.define_and_bind();
   }
@@ -129,11 +136,13 @@ Connection::~Connection() = default;
 Result<std::unique_ptr<Connection>> Connection::open_sqlite(const std::string& path, bool read_only) {
   try {
     auto impl = std::make_unique<Impl>();
-    impl->session.open(*soci::factory_sqlite3(), fmt::format("dbname=\"{}\" timeout=20{}", path, read_only ? " readonly=true" : ""));
+    impl->session.open(*soci::factory_sqlite3(),
+                       fmt::format("dbname=\"{}\" timeout=20{}", path, read_only ? " readonly=true" : ""));
     auto c = std::unique_ptr<Connection>(new Connection(std::move(impl)));
     // The first read tells whether the file is a database at all.
     if (auto r = c->query("PRAGMA schema_version", "i", {}, [](const Row&) {}); !r)
-      return fail(Code::failed_precondition, fmt::format("{} cannot be opened as an SQLite database", path), {}, r.error().detail);
+      return fail(Code::failed_precondition, fmt::format("{} cannot be opened as an SQLite database", path), {},
+                  r.error().detail);
     if (!read_only) {
       MR_CHECK(c->query("PRAGMA journal_mode=WAL", "s", {}, [](const Row&) {}));
       MR_CHECK(c->exec("PRAGMA synchronous=FULL"));
@@ -160,7 +169,8 @@ Result<std::int64_t> Connection::exec(std::string_view sql, std::span<const Arg>
   }
 }
 
-Result<void> Connection::query(std::string_view sql, std::string_view types, std::span<const Arg> args, const RowSink& sink) {
+Result<void> Connection::query(std::string_view sql, std::string_view types, std::span<const Arg> args,
+                               const RowSink& sink) {
   try {
     auto& p = impl_->prepared(sql, types, args);
     p.st.execute(false);

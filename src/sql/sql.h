@@ -40,8 +40,12 @@ class Row {
   [[nodiscard]] virtual std::int64_t i64(std::size_t i) const = 0;
   [[nodiscard]] virtual double real(std::size_t i) const = 0;
   [[nodiscard]] virtual const std::string& text(std::size_t i) const = 0;
-  [[nodiscard]] std::optional<std::int64_t> opt_i64(std::size_t i) const { return null(i) ? std::nullopt : std::optional(i64(i)); }
-  [[nodiscard]] std::optional<std::string> opt_text(std::size_t i) const { return null(i) ? std::nullopt : std::optional(text(i)); }
+  [[nodiscard]] std::optional<std::int64_t> opt_i64(std::size_t i) const {
+    return null(i) ? std::nullopt : std::optional(i64(i));
+  }
+  [[nodiscard]] std::optional<std::string> opt_text(std::size_t i) const {
+    return null(i) ? std::nullopt : std::optional(text(i));
+  }
 };
 using RowSink = std::function<void(const Row&)>;
 
@@ -62,7 +66,8 @@ class Connection {
   }
   // Runs a query; `types` has one letter a column: i integer, d real, s text. Every row goes to `sink`.
   Result<void> query(std::string_view sql, std::string_view types, std::span<const Arg> args, const RowSink& sink);
-  Result<void> query(std::string_view sql, std::string_view types, std::initializer_list<Arg> args, const RowSink& sink) {
+  Result<void> query(std::string_view sql, std::string_view types, std::initializer_list<Arg> args,
+                     const RowSink& sink) {
     return query(sql, types, std::span<const Arg>(args.begin(), args.size()), sink);
   }
   // Several statements without arguments, separated by ';' (schemas).

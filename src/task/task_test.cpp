@@ -52,7 +52,7 @@ TEST(Loop, ComesBackToItsThreadAfterThePool) {
     auto* home = Loop::current();
     auto here = std::this_thread::get_id();
     auto there = co_await run_on(p, [] { return std::this_thread::get_id(); });
-    co_return home != nullptr && Loop::current() == home && std::this_thread::get_id() == here && there && *there != here;
+    co_return home != nullptr&& Loop::current() == home&& std::this_thread::get_id() == here&& there && *there != here;
   }(pool));
   EXPECT_TRUE(moved_only);
 }

@@ -64,7 +64,8 @@ QueryPairs parse_query(std::string_view query) {
   for (auto part : split(query, '&')) {
     if (part.empty()) continue;
     auto eq = part.find('=');
-    out.emplace_back(decode(part.substr(0, eq)), eq == std::string_view::npos ? std::string() : decode(part.substr(eq + 1)));
+    out.emplace_back(decode(part.substr(0, eq)),
+                     eq == std::string_view::npos ? std::string() : decode(part.substr(eq + 1)));
   }
   return out;
 }
@@ -98,7 +99,8 @@ Uri parse_uri(std::string_view s) {
 
 Result<std::string> safe_relative_path(std::string_view p) {
   auto bad = [] { return fail(Code::invalid_argument, "Invalid path"); };
-  if (p.empty() || p.front() == '/' || p.find('\0') != std::string_view::npos || p.find('\\') != std::string_view::npos) return bad();
+  if (p.empty() || p.front() == '/' || p.find('\0') != std::string_view::npos || p.find('\\') != std::string_view::npos)
+    return bad();
   if (p.size() >= 2 && p[1] == ':' && ((p[0] | 32) >= 'a' && (p[0] | 32) <= 'z')) return bad();
   if (p.size() > 4096) return bad();
   if (p.back() == '/') p.remove_suffix(1);
@@ -113,7 +115,9 @@ Result<std::string> safe_artifact_path(std::string_view p) {
   std::string layer(p);
   for (int i = 0; i < 10; ++i) {
     if (layer.starts_with('/') || layer.starts_with("\\\\")) return bad();
-    if (layer.size() >= 3 && layer[1] == ':' && (layer[2] == '/' || layer[2] == '\\') && std::isalpha(static_cast<unsigned char>(layer[0])) != 0) return bad();
+    if (layer.size() >= 3 && layer[1] == ':' && (layer[2] == '/' || layer[2] == '\\') &&
+        std::isalpha(static_cast<unsigned char>(layer[0])) != 0)
+      return bad();
     for (auto seg : split(layer, '/'))
       if (seg == "..") return bad();
     auto next = percent_decode(layer);

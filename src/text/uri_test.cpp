@@ -6,9 +6,18 @@ namespace mr::text {
 namespace {
 
 TEST(SafeRelativePath, TakesWhatStaysBelowTheRoot) {
-  const std::pair<std::string, std::string> good[] = {
-      {"a", "a"}, {"a/b/c.txt", "a/b/c.txt"}, {"a/b/", "a/b"}, {"a..b", "a..b"}, {"..a/b..", "..a/b.."}, {"...", "..."}, {".hidden/x", ".hidden/x"},
-      {"with blank/x", "with blank/x"}, {"%2e%2e", "%2e%2e"}, {"\xC3\xBC/\xE4\xB8\xAD", "\xC3\xBC/\xE4\xB8\xAD"}, {"1:x", "1:x"}, {std::string(255, 'n'), std::string(255, 'n')}};
+  const std::pair<std::string, std::string> good[] = {{"a", "a"},
+                                                      {"a/b/c.txt", "a/b/c.txt"},
+                                                      {"a/b/", "a/b"},
+                                                      {"a..b", "a..b"},
+                                                      {"..a/b..", "..a/b.."},
+                                                      {"...", "..."},
+                                                      {".hidden/x", ".hidden/x"},
+                                                      {"with blank/x", "with blank/x"},
+                                                      {"%2e%2e", "%2e%2e"},
+                                                      {"\xC3\xBC/\xE4\xB8\xAD", "\xC3\xBC/\xE4\xB8\xAD"},
+                                                      {"1:x", "1:x"},
+                                                      {std::string(255, 'n'), std::string(255, 'n')}};
   for (const auto& [in, out] : good) {
     auto r = safe_relative_path(in);
     ASSERT_TRUE(r) << in;
@@ -17,8 +26,31 @@ TEST(SafeRelativePath, TakesWhatStaysBelowTheRoot) {
 }
 
 TEST(SafeRelativePath, RefusesWhatCouldLeaveIt) {
-  const std::string bad[] = {"", "/", "/etc/passwd", "//x", "..", "../x", "a/..", "a/../b", "a/b/../../..", ".", "./a", "a/.", "a/./b", "a//b", "a//", "a\\b", "..\\x", std::string("a\0b", 3), std::string("\0", 1),
-                             "C:/windows", "c:x", "z:", std::string(256, 'n'), "a/" + std::string(256, 'n'), std::string(4097, 'a')};
+  const std::string bad[] = {"",
+                             "/",
+                             "/etc/passwd",
+                             "//x",
+                             "..",
+                             "../x",
+                             "a/..",
+                             "a/../b",
+                             "a/b/../../..",
+                             ".",
+                             "./a",
+                             "a/.",
+                             "a/./b",
+                             "a//b",
+                             "a//",
+                             "a\\b",
+                             "..\\x",
+                             std::string("a\0b", 3),
+                             std::string("\0", 1),
+                             "C:/windows",
+                             "c:x",
+                             "z:",
+                             std::string(256, 'n'),
+                             "a/" + std::string(256, 'n'),
+                             std::string(4097, 'a')};
   for (const auto& in : bad) {
     auto r = safe_relative_path(in);
     ASSERT_FALSE(r) << in;
@@ -35,7 +67,8 @@ TEST(PercentDecode, DecodesOnceAndRefusesBrokenEscapes) {
   EXPECT_EQ(percent_decode("%252e%252e"), "%2e%2e");
   EXPECT_EQ(percent_decode("%00"), std::string(1, '\0'));
   EXPECT_EQ(percent_decode(""), "");
-  for (const char* bad : {"%", "a%", "%4", "a%4", "%zz", "%4g", "%%41", "% 41"}) EXPECT_EQ(percent_decode(bad), std::nullopt) << bad;
+  for (const char* bad : {"%", "a%", "%4", "a%4", "%zz", "%4g", "%%41", "% 41"})
+    EXPECT_EQ(percent_decode(bad), std::nullopt) << bad;
 }
 
 TEST(PercentEncode, IsUndoneByDecode) {
@@ -44,7 +77,9 @@ TEST(PercentEncode, IsUndoneByDecode) {
     std::string s(gen() % 40, '\0');
     for (char& c : s) c = static_cast<char>(gen());
     auto e = percent_encode(s);
-    EXPECT_EQ(e.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%"), std::string::npos) << e;
+    EXPECT_EQ(e.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%"),
+              std::string::npos)
+        << e;
     EXPECT_EQ(percent_decode(e), s);
   }
   EXPECT_EQ(percent_encode("a/b c~d", "/"), "a/b%20c~d");

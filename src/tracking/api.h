@@ -47,7 +47,8 @@ class ArtifactStore {
   };
   [[nodiscard]] virtual bool takes_parts() const { return false; }
   virtual task::Task<Result<PartUpload>> create_upload(std::string path, int parts);
-  virtual task::Task<Result<>> complete_upload(std::string path, std::string upload_id, std::vector<UploadedPart> parts);
+  virtual task::Task<Result<>> complete_upload(std::string path, std::string upload_id,
+                                               std::vector<UploadedPart> parts);
   virtual task::Task<Result<>> abort_upload(std::string path, std::string upload_id);
 };
 

@@ -16,14 +16,34 @@ struct Call {
   const char* path;
 };
 using enum http::Method;
-constexpr Call calls[] = {{post, "/api/2.0/mlflow/experiments/create"}, {post, "/api/2.0/mlflow/experiments/search"}, {post, "/api/2.0/mlflow/experiments/set-experiment-tag"}, {post, "/api/2.0/mlflow/runs/create"},
-                          {post, "/api/2.0/mlflow/runs/update"}, {post, "/api/2.0/mlflow/runs/search"}, {post, "/api/2.0/mlflow/runs/log-metric"}, {post, "/api/2.0/mlflow/runs/log-parameter"},
-                          {post, "/api/2.0/mlflow/runs/set-tag"}, {post, "/api/2.0/mlflow/runs/log-batch"}, {post, "/api/2.0/mlflow/runs/log-inputs"}, {post, "/api/2.0/mlflow/runs/log-model"},
-                          {get, "/api/2.0/mlflow/runs/get"}, {get, "/api/2.0/mlflow/metrics/get-history"}, {get, "/api/2.0/mlflow/artifacts/list"}, {get, "/api/2.0/mlflow/experiments/get-by-name"},
-                          {post, "/api/2.0/mlflow/registered-models/create"}, {get, "/api/2.0/mlflow/registered-models/search"}, {post, "/api/2.0/mlflow/registered-models/set-tag"},
-                          {post, "/api/2.0/mlflow/registered-models/alias"}, {post, "/api/2.0/mlflow/model-versions/create"}, {get, "/api/2.0/mlflow/model-versions/search"},
-                          {post, "/api/2.0/mlflow/model-versions/transition-stage"}, {post, "/api/2.0/mlflow/logged-models"}, {post, "/api/2.0/mlflow/logged-models/search"},
-                          {patch, "/api/2.0/mlflow/registered-models/update"}, {del, "/api/2.0/mlflow/registered-models/delete-tag"}, {post, "/graphql"}};
+constexpr Call calls[] = {{post, "/api/2.0/mlflow/experiments/create"},
+                          {post, "/api/2.0/mlflow/experiments/search"},
+                          {post, "/api/2.0/mlflow/experiments/set-experiment-tag"},
+                          {post, "/api/2.0/mlflow/runs/create"},
+                          {post, "/api/2.0/mlflow/runs/update"},
+                          {post, "/api/2.0/mlflow/runs/search"},
+                          {post, "/api/2.0/mlflow/runs/log-metric"},
+                          {post, "/api/2.0/mlflow/runs/log-parameter"},
+                          {post, "/api/2.0/mlflow/runs/set-tag"},
+                          {post, "/api/2.0/mlflow/runs/log-batch"},
+                          {post, "/api/2.0/mlflow/runs/log-inputs"},
+                          {post, "/api/2.0/mlflow/runs/log-model"},
+                          {get, "/api/2.0/mlflow/runs/get"},
+                          {get, "/api/2.0/mlflow/metrics/get-history"},
+                          {get, "/api/2.0/mlflow/artifacts/list"},
+                          {get, "/api/2.0/mlflow/experiments/get-by-name"},
+                          {post, "/api/2.0/mlflow/registered-models/create"},
+                          {get, "/api/2.0/mlflow/registered-models/search"},
+                          {post, "/api/2.0/mlflow/registered-models/set-tag"},
+                          {post, "/api/2.0/mlflow/registered-models/alias"},
+                          {post, "/api/2.0/mlflow/model-versions/create"},
+                          {get, "/api/2.0/mlflow/model-versions/search"},
+                          {post, "/api/2.0/mlflow/model-versions/transition-stage"},
+                          {post, "/api/2.0/mlflow/logged-models"},
+                          {post, "/api/2.0/mlflow/logged-models/search"},
+                          {patch, "/api/2.0/mlflow/registered-models/update"},
+                          {del, "/api/2.0/mlflow/registered-models/delete-tag"},
+                          {post, "/graphql"}};
 
 struct Service {
   testing::TempDir dir;
@@ -32,7 +52,8 @@ struct Service {
   http::Handler handler;
   Service() {
     log::configure({.level = log::Level::off});
-    auto t = tracking::Tracking::open({.database = dir.file("t.db")}, tracking::make_folder_store(dir.file("artifacts")), {});
+    auto t = tracking::Tracking::open({.database = dir.file("t.db")},
+                                      tracking::make_folder_store(dir.file("artifacts")), {});
     if (!t) std::abort();
     tracking = std::move(*t);
     http::Router router;
@@ -42,7 +63,8 @@ struct Service {
     (void)ask({post, "/api/2.0/mlflow/registered-models/create"}, R"({"name":"m"})");
   }
   http::Response ask(const Call& c, std::string_view input) {
-    testing::MemoryBody body({std::string(c.method == get ? std::string_view{} : input)}, c.method == get ? 0 : input.size());
+    testing::MemoryBody body({std::string(c.method == get ? std::string_view{} : input)},
+                             c.method == get ? 0 : input.size());
     http::Request rq;
     rq.method = c.method;
     rq.method_text = http::method_name(c.method);

@@ -13,7 +13,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unexpected<Error> busy() { return fail(Code::unavailable, "too many file operations are waiting; try again later"); }
+std::unexpected<Error> busy() {
+  return fail(Code::unavailable, "too many file operations are waiting; try again later");
+}
 
 class FolderStore : public ArtifactStore {
  public:
@@ -44,7 +46,8 @@ class FolderStore : public ArtifactStore {
     Opened o;
     o.fd = Fd(::open(full(path).c_str(), O_RDONLY | O_CLOEXEC));
     struct stat st{};
-    if (!o.fd || ::fstat(o.fd.get(), &st) != 0) co_return fail(Code::not_found, fmt::format("No such artifact: '{}'", path));
+    if (!o.fd || ::fstat(o.fd.get(), &st) != 0)
+      co_return fail(Code::not_found, fmt::format("No such artifact: '{}'", path));
     if (S_ISDIR(st.st_mode)) co_return fail(Code::failed_precondition, "is a folder");
     o.size = static_cast<std::uint64_t>(st.st_size);
     o.modified_s = st.st_mtim.tv_sec;
@@ -57,9 +60,11 @@ class FolderStore : public ArtifactStore {
     auto folder = fs::path(target).parent_path().string();
     auto made = co_await task::run_on(task::disk_pool(), [&]() -> Result<DurableFile> {
       std::error_code ec;
-      if (fs::is_directory(target, ec)) return invalid(fmt::format("'{}' is a folder of artifacts; a file cannot take its place", path));
+      if (fs::is_directory(target, ec))
+        return invalid(fmt::format("'{}' is a folder of artifacts; a file cannot take its place", path));
       for (auto p = fs::path(target).parent_path(); p.string().size() > root_.size(); p = p.parent_path())
-        if (fs::exists(p, ec) && !fs::is_directory(p, ec)) return invalid(fmt::format("'{}' cannot be stored: a part of its path is a file", path));
+        if (fs::exists(p, ec) && !fs::is_directory(p, ec))
+          return invalid(fmt::format("'{}' cannot be stored: a part of its path is a file", path));
       MR_CHECK(make_folders(folder));
       return DurableFile::create(folder + "/" + std::string(kTemporary) + crypto::random_hex(8));
     });
@@ -96,11 +101,16 @@ class FolderStore : public ArtifactStore {
 }  // namespace
 
 namespace {
-std::unexpected<Error> no_parts() { return fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository", "NOT_IMPLEMENTED"); }
+std::unexpected<Error> no_parts() {
+  return fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository",
+              "NOT_IMPLEMENTED");
+}
 }  // namespace
 
 task::Task<Result<ArtifactStore::PartUpload>> ArtifactStore::create_upload(std::string, int) { co_return no_parts(); }
-task::Task<Result<>> ArtifactStore::complete_upload(std::string, std::string, std::vector<UploadedPart>) { co_return no_parts(); }
+task::Task<Result<>> ArtifactStore::complete_upload(std::string, std::string, std::vector<UploadedPart>) {
+  co_return no_parts();
+}
 task::Task<Result<>> ArtifactStore::abort_upload(std::string, std::string) { co_return no_parts(); }
 
 std::unique_ptr<ArtifactStore> make_folder_store(std::string root) {

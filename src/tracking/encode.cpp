@@ -47,15 +47,19 @@ void write_metric(json::Writer& w, const Metric& m, const std::string& run_id) {
   w.begin_object();
   w.field("key", m.key);
   w.key("value");
-  if (m.is_nan) w.string("NaN");
-  else w.number(m.value);
+  if (m.is_nan)
+    w.string("NaN");
+  else
+    w.number(m.value);
   w.field("timestamp", m.timestamp);
   w.field("step", m.step);
   if (!m.dataset_name.empty()) w.field("dataset_name", m.dataset_name);
   if (!m.dataset_digest.empty()) w.field("dataset_digest", m.dataset_digest);
   if (!m.model_id.empty()) w.field("model_id", m.model_id);
-  if (!run_id.empty()) w.field("run_id", run_id);
-  else if (!m.run_id.empty()) w.field("run_id", m.run_id);
+  if (!run_id.empty())
+    w.field("run_id", run_id);
+  else if (!m.run_id.empty())
+    w.field("run_id", m.run_id);
   w.end_object();
 }
 
@@ -132,10 +136,14 @@ void write(json::Writer& w, const Run& r, bool outputs) {
 
 std::string_view status_name(ModelStatus s) {
   switch (s) {
-    case ModelStatus::unspecified: return "LOGGED_MODEL_STATUS_UNSPECIFIED";
-    case ModelStatus::pending: return "LOGGED_MODEL_PENDING";
-    case ModelStatus::ready: return "LOGGED_MODEL_READY";
-    case ModelStatus::upload_failed: return "LOGGED_MODEL_UPLOAD_FAILED";
+    case ModelStatus::unspecified:
+      return "LOGGED_MODEL_STATUS_UNSPECIFIED";
+    case ModelStatus::pending:
+      return "LOGGED_MODEL_PENDING";
+    case ModelStatus::ready:
+      return "LOGGED_MODEL_READY";
+    case ModelStatus::upload_failed:
+      return "LOGGED_MODEL_UPLOAD_FAILED";
   }
   return "LOGGED_MODEL_STATUS_UNSPECIFIED";
 }

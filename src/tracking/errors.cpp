@@ -6,7 +6,9 @@
 namespace mr::tracking {
 
 std::unexpected<Error> missing_parameter(std::string_view path) {
-  return invalid(fmt::format("Missing value for required parameter '{}'. See the API docs for more information about request parameters.", path));
+  return invalid(fmt::format(
+      "Missing value for required parameter '{}'. See the API docs for more information about request parameters.",
+      path));
 }
 
 namespace {
@@ -41,19 +43,31 @@ std::string_view default_reason(Code c) {
     case Code::invalid_argument:
     case Code::too_large:
     case Code::unsupported:
-    case Code::failed_precondition: return "INVALID_PARAMETER_VALUE";
-    case Code::not_found: return "RESOURCE_DOES_NOT_EXIST";
-    case Code::already_exists: return "RESOURCE_ALREADY_EXISTS";
-    case Code::conflict: return "RESOURCE_CONFLICT";
-    case Code::permission_denied: return "PERMISSION_DENIED";
-    case Code::unauthenticated: return "UNAUTHENTICATED";
-    case Code::resource_exhausted: return "RESOURCE_EXHAUSTED";
-    case Code::unimplemented: return "NOT_IMPLEMENTED";
-    case Code::unavailable: return "TEMPORARILY_UNAVAILABLE";
-    case Code::deadline_exceeded: return "DEADLINE_EXCEEDED";
-    case Code::cancelled: return "CANCELLED";
+    case Code::failed_precondition:
+      return "INVALID_PARAMETER_VALUE";
+    case Code::not_found:
+      return "RESOURCE_DOES_NOT_EXIST";
+    case Code::already_exists:
+      return "RESOURCE_ALREADY_EXISTS";
+    case Code::conflict:
+      return "RESOURCE_CONFLICT";
+    case Code::permission_denied:
+      return "PERMISSION_DENIED";
+    case Code::unauthenticated:
+      return "UNAUTHENTICATED";
+    case Code::resource_exhausted:
+      return "RESOURCE_EXHAUSTED";
+    case Code::unimplemented:
+      return "NOT_IMPLEMENTED";
+    case Code::unavailable:
+      return "TEMPORARILY_UNAVAILABLE";
+    case Code::deadline_exceeded:
+      return "DEADLINE_EXCEEDED";
+    case Code::cancelled:
+      return "CANCELLED";
     case Code::data_loss:
-    case Code::internal: return "INTERNAL_ERROR";
+    case Code::internal:
+      return "INTERNAL_ERROR";
   }
   return "INTERNAL_ERROR";
 }
@@ -61,14 +75,16 @@ std::string_view default_reason(Code c) {
 }  // namespace
 
 http::Response error_response(const Error& e) {
-  std::string_view reason = e.reason.empty() || e.reason == "CONSTRAINT" ? default_reason(e.code) : std::string_view(e.reason);
+  std::string_view reason =
+      e.reason.empty() || e.reason == "CONSTRAINT" ? default_reason(e.code) : std::string_view(e.reason);
   Row row{reason, 500, "", ""};
   for (const auto& r : rows)
     if (r.code == reason) row = r;
   // The media type and size of a body are told by the status that HTTP has for them.
   if (e.reason.empty() && e.code == Code::too_large) row.status = 413;
   if (e.reason.empty() && e.code == Code::unsupported) row.status = 415;
-  if (row.status >= 500) log::error("request failed", {{"error_code", reason}, {"message", e.message}, {"detail", e.detail}});
+  if (row.status >= 500)
+    log::error("request failed", {{"error_code", reason}, {"message", e.message}, {"detail", e.detail}});
   std::string body;
   json::Writer w(body);
   w.begin_object();

@@ -16,7 +16,9 @@ struct Token {
   std::string_view text;
 };
 
-bool word_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
+bool word_char(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+}
 bool blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -35,7 +37,9 @@ class Lexer {
       while (at_ < s_.size() && std::string_view("<>=!~").find(s_[at_]) != std::string_view::npos) ++at_;
       return token(Token::Kind::op);
     }
-    if (digit(c) || ((c == '-' || c == '.') && at_ + 1 < s_.size() && (digit(s_[at_ + 1]) || (c == '-' && s_[at_ + 1] == '.')))) return number();
+    if (digit(c) ||
+        ((c == '-' || c == '.') && at_ + 1 < s_.size() && (digit(s_[at_ + 1]) || (c == '-' && s_[at_ + 1] == '.'))))
+      return number();
     if (word_char(c) || c == '`') return identifier();
     ++at_;
     return token(Token::Kind::other);
@@ -73,7 +77,9 @@ class Lexer {
   }
   Token number() {
     if (s_[at_] == '-') ++at_;
-    while (at_ < s_.size() && (word_char(s_[at_]) || s_[at_] == '.' || ((s_[at_] == '-' || s_[at_] == '+') && (s_[at_ - 1] | 32) == 'e'))) ++at_;
+    while (at_ < s_.size() &&
+           (word_char(s_[at_]) || s_[at_] == '.' || ((s_[at_] == '-' || s_[at_] == '+') && (s_[at_ - 1] | 32) == 'e')))
+      ++at_;
     return token(Token::Kind::number);
   }
   Token identifier() {
@@ -131,8 +137,10 @@ void split_identifier(std::string_view ident, T& out) {
 }
 
 bool reserved(std::string_view upper) {
-  static const std::set<std::string_view> words{"OR",   "NOT",  "SELECT", "FROM",   "WHERE", "LIMIT", "ORDER", "GROUP", "BY",     "CASE",      "IS",   "IN",   "LIKE",
-                                                "NULL", "TRUE", "FALSE",  "ESCAPE", "USER",  "UNION", "ILIKE", "RLIKE", "REGEXP", "TIMESTAMP", "DESC", "ASC",  "VERSION", "SOURCE"};
+  static const std::set<std::string_view> words{"OR",     "NOT",       "SELECT", "FROM", "WHERE",   "LIMIT", "ORDER",
+                                                "GROUP",  "BY",        "CASE",   "IS",   "IN",      "LIKE",  "NULL",
+                                                "TRUE",   "FALSE",     "ESCAPE", "USER", "UNION",   "ILIKE", "RLIKE",
+                                                "REGEXP", "TIMESTAMP", "DESC",   "ASC",  "VERSION", "SOURCE"};
   return words.contains(upper);
 }
 
@@ -156,8 +164,10 @@ void parse_list(Comparison& c) {
         item += s[i];
       }
       ++i;
-      if (want_comma) c.list.back() += item;  // adjacent literals join, as in Python
-      else c.list.push_back(item);
+      if (want_comma)
+        c.list.back() += item;  // adjacent literals join, as in Python
+      else
+        c.list.push_back(item);
       want_comma = true;
     } else {
       c.bad_list = true;
@@ -175,7 +185,8 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
   if (text::trim(filter).empty()) return invalid(fmt::format("Invalid filter '{}'. Could not be parsed.", filter));
   auto bad = [&](std::string_view token) {
     auto shown = text::utf8_prefix(token, 200);
-    return quote_clauses ? invalid(fmt::format("Invalid clause(s) in filter string: '{}'", shown)) : invalid(fmt::format("Invalid clause(s) in filter string: {}", shown));
+    return quote_clauses ? invalid(fmt::format("Invalid clause(s) in filter string: '{}'", shown))
+                         : invalid(fmt::format("Invalid clause(s) in filter string: {}", shown));
   };
   Lexer lex(filter);
   for (Token t = lex.next(); t.kind != Token::Kind::end; t = lex.next()) {
@@ -183,13 +194,17 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     if (t.kind == Token::Kind::identifier && upper == "AND") continue;
     if (t.kind == Token::Kind::string || t.kind == Token::Kind::number) {
       Token after = lex.next();
-      if (after.kind == Token::Kind::op) return invalid(fmt::format("Invalid comparison clause. Expected 'Identifier' found '{}'", text::utf8_prefix(t.text, 200)));
+      if (after.kind == Token::Kind::op)
+        return invalid(
+            fmt::format("Invalid comparison clause. Expected 'Identifier' found '{}'", text::utf8_prefix(t.text, 200)));
       return bad(t.text);
     }
     if (t.text == ";" && lex.next().kind != Token::Kind::end)
-      return invalid(fmt::format("Search filter contained multiple expression {}. Provide AND-ed expression list.", python_repr(text::utf8_prefix(filter, 1000))));
+      return invalid(fmt::format("Search filter contained multiple expression {}. Provide AND-ed expression list.",
+                                 python_repr(text::utf8_prefix(filter, 1000))));
     if (t.kind != Token::Kind::identifier || reserved(upper)) return bad(t.text);
-    if (out.size() == kMaxComparisons) return invalid(fmt::format("A filter takes at most {} comparisons", kMaxComparisons));
+    if (out.size() == kMaxComparisons)
+      return invalid(fmt::format("A filter takes at most {} comparisons", kMaxComparisons));
     Comparison c;
     split_identifier(t.text, c);
     Token op = lex.next();
@@ -197,7 +212,8 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     c.op_text = op.text;
     if (op.kind == Token::Kind::op) {
       c.op = op.text;
-    } else if (op.kind == Token::Kind::identifier && (op_word == "LIKE" || op_word == "ILIKE" || op_word == "IN" || op_word == "RLIKE" || op_word == "REGEXP")) {
+    } else if (op.kind == Token::Kind::identifier && (op_word == "LIKE" || op_word == "ILIKE" || op_word == "IN" ||
+                                                      op_word == "RLIKE" || op_word == "REGEXP")) {
       c.op = op_word;
     } else if (op.kind == Token::Kind::identifier && op_word == "NOT") {
       Token second = lex.next();
@@ -214,7 +230,8 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
       c.op = negated ? "IS NOT NULL" : "IS NULL";
       out.push_back(std::move(c));
       continue;
-    } else if (op.kind == Token::Kind::other && (op.text == "-" || op.text == "/" || op.text == "@" || op.text == "#")) {
+    } else if (op.kind == Token::Kind::other &&
+               (op.text == "-" || op.text == "/" || op.text == "@" || op.text == "#")) {
       return invalid(fmt::format("Invalid comparison clause. Expected 'Identifier' found '{}{}...'", t.text, op.text));
     } else {
       return bad(t.text);
@@ -223,10 +240,19 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     c.raw = v.text;
     if ((c.op == "IN" || c.op == "NOT IN") && v.kind != Token::Kind::list) return bad(t.text);
     switch (v.kind) {
-      case Token::Kind::number: c.kind = Comparison::Kind::number; c.value = v.text; break;
-      case Token::Kind::string: c.kind = Comparison::Kind::string; c.value = v.text.substr(1, v.text.size() - 2); break;
+      case Token::Kind::number:
+        c.kind = Comparison::Kind::number;
+        c.value = v.text;
+        break;
+      case Token::Kind::string:
+        c.kind = Comparison::Kind::string;
+        c.value = v.text.substr(1, v.text.size() - 2);
+        break;
       // IN wants a list; anything else beside it is no comparison.
-      case Token::Kind::list: c.kind = Comparison::Kind::list; parse_list(c); break;
+      case Token::Kind::list:
+        c.kind = Comparison::Kind::list;
+        parse_list(c);
+        break;
       case Token::Kind::identifier: {
         auto w = text::upper(v.text);
         if (w == "AND" || w == "OR" || w == "TRUE" || w == "FALSE" || w == "DEFAULT") return bad(t.text);
@@ -236,7 +262,8 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
       }
       case Token::Kind::op:
       case Token::Kind::other:
-      case Token::Kind::end: return bad(v.kind == Token::Kind::end ? t.text : v.text);
+      case Token::Kind::end:
+        return bad(v.kind == Token::Kind::end ? t.text : v.text);
     }
     out.push_back(std::move(c));
   }
@@ -244,7 +271,9 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
 }
 
 Result<OrderKey> parse_order_by(std::string_view clause) {
-  auto unparsable = [&] { return invalid(fmt::format("Invalid order_by clause '{}'. Could not be parsed.", text::utf8_prefix(clause, 500))); };
+  auto unparsable = [&] {
+    return invalid(fmt::format("Invalid order_by clause '{}'. Could not be parsed.", text::utf8_prefix(clause, 500)));
+  };
   Lexer lex(clause);
   Token t = lex.next();
   if (t.kind != Token::Kind::identifier) return unparsable();

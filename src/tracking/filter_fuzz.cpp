@@ -32,7 +32,8 @@ void run(const Result<SearchSql>& s, const char* table) {
     return;
   }
   static Schema schema;
-  std::string sql = fmt::format("SELECT 1 FROM {}{} WHERE 1=1{}{}{} LIMIT 1", table, s->joins.sql, s->where.sql, s->order.empty() ? "" : " ORDER BY ", s->order);
+  std::string sql = fmt::format("SELECT 1 FROM {}{} WHERE 1=1{}{}{} LIMIT 1", table, s->joins.sql, s->where.sql,
+                                s->order.empty() ? "" : " ORDER BY ", s->order);
   auto args = s->joins.bound();
   auto where = s->where.bound();
   args.insert(args.end(), where.begin(), where.end());
@@ -55,17 +56,28 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)parse_filter(input, (data[0] & 8) != 0);
   for (const auto& o : order) (void)parse_order_by(o);
   switch (data[0] % 5) {
-    case 0: run(run_search(lines[0], order), "runs r"); break;
-    case 1: run(experiment_search(lines[0], order), "experiments e"); break;
-    case 2: run(registered_model_search(lines[0], order), "registered_models m"); break;
-    case 3: run(model_version_search(lines[0], order), "model_versions v"); break;
+    case 0:
+      run(run_search(lines[0], order), "runs r");
+      break;
+    case 1:
+      run(experiment_search(lines[0], order), "experiments e");
+      break;
+    case 2:
+      run(registered_model_search(lines[0], order), "registered_models m");
+      break;
+    case 3:
+      run(model_version_search(lines[0], order), "model_versions v");
+      break;
     case 4: {
       std::vector<ModelOrder> by;
       for (const auto& o : order) by.push_back({o, o.size() % 2 == 0, o.size() % 3 == 0 ? "d" : "", ""});
-      run(logged_model_search(lines[0], order.size() > 1 ? std::vector<ModelDataset>{{"d", "x"}} : std::vector<ModelDataset>{}, by), "logged_models l");
+      run(logged_model_search(
+              lines[0], order.size() > 1 ? std::vector<ModelDataset>{{"d", "x"}} : std::vector<ModelDataset>{}, by),
+          "logged_models l");
       break;
     }
-    default: break;
+    default:
+      break;
   }
   return 0;
 }

@@ -79,7 +79,8 @@ TEST(Filter, ParsesWhatMlflowParses) {
       {"params.p='1' AND", "params|p|=|1"},
       {"params.p='1' AND AND params.q='2'", "params|p|=|1  params|q|=|2"},
       {"\t\nparams.p\n=\n'1'", "params|p|=|1"},
-      {"params.lr = '0.01' AND params.`batch size` = \"32\" AND tags.x ILIKE '%Y%' AND attributes.start_time >= 1700000000000",
+      {"params.lr = '0.01' AND params.`batch size` = \"32\" AND tags.x ILIKE '%Y%' AND attributes.start_time >= "
+       "1700000000000",
        "params|lr|=|0.01  params|batch size|=|32  tags|x|ILIKE|%Y%  attributes|start_time|>=|1700000000000"},
       // One run of operator characters is one operator; whether it is taken is for the search.
       {"metrics.acc == 1", "metrics|acc|==|1"},
@@ -97,10 +98,30 @@ TEST(Filter, RefusesTheRestByNamingIt) {
       {"params.p", "Invalid clause(s) in filter string: 'params.p'"},
       {"metrics.a-b < 3", "Invalid comparison clause. Expected 'Identifier' found 'metrics.a-"},
   };
-  for (auto [filter, want] : cases) EXPECT_TRUE(shape(filter).starts_with(std::string("error: ") + want)) << filter << " gave " << shape(filter);
+  for (auto [filter, want] : cases)
+    EXPECT_TRUE(shape(filter).starts_with(std::string("error: ") + want)) << filter << " gave " << shape(filter);
   // These fail too; which of the words is named differs from the real server's, which lists them all.
-  for (const char* bad : {"metrics.acc > - 1", "metrics.acc > +1", "metrics.m/a:b-c < 3", "params.p =", "= '1'", "'1' = params.p", "hello world", "'abc", "params.p = 'abc", "1 = 1", "(params.p='1')",
-                          "timestamp > 5", "params.p = '''", "params.p BETWEEN 'a' AND 'b'", "params.p IS 'x'", "params.p NOT NULL", "run_id IN ('a'", "`abc = 'x'", "\xFF\xFE(", "params.p = ,", "\\"})
+  for (const char* bad : {"metrics.acc > - 1",
+                          "metrics.acc > +1",
+                          "metrics.m/a:b-c < 3",
+                          "params.p =",
+                          "= '1'",
+                          "'1' = params.p",
+                          "hello world",
+                          "'abc",
+                          "params.p = 'abc",
+                          "1 = 1",
+                          "(params.p='1')",
+                          "timestamp > 5",
+                          "params.p = '''",
+                          "params.p BETWEEN 'a' AND 'b'",
+                          "params.p IS 'x'",
+                          "params.p NOT NULL",
+                          "run_id IN ('a'",
+                          "`abc = 'x'",
+                          "\xFF\xFE(",
+                          "params.p = ,",
+                          "\\"})
     EXPECT_TRUE(shape(bad).starts_with("error: Invalid ")) << bad << " gave " << shape(bad);
 }
 
@@ -119,8 +140,11 @@ TEST(OrderBy, ReadsAKeyAndADirection) {
     const char* key;
     bool ascending;
   };
-  const Case good[] = {{"metrics.acc", "metrics", "acc", true}, {"metrics.acc DESC", "metrics", "acc", false}, {"metrics.acc asc", "metrics", "acc", true}, {"params.`a b` desc", "params", "a b", false},
-                       {"start_time", "", "start_time", true}, {"attributes.start_time DESC", "attributes", "start_time", false}, {"  tags.\"x y\"  Desc ", "tags", "x y", false}};
+  const Case good[] = {
+      {"metrics.acc", "metrics", "acc", true},        {"metrics.acc DESC", "metrics", "acc", false},
+      {"metrics.acc asc", "metrics", "acc", true},    {"params.`a b` desc", "params", "a b", false},
+      {"start_time", "", "start_time", true},         {"attributes.start_time DESC", "attributes", "start_time", false},
+      {"  tags.\"x y\"  Desc ", "tags", "x y", false}};
   for (const auto& c : good) {
     auto k = parse_order_by(c.in);
     ASSERT_TRUE(k) << c.in;
@@ -133,7 +157,8 @@ TEST(OrderBy, ReadsAKeyAndADirection) {
     ASSERT_FALSE(k) << bad;
     EXPECT_EQ(k.error().message, fmt::format("Invalid order_by clause '{}'. Could not be parsed.", bad));
   }
-  EXPECT_EQ(parse_order_by("metrics.acc UP").error().message, "Invalid ordering key in order_by clause 'metrics.acc UP'.");
+  EXPECT_EQ(parse_order_by("metrics.acc UP").error().message,
+            "Invalid ordering key in order_by clause 'metrics.acc UP'.");
 }
 
 std::string run_error(std::string_view filter) {
@@ -150,21 +175,31 @@ TEST(RunSearch, SaysWhatMlflowSays) {
       {"metrics.acc IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params, not for 'metric' 'acc'"},
       {"status IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params, not for 'attribute' 'status'"},
       {"params.p = 1", "Expected a quoted string value for parameter (e.g. 'my-value'). Got value 1"},
-      {"params.p = abc", "Parameter value is either not quoted or unidentified quote types used for string value abc. Use either single or double quotes."},
-      {"params.p = `1`", "Parameter value is either not quoted or unidentified quote types used for string value `1`. Use either single or double quotes."},
+      {"params.p = abc",
+       "Parameter value is either not quoted or unidentified quote types used for string value abc. Use either single "
+       "or double quotes."},
+      {"params.p = `1`",
+       "Parameter value is either not quoted or unidentified quote types used for string value `1`. Use either single "
+       "or double quotes."},
       {"params.p IN ('a','b')", "Expected a quoted string value for parameter (e.g. 'my-value'). Got value ('a','b')"},
       {"tags.t IN ('a')", "Expected a quoted string value for tag (e.g. 'my-value'). Got value ('a')"},
-      {"Params.p='a'", "Invalid entity type 'Params'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"},
-      {"bogus.x = 'x'", "Invalid entity type 'bogus'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"},
-      {"status IN ('RUNNING','FAILED')", "Only ['run_id'] attributes support comparison with a list of quoted string values."},
-      {"run_id IN ()", "While parsing a list in the query, expected a non-empty list of string values, but got empty list"},
+      {"Params.p='a'",
+       "Invalid entity type 'Params'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"},
+      {"bogus.x = 'x'",
+       "Invalid entity type 'bogus'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"},
+      {"status IN ('RUNNING','FAILED')",
+       "Only ['run_id'] attributes support comparison with a list of quoted string values."},
+      {"run_id IN ()",
+       "While parsing a list in the query, expected a non-empty list of string values, but got empty list"},
       {"start_time > '1'", "Expected numeric value type for numeric attribute: start_time. Found '1'"},
       {"dataset.name = 1", "Expected a quoted string value for dataset attributes. Got value 1"},
   };
   for (auto [filter, want] : cases) EXPECT_EQ(run_error(filter), want) << filter;
   // The valid keys come as a Python set, whose order is nobody's promise.
   for (const char* key : {"bogus", "Status", "experiment_id", "lifecycle_stage", "name"})
-    EXPECT_TRUE(run_error(fmt::format("{} = 'x'", key)).starts_with(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{{", key))) << key;
+    EXPECT_TRUE(run_error(fmt::format("{} = 'x'", key))
+                    .starts_with(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{{", key)))
+        << key;
   EXPECT_NE(run_error("run_id IN 'a'"), "");
   EXPECT_TRUE(run_error("metrics.acc == 1").starts_with("Invalid comparator '==' not one of '{"));
   EXPECT_TRUE(run_error("params.p > '1'").starts_with("Invalid comparator '>' not one of '{"));
@@ -200,21 +235,30 @@ TEST(RunSearch, Orders) {
 
 TEST(OtherSearches, KeepTheirOwnRules) {
   auto text = [](const Result<SearchSql>& r) { return r ? "" : r.error().message; };
-  EXPECT_EQ(text(experiment_search("params.p = '1'", {})), "Invalid entity type 'params'. Valid entity types are ('attribute', 'attributes', 'tag', 'tags')");
+  EXPECT_EQ(text(experiment_search("params.p = '1'", {})),
+            "Invalid entity type 'params'. Valid entity types are ('attribute', 'attributes', 'tag', 'tags')");
   EXPECT_EQ(text(experiment_search("name = 'a' OR tags.k = 'v'", {})), "Invalid clause(s) in filter string: OR");
-  EXPECT_EQ(text(experiment_search("experiment_id IN ('x')", {})), "Invalid experiment ID 'x'. Experiment ID must be a valid integer.");
+  EXPECT_EQ(text(experiment_search("experiment_id IN ('x')", {})),
+            "Invalid experiment ID 'x'. Experiment ID must be a valid integer.");
   EXPECT_EQ(text(experiment_search("experiment_id > '1'", {})), "Invalid comparator for experiment_id: >");
-  EXPECT_EQ(text(experiment_search("creation_time > 1.5", {})), "Invalid value for numeric attribute 'creation_time': '1.5'");
+  EXPECT_EQ(text(experiment_search("creation_time > 1.5", {})),
+            "Invalid value for numeric attribute 'creation_time': '1.5'");
   EXPECT_EQ(text(experiment_search("name ilike 'A%' AND tags.`a.b` LIKE '%v' AND tags.k IS NOT NULL", {})), "");
-  EXPECT_EQ(text(registered_model_search("attributes.name = 'a'", {})), "Invalid entity type 'attributes'. Valid entity types are ('attribute', 'tag', 'tags')");
+  EXPECT_EQ(text(registered_model_search("attributes.name = 'a'", {})),
+            "Invalid entity type 'attributes'. Valid entity types are ('attribute', 'tag', 'tags')");
   EXPECT_EQ(text(registered_model_search("name > 'a'", {})), "Invalid comparator for attribute: >");
-  EXPECT_EQ(text(registered_model_search("name IS NULL", {})), "IS NULL / IS NOT NULL is not supported for registered model search.");
+  EXPECT_EQ(text(registered_model_search("name IS NULL", {})),
+            "IS NULL / IS NOT NULL is not supported for registered model search.");
   EXPECT_EQ(text(registered_model_search("name IN ('a','b') AND tags.k != 'v'", {"timestamp DESC"})), "");
   EXPECT_EQ(text(model_version_search("version_number = '1' AND run_id IN ('a','b')", {})), "");
-  EXPECT_EQ(text(model_version_search("source_path IN ('a')", {})), "Only ['name', 'run_id'] attributes support comparison with a list of quoted string values.");
-  EXPECT_EQ(text(model_version_search("version_number LIKE 1", {})), "Invalid comparator for attribute version_number: LIKE");
-  EXPECT_EQ(text(logged_model_search("attribute.name = 'a'", {}, {})), "Invalid entity type: 'attribute'. Expected one of ['attributes', 'metrics', 'params', 'tags'].");
-  EXPECT_EQ(text(logged_model_search("metrics.acc LIKE 'x'", {}, {})), "Invalid comparison operator for metrics.acc: 'LIKE'. Expected one of ('<', '<=', '>', '>=', '=', '!=').");
+  EXPECT_EQ(text(model_version_search("source_path IN ('a')", {})),
+            "Only ['name', 'run_id'] attributes support comparison with a list of quoted string values.");
+  EXPECT_EQ(text(model_version_search("version_number LIKE 1", {})),
+            "Invalid comparator for attribute version_number: LIKE");
+  EXPECT_EQ(text(logged_model_search("attribute.name = 'a'", {}, {})),
+            "Invalid entity type: 'attribute'. Expected one of ['attributes', 'metrics', 'params', 'tags'].");
+  EXPECT_EQ(text(logged_model_search("metrics.acc LIKE 'x'", {}, {})),
+            "Invalid comparison operator for metrics.acc: 'LIKE'. Expected one of ('<', '<=', '>', '>=', '=', '!=').");
   EXPECT_EQ(text(logged_model_search("name = a AND params.lr = 0.1 AND metrics.`a b` >= 1", {}, {})), "");
 }
 

@@ -28,7 +28,9 @@ struct Operation {
   std::vector<Selection> fields;
 };
 
-std::unexpected<Error> bad(std::string what) { return fail(Code::invalid_argument, "Syntax Error: " + std::move(what), "BAD_REQUEST"); }
+std::unexpected<Error> bad(std::string what) {
+  return fail(Code::invalid_argument, "Syntax Error: " + std::move(what), "BAD_REQUEST");
+}
 
 class Parser {
  public:
@@ -90,7 +92,8 @@ class Parser {
     skip();
     std::size_t b = at_;
     while (at_ < s_.size() && (std::isalnum(static_cast<unsigned char>(s_[at_])) != 0 || s_[at_] == '_')) ++at_;
-    if (b == at_) return bad(at_ < s_.size() ? fmt::format("Unexpected character '{}'.", s_[at_]) : "Unexpected <EOF>.");
+    if (b == at_)
+      return bad(at_ < s_.size() ? fmt::format("Unexpected character '{}'.", s_[at_]) : "Unexpected <EOF>.");
     return std::string(s_.substr(b, at_ - b));
   }
   Result<> balanced(char open, char close) {
@@ -99,8 +102,10 @@ class Parser {
     for (; at_ < s_.size(); ++at_) {
       char c = s_[at_];
       if (text) {
-        if (c == '\\') ++at_;
-        else if (c == '"') text = false;
+        if (c == '\\')
+          ++at_;
+        else if (c == '"')
+          text = false;
         continue;
       }
       if (c == '"') text = true;
@@ -161,7 +166,9 @@ class Parser {
       return json::parse(s_.substr(b, at_ - b));
     }
     std::size_t b = at_;
-    while (at_ < s_.size() && (std::isalnum(static_cast<unsigned char>(s_[at_])) != 0 || std::string_view("_-+.").find(s_[at_]) != std::string_view::npos)) ++at_;
+    while (at_ < s_.size() && (std::isalnum(static_cast<unsigned char>(s_[at_])) != 0 ||
+                               std::string_view("_-+.").find(s_[at_]) != std::string_view::npos))
+      ++at_;
     auto word = s_.substr(b, at_ - b);
     if (word.empty()) return bad("a value is missing");
     if (word == "true" || word == "false") return js::value(word == "true");
@@ -259,7 +266,8 @@ class Projector {
     for (auto& [k, e] : sorted) out[k] = std::move(e);
     return js::value(std::move(out));
   }
-  Result<> fill(const js::object& from, const std::vector<Selection>& set, std::map<std::string, js::value>& out, int depth) {
+  Result<> fill(const js::object& from, const std::vector<Selection>& set, std::map<std::string, js::value>& out,
+                int depth) {
     if (depth > 2 * kMaxDepth) return bad("fragments are nested too deep");
     for (const auto& s : set) {
       if (!s.fragment.empty()) {
@@ -271,7 +279,10 @@ class Projector {
       const auto* v = from.if_contains(s.name);
       if (v == nullptr) {
         const auto* type = from.if_contains("__typename");
-        return fail(Code::invalid_argument, fmt::format("Cannot query field '{}' on type '{}'.", s.name, type != nullptr && type->is_string() ? std::string(type->get_string()) : "Query"), "FIELD");
+        return fail(Code::invalid_argument,
+                    fmt::format("Cannot query field '{}' on type '{}'.", s.name,
+                                type != nullptr && type->is_string() ? std::string(type->get_string()) : "Query"),
+                    "FIELD");
       }
       MR_TRY(out[s.alias], project(*v, s.children, depth + 1));
     }
@@ -297,7 +308,8 @@ std::string answer(js::value data, const std::vector<std::string>& errors) {
 
 }  // namespace
 
-Result<std::string> run_graphql(std::string_view query, const js::object& variables, std::string_view operation, const GraphqlResolver& resolve) {
+Result<std::string> run_graphql(std::string_view query, const js::object& variables, std::string_view operation,
+                                const GraphqlResolver& resolve) {
   if (query.size() > kMaxQuery) return bad("the query is too long");
   Parser p(query, variables);
   MR_CHECK(p.document());

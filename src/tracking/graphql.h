@@ -12,9 +12,11 @@
 namespace mr::tracking {
 
 // Resolves one root field: its arguments (variables filled in) to a document whose objects carry "__typename".
-using GraphqlResolver = std::function<Result<boost::json::value>(std::string_view field, const boost::json::object& arguments)>;
+using GraphqlResolver =
+    std::function<Result<boost::json::value>(std::string_view field, const boost::json::object& arguments)>;
 
 // Runs a query; the answer's text {"data": …, "errors": …}. Errors: the query is malformed.
-Result<std::string> run_graphql(std::string_view query, const boost::json::object& variables, std::string_view operation, const GraphqlResolver& resolve);
+Result<std::string> run_graphql(std::string_view query, const boost::json::object& variables,
+                                std::string_view operation, const GraphqlResolver& resolve);
 
 }  // namespace mr::tracking

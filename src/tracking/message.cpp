@@ -29,14 +29,21 @@ std::string camel(std::string_view snake) {
 
 std::string_view python_type(const js::value& v) {
   switch (v.kind()) {
-    case js::kind::string: return "str";
-    case js::kind::bool_: return "bool";
+    case js::kind::string:
+      return "str";
+    case js::kind::bool_:
+      return "bool";
     case js::kind::int64:
-    case js::kind::uint64: return "int";
-    case js::kind::double_: return "float";
-    case js::kind::array: return "list";
-    case js::kind::object: return "dict";
-    case js::kind::null: return "NoneType";
+    case js::kind::uint64:
+      return "int";
+    case js::kind::double_:
+      return "float";
+    case js::kind::array:
+      return "list";
+    case js::kind::object:
+      return "dict";
+    case js::kind::null:
+      return "NoneType";
   }
   return "str";
 }
@@ -74,8 +81,10 @@ std::unexpected<Error> wrong_type(std::string_view path, const js::value& v) {
   std::string shown;
   python_json(shown, v);
   if (shown.size() > 200) shown = std::string(text::utf8_prefix(shown, 200)) + "...";
-  return invalid(fmt::format("Invalid value {} for parameter '{}' supplied:  Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
-                             shown, path, python_type(v)));
+  return invalid(
+      fmt::format("Invalid value {} for parameter '{}' supplied:  Hint: Value was of type '{}'. See the API docs for "
+                  "more information about request parameters.",
+                  shown, path, python_type(v)));
 }
 
 // proto JSON's integer: a JSON integer, an integral double, or a text of either.
@@ -163,7 +172,9 @@ Result<js::object> check(const js::object& in, std::span<const Field> fields, co
     const auto* v = in.if_contains(f.name);
     if (f.name.find('_') != std::string_view::npos) {
       if (const auto* c = in.if_contains(camel(f.name))) {
-        if (v != nullptr) return invalid(fmt::format("Request specifies both '{}' and '{}'; provide only one of them.", f.name, camel(f.name)));
+        if (v != nullptr)
+          return invalid(
+              fmt::format("Request specifies both '{}' and '{}'; provide only one of them.", f.name, camel(f.name)));
         v = c;
       }
     }
@@ -195,8 +206,10 @@ Result<Message> decode_json(std::string_view body, std::span<const Field> fields
   auto v = json::parse(body);
   if (v && v->is_string()) v = json::parse(std::string(v->get_string()));
   if (v) {
-    if (v->is_object()) raw = std::move(v->get_object());
-    else if (!v->is_null()) return invalid("Bad Request. The request body must be a JSON object.");
+    if (v->is_object())
+      raw = std::move(v->get_object());
+    else if (!v->is_null())
+      return invalid("Bad Request. The request body must be a JSON object.");
   }
   MR_TRY(js::object values, check(raw, fields, ""));
   return Message(fields, std::move(values));
@@ -206,7 +219,8 @@ Result<Message> decode(const http::Request& rq, std::string_view body, std::span
   if ((rq.method == http::Method::get || rq.method == http::Method::head) && !rq.query.empty()) {
     js::object raw;
     for (auto& [k, value] : text::parse_query(rq.query)) {
-      const auto* f = std::find_if(fields.data(), fields.data() + fields.size(), [&](const Field& x) { return x.name == k; });
+      const auto* f =
+          std::find_if(fields.data(), fields.data() + fields.size(), [&](const Field& x) { return x.name == k; });
       bool old_run = k == "run_uuid";
       if (f == fields.data() + fields.size() && !old_run) continue;
       if (!old_run && f->type == FieldType::strings) {
@@ -215,7 +229,8 @@ Result<Message> decode(const http::Request& rq, std::string_view body, std::span
         list.get_array().push_back(js::value(value));
       } else if (!old_run && f->type == FieldType::boolean) {
         auto lower = text::lower(value);
-        if (lower != "true" && lower != "false") return invalid(fmt::format("Invalid boolean value: {}, must be 'true' or 'false'.", value));
+        if (lower != "true" && lower != "false")
+          return invalid(fmt::format("Invalid boolean value: {}, must be 'true' or 'false'.", value));
         raw[k] = lower == "true";
       } else if (!raw.contains(k)) {
         raw[k] = value;
@@ -229,7 +244,8 @@ Result<Message> decode(const http::Request& rq, std::string_view body, std::span
   if (rq.method == http::Method::post || rq.method == http::Method::put) {
     if (!rq.headers.has("Content-Type")) return invalid("Bad Request. Content-Type header is missing.");
     auto type = rq.headers.get("Content-Type");
-    if (type.substr(0, type.find(';')) != "application/json") return invalid("Bad Request. Content-Type must be one of ['application/json'].");
+    if (type.substr(0, type.find(';')) != "application/json")
+      return invalid("Bad Request. Content-Type must be one of ['application/json'].");
   }
   return decode_json(body, fields);
 }
@@ -263,7 +279,8 @@ std::vector<Message> Message::messages(std::string_view name) const {
   std::vector<Message> out;
   const auto* v = values_.if_contains(name);
   if (v == nullptr) return out;
-  const auto* f = std::find_if(fields_.data(), fields_.data() + fields_.size(), [&](const Field& x) { return x.name == name; });
+  const auto* f =
+      std::find_if(fields_.data(), fields_.data() + fields_.size(), [&](const Field& x) { return x.name == name; });
   for (const auto& e : v->get_array()) out.emplace_back(f->fields, e.get_object());
   return out;
 }

@@ -6,8 +6,9 @@ namespace mr::tracking {
 namespace {
 
 constexpr Field kItem[] = {{"key", FieldType::string, true}, {"step", FieldType::integer}};
-constexpr Field kFields[] = {{"run_id", FieldType::string, true}, {"max_results", FieldType::integer}, {"value", FieldType::real},   {"flag", FieldType::boolean},
-                             {"names", FieldType::strings},      {"items", FieldType::messages, false, kItem}};
+constexpr Field kFields[] = {{"run_id", FieldType::string, true}, {"max_results", FieldType::integer},
+                             {"value", FieldType::real},          {"flag", FieldType::boolean},
+                             {"names", FieldType::strings},       {"items", FieldType::messages, false, kItem}};
 
 Result<Message> decoded(std::string_view body) { return decode_json(body, kFields); }
 std::string error(std::string_view body) {
@@ -16,7 +17,8 @@ std::string error(std::string_view body) {
 }
 
 TEST(Decode, ReadsEveryType) {
-  auto m = decoded(R"({"run_id":"r","max_results":5,"value":1.5,"flag":true,"names":["a","b"],"items":[{"key":"k","step":"7"},{"key":"l"}],"unknown":[1]})");
+  auto m = decoded(
+      R"({"run_id":"r","max_results":5,"value":1.5,"flag":true,"names":["a","b"],"items":[{"key":"k","step":"7"},{"key":"l"}],"unknown":[1]})");
   ASSERT_TRUE(m) << m.error().message;
   EXPECT_EQ(m->str("run_id"), "r");
   EXPECT_EQ(m->i64("max_results"), 5);
@@ -42,7 +44,9 @@ TEST(Decode, ReadsIntegersAsProtoJsonDoes) {
   EXPECT_EQ(max("\"1e3\""), 1000);
   EXPECT_EQ(max("-9223372036854775808"), INT64_MIN);
   EXPECT_EQ(max("null"), std::nullopt);
-  for (const char* bad : {"12.5", "\"x\"", "\"12 \"", "true", "[]", "{}", "9223372036854775808", "1e300", "\"1e300\"", "\"\\u0000\"", "\"nan\"", "NaN"}) EXPECT_EQ(max(bad), -999) << bad;
+  for (const char* bad : {"12.5", "\"x\"", "\"12 \"", "true", "[]", "{}", "9223372036854775808", "1e300", "\"1e300\"",
+                          "\"\\u0000\"", "\"nan\"", "NaN"})
+    EXPECT_EQ(max(bad), -999) << bad;
 }
 
 TEST(Decode, ReadsRealsOfPythonClients) {
@@ -61,18 +65,24 @@ TEST(Decode, ReadsRealsOfPythonClients) {
   EXPECT_EQ(value("\"inf\""), INFINITY);
   EXPECT_EQ(value("\"1e400\""), INFINITY);
   EXPECT_EQ(value("\"1e-400\""), 0.0);
-  for (const char* bad : {"\"\\u0031x\"", "\"++1\"", "\"+\"", "[1]", "{}", "\"0x10\"", "\"1_0\""}) EXPECT_EQ(value(bad), std::nullopt) << bad;
+  for (const char* bad : {"\"\\u0031x\"", "\"++1\"", "\"+\"", "[1]", "{}", "\"0x10\"", "\"1_0\""})
+    EXPECT_EQ(value(bad), std::nullopt) << bad;
 }
 
 TEST(Decode, SaysWhatIsMissingOrWrong) {
-  const char* missing_run = "Missing value for required parameter 'run_id'. See the API docs for more information about request parameters.";
-  for (const char* body : {"{}", "", "not json", "null", R"({"run_id":null})", R"({"run_id":""})"}) EXPECT_EQ(error(body), missing_run) << body;
+  const char* missing_run =
+      "Missing value for required parameter 'run_id'. See the API docs for more information about request parameters.";
+  for (const char* body : {"{}", "", "not json", "null", R"({"run_id":null})", R"({"run_id":""})"})
+    EXPECT_EQ(error(body), missing_run) << body;
   EXPECT_EQ(error(R"({"run_id":5})"),
-            "Invalid value 5 for parameter 'run_id' supplied:  Hint: Value was of type 'int'. See the API docs for more information about request parameters.");
+            "Invalid value 5 for parameter 'run_id' supplied:  Hint: Value was of type 'int'. See the API docs for "
+            "more information about request parameters.");
   EXPECT_EQ(error(R"({"run_id":"r","flag":"true"})"),
-            "Invalid value \"true\" for parameter 'flag' supplied:  Hint: Value was of type 'str'. See the API docs for more information about request parameters.");
+            "Invalid value \"true\" for parameter 'flag' supplied:  Hint: Value was of type 'str'. See the API docs "
+            "for more information about request parameters.");
   EXPECT_EQ(error(R"({"run_id":"r","items":[{"key":"a"},{"step":1}]})"),
-            "Missing value for required parameter 'items[1].key'. See the API docs for more information about request parameters.");
+            "Missing value for required parameter 'items[1].key'. See the API docs for more information about request "
+            "parameters.");
   EXPECT_NE(error(R"({"run_id":"r","items":[1]})").find("'items[0]'"), std::string::npos);
   EXPECT_NE(error(R"({"run_id":"r","names":["a",1]})").find("'list'"), std::string::npos);
   EXPECT_EQ(error("[1]"), "Bad Request. The request body must be a JSON object.");
@@ -109,7 +119,8 @@ TEST(Decode, WantsJsonContent) {
   rq.method = http::Method::post;
   EXPECT_EQ(decode(rq, "{}", kFields).error().message, "Bad Request. Content-Type header is missing.");
   rq.headers.add("Content-Type", "text/plain");
-  EXPECT_EQ(decode(rq, "{}", kFields).error().message, "Bad Request. Content-Type must be one of ['application/json'].");
+  EXPECT_EQ(decode(rq, "{}", kFields).error().message,
+            "Bad Request. Content-Type must be one of ['application/json'].");
   http::Request good;
   good.method = http::Method::post;
   good.headers.add("Content-Type", "application/json; charset=utf-8");
@@ -128,12 +139,15 @@ TEST(Validate, PageTokensGoRound) {
 }
 
 TEST(Validate, Names) {
-  for (const char* good : {"acc", "a/b", "a.b-c_d", "val loss", "1", "train/acc:top"}) EXPECT_TRUE(check_name(good, "key")) << good;
-  for (const char* bad : {"", "../x", "a//b", "/abs", "a/", ".", "a/../b", "tab\tx", "new\nline", "a\"b", "a,b"}) EXPECT_FALSE(check_name(bad, "key")) << bad;
+  for (const char* good : {"acc", "a/b", "a.b-c_d", "val loss", "1", "train/acc:top"})
+    EXPECT_TRUE(check_name(good, "key")) << good;
+  for (const char* bad : {"", "../x", "a//b", "/abs", "a/", ".", "a/../b", "tab\tx", "new\nline", "a\"b", "a,b"})
+    EXPECT_FALSE(check_name(bad, "key")) << bad;
   for (const char* good : {"model", "my model", "a.b"}) EXPECT_TRUE(check_model_name(good)) << good;
   for (const char* bad : {"", "a/b", "a:b", "  ", ".", ".."}) EXPECT_FALSE(check_model_name(bad)) << bad;
   for (const char* good : {"champion", "a-b_c", "v", "v1x", "1"}) EXPECT_TRUE(check_alias(good)) << good;
-  for (const char* bad : {"", "a b", "a/b", "latest", "Latest", "v1", "V22", "a.b"}) EXPECT_FALSE(check_alias(bad)) << bad;
+  for (const char* bad : {"", "a b", "a/b", "latest", "Latest", "v1", "V22", "a.b"})
+    EXPECT_FALSE(check_alias(bad)) << bad;
   EXPECT_EQ(*parse_model_version("3"), 3);
   EXPECT_FALSE(parse_model_version("x"));
   EXPECT_EQ(*parse_experiment_id("12"), 12);

@@ -10,7 +10,10 @@ namespace mr::tracking {
 namespace {
 
 std::unexpected<Error> not_contained(const std::string& source, std::string_view by) {
-  return invalid(fmt::format("Invalid model version source: '{}'. The {} request parameter must identify the resource that contains the source.", source, by));
+  return invalid(
+      fmt::format("Invalid model version source: '{}'. The {} request parameter must identify the resource that "
+                  "contains the source.",
+                  source, by));
 }
 
 // Decoded until it stops changing, so that no layer of encoding hides a "..".
@@ -28,9 +31,11 @@ std::string fully_decoded(std::string s) {
 
 Result<> check_path(const std::string& source) {
   auto refuse = [&] {
-    return invalid(fmt::format("Invalid model version source: '{}'. If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided "
-                               "without relative path references present. Please provide an absolute path.",
-                               source));
+    return invalid(
+        fmt::format("Invalid model version source: '{}'. If supplying a source as an http, https, local file path, "
+                    "ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided "
+                    "without relative path references present. Please provide an absolute path.",
+                    source));
   };
   auto decoded = fully_decoded(source);
   for (char ch : decoded)
@@ -63,7 +68,8 @@ bool is_local(const text::Uri& u) { return u.scheme.empty() || u.scheme == "file
 Result<ModelVersion> referenced(sql::Connection& c, const std::string& path, const std::string& source) {
   auto at = path.rfind('@');
   auto slash = path.rfind('/');
-  if (at != std::string::npos && (slash == std::string::npos || at > slash)) return store::version_by_alias(c, path.substr(0, at), path.substr(at + 1));
+  if (at != std::string::npos && (slash == std::string::npos || at > slash))
+    return store::version_by_alias(c, path.substr(0, at), path.substr(at + 1));
   if (slash == std::string::npos || slash + 1 == path.size()) return not_contained(source, "model_id");
   auto name = path.substr(0, slash);
   auto suffix = path.substr(slash + 1);
@@ -71,7 +77,9 @@ Result<ModelVersion> referenced(sql::Connection& c, const std::string& path, con
   if (auto n = text::to_i64(suffix)) return store::get_version(c, name, *n);
   if (text::lower(suffix) == "latest") return store::version_by_alias(c, name, "latest");
   MR_TRY(auto found, store::latest_versions(c, name, {suffix}));
-  if (found.empty()) return fail(Code::internal, fmt::format("No versions of model with name '{}' and stage '{}' found", name, suffix), "INTERNAL_ERROR");
+  if (found.empty())
+    return fail(Code::internal, fmt::format("No versions of model with name '{}' and stage '{}' found", name, suffix),
+                "INTERNAL_ERROR");
   return std::move(found[0]);
 }
 
@@ -83,24 +91,34 @@ Result<> check_source(sql::Connection& c, store::NewVersion& v, SourceRequest gi
   for (const auto& t : v.tags)
     if (t.key == "mlflow.prompt.is_prompt") prompt = text::lower(t.value) == "true";
   if (prompt) {
-    if (source != "dummy-source" && source != "prompt-template") return invalid(fmt::format("Invalid prompt source: '{}'. Prompt sources must use an MLflow placeholder.", source));
+    if (source != "dummy-source" && source != "prompt-template")
+      return invalid(
+          fmt::format("Invalid prompt source: '{}'. Prompt sources must use an MLflow placeholder.", source));
     return {};
   }
   auto uri = text::parse_uri(source);
   static const std::set<std::string> remote{"ftp", "sftp", "hdfs", "viewfs", "http", "https", "r2", "b2", "abfss"};
   if (remote.contains(uri.scheme) || (uri.scheme == "mlflow-artifacts" && !uri.authority.empty()))
-    return invalid(fmt::format("'source' cannot use the '{0}' scheme: the '{0}' scheme addresses a host other than the tracking server's configured artifact storage, so the server would connect to the host "
-                               "named in the URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.",
-                               uri.scheme));
+    return invalid(
+        fmt::format("'source' cannot use the '{0}' scheme: the '{0}' scheme addresses a host other than the tracking "
+                    "server's configured artifact storage, so the server would connect to the host "
+                    "named in the URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on "
+                    "the server to allow it.",
+                    uri.scheme));
   std::string models_path = uri.scheme == "models" && uri.path.starts_with('/') ? uri.path.substr(1) : "";
   bool logged_model = models_path.starts_with("m-") && models_path.find('/') == std::string::npos;
   if (uri.scheme == "models") {
-    if (!uri.authority.empty()) return invalid(fmt::format("Invalid model version source: '{}'. Registered model sources must use the active model registry.", source));
+    if (!uri.authority.empty())
+      return invalid(fmt::format(
+          "Invalid model version source: '{}'. Registered model sources must use the active model registry.", source));
     if (models_path.empty()) return not_contained(source, "model_id");
     if (!logged_model) {
       MR_TRY(auto target, referenced(c, models_path, source));
       if ((given.run_id_given && v.run_id != target.run_id.value_or("")) || !v.model_id.empty())
-        return invalid(fmt::format("Invalid model version source: '{}'. The run_id and model_id request parameters must match the referenced model version.", source));
+        return invalid(
+            fmt::format("Invalid model version source: '{}'. The run_id and model_id request parameters must match the "
+                        "referenced model version.",
+                        source));
       v.source = fmt::format("models:/{}/{}", target.name, target.version);
       if (!given.run_id_given) v.run_id = target.run_id.value_or("");
       return {};
@@ -126,9 +144,11 @@ Result<> check_source(sql::Connection& c, store::NewVersion& v, SourceRequest gi
       auto real_root = std::filesystem::weakly_canonical(root_uri.path, ec).string();
       if (!ec && uri.path.starts_with('/') && inside(real_path, real_root)) return {};
     }
-    return invalid(fmt::format("Invalid model version source: '{}'. To use a local path as a model version source, the {} request parameter has to be specified and the local path has to be contained within "
-                               "the artifact directory of the run specified by the {}.",
-                               path, owner, owner));
+    return invalid(
+        fmt::format("Invalid model version source: '{}'. To use a local path as a model version source, the {} request "
+                    "parameter has to be specified and the local path has to be contained within "
+                    "the artifact directory of the run specified by the {}.",
+                    path, owner, owner));
   }
   if (uri.scheme == "models") {
     if (!by_model || models_path != v.model_id) return not_contained(source, "model_id");
@@ -143,7 +163,8 @@ Result<> check_source(sql::Connection& c, store::NewVersion& v, SourceRequest gi
   }
   if (uri.scheme == "mlflow-artifacts") {
     auto root_uri = text::parse_uri(root);
-    if (root.empty() || root_uri.scheme != uri.scheme || !inside(uri.path, root_uri.path)) return not_contained(source, owner);
+    if (root.empty() || root_uri.scheme != uri.scheme || !inside(uri.path, root_uri.path))
+      return not_contained(source, owner);
   }
   return {};
 }

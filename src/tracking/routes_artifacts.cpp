@@ -22,7 +22,9 @@ constexpr Field kPart[] = {{"part_number", FT::integer}, {"etag"}, {"url"}};
 constexpr Field kComplete[] = {{"path", FT::string, true}, {"upload_id"}, {"parts", FT::messages, true, kPart}};
 constexpr Field kMultipart[] = {{"path", FT::string, true}, {"num_parts", FT::integer}, {"upload_id"}};
 
-std::string below(const std::string& root, const std::string& path) { return root.empty() ? path : path.empty() ? root : root + "/" + path; }
+std::string below(const std::string& root, const std::string& path) {
+  return root.empty() ? path : path.empty() ? root : root + "/" + path;
+}
 
 void write_files(json::Writer& w, const std::vector<ArtifactStore::Entry>& files, const std::string& base) {
   if (files.empty()) return;
@@ -57,10 +59,12 @@ class LimitedBody : public http::BodyReader {
 
 // MLflow shows what people read as plain text; the ending counts, in lower case.
 std::string artifact_type(const std::string& name) {
-  static const std::set<std::string, std::less<>> text{"txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon", "toml", "yaml", "yml", "xml", "json", "js", "py", "py3", "csv", "tsv",
-                                                       "md", "rst", "ipynb", "MLmodel", "MLproject"};
+  static const std::set<std::string, std::less<>> text{
+      "txt", "log", "err",  "cfg", "conf", "cnf", "cf",  "ini", "properties", "prop", "hocon", "toml",    "yaml",
+      "yml", "xml", "json", "js",  "py",   "py3", "csv", "tsv", "md",         "rst",  "ipynb", "MLmodel", "MLproject"};
   auto dot = name.rfind('.');
-  if (text.contains(dot == std::string::npos ? std::string_view(name) : std::string_view(name).substr(dot + 1))) return "text/plain";
+  if (text.contains(dot == std::string::npos ? std::string_view(name) : std::string_view(name).substr(dot + 1)))
+    return "text/plain";
   auto type = http::content_type_for(name);
   return std::string(type.substr(0, type.find(';')));
 }
@@ -70,11 +74,14 @@ Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path,
   auto opened = co_await store.open(path);
   if (!opened) {
     if (opened.error().code == Code::failed_precondition)
-      co_return http::Response::json(400, fmt::format("{{\"detail\":\"Artifact path refers to a directory, not a file: {}\"}}", python_repr(shown)));
+      co_return http::Response::json(
+          400,
+          fmt::format("{{\"detail\":\"Artifact path refers to a directory, not a file: {}\"}}", python_repr(shown)));
     co_return error_response(opened.error());
   }
   auto name = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
-  auto res = http::file_response(rq, std::move(opened->fd), opened->size, {artifact_type(name), opened->etag, opened->modified_s});
+  auto res = http::file_response(rq, std::move(opened->fd), opened->size,
+                                 {artifact_type(name), opened->etag, opened->modified_s});
   res.headers.add("Content-Disposition", http::attachment(name));
   res.headers.add("X-Content-Type-Options", "nosniff");
   co_return res;
@@ -113,10 +120,12 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     MR_CO_TRY(auto run, t.db().read([&](sql::Connection& c) { return store::run_info(c, m.str("run_id")); }));
     co_return co_await list_uri(t, run.artifact_uri, m.str("path"));
   });
-  add_endpoint(router, Method::get, "logged-models/{model_id}/artifacts/directories", kModelList, [&t](http::Request& rq, Message m) -> Answer {
-    MR_CO_TRY(auto model, t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); }));
-    co_return co_await list_uri(t, model.artifact_location, m.str("artifact_directory_path"));
-  });
+  add_endpoint(router, Method::get, "logged-models/{model_id}/artifacts/directories", kModelList,
+               [&t](http::Request& rq, Message m) -> Answer {
+                 MR_CO_TRY(auto model,
+                           t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); }));
+                 co_return co_await list_uri(t, model.artifact_location, m.str("artifact_directory_path"));
+               });
   auto get_run_artifact = [&t](http::Request& rq) -> Reply {
     auto m = decode(rq, {}, kGet);
     if (!m) co_return error_response(m.error());
@@ -153,7 +162,8 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     if (run_id.empty()) co_return error_response(invalid("Request must specify run_id or run_uuid.").error());
     if (path.empty()) co_return error_response(invalid("Request must specify path.").error());
     if (rq.body->length().value_or(1) == 0) co_return error_response(invalid("Request must specify data.").error());
-    if (rq.body->length().value_or(0) > 10U << 20) co_return error_response(invalid("Artifact size is too large. Max size is 10MB.").error());
+    if (rq.body->length().value_or(0) > 10U << 20)
+      co_return error_response(invalid("Artifact size is too large. Max size is 10MB.").error());
     auto safe = text::safe_artifact_path(path);
     if (!safe) co_return error_response(safe.error());
     auto run = t.db().read([&](sql::Connection& c) { return store::run_info(c, run_id); });
@@ -164,15 +174,21 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     auto r = co_await at->store->put(below(at->path, *safe), body);
     co_return r ? http::Response::json(200, "{}") : error_response(r.error());
   };
-  for (const char* p : {"/get-artifact", "/ajax-api/2.0/mlflow/get-artifact"}) router.add(Method::get, p, get_run_artifact);
-  for (const char* p : {"/model-versions/get-artifact", "/ajax-api/2.0/mlflow/model-versions/get-artifact"}) router.add(Method::get, p, get_version_artifact);
+  for (const char* p : {"/get-artifact", "/ajax-api/2.0/mlflow/get-artifact"})
+    router.add(Method::get, p, get_run_artifact);
+  for (const char* p : {"/model-versions/get-artifact", "/ajax-api/2.0/mlflow/model-versions/get-artifact"})
+    router.add(Method::get, p, get_version_artifact);
   router.add(Method::get, "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", get_model_artifact);
   router.add(Method::post, "/ajax-api/2.0/mlflow/upload-artifact", upload);
 
   if (!t.options().serve_artifacts) {
     auto disabled = [](http::Request& rq) -> Reply {
-      co_return http::Response::text(503, fmt::format("Endpoint: {} disabled due to the mlflow server running with `--no-serve-artifacts`. To enable artifacts server functionality, run `mlflow server` with `--serve-artifacts`", rq.path),
-                                     "text/html; charset=utf-8");
+      co_return http::Response::text(
+          503,
+          fmt::format("Endpoint: {} disabled due to the mlflow server running with `--no-serve-artifacts`. To enable "
+                      "artifacts server functionality, run `mlflow server` with `--serve-artifacts`",
+                      rq.path),
+          "text/html; charset=utf-8");
     };
     for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {
       router.add(Method::get, p + "artifacts", disabled);
@@ -197,7 +213,8 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
   };
   auto put = [&t](http::Request& rq) -> Reply {
     auto path = text::safe_artifact_path(rq.params[0]);
-    if (!path || rq.params[0].ends_with('/')) co_return error_response(path ? invalid("Invalid path").error() : path.error());
+    if (!path || rq.params[0].ends_with('/'))
+      co_return error_response(path ? invalid("Invalid path").error() : path.error());
     auto r = co_await t.proxied()->put(*path, *rq.body);
     co_return r ? http::Response{} : error_response(r.error());
   };
@@ -212,7 +229,9 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     return [&t, step](http::Request& rq) -> Reply {
       auto answer = [&]() -> Answer {
         MR_CO_TRY(auto body, co_await http::read_all(rq, 4U << 20));
-        MR_CO_TRY(auto m, decode(rq, body, step == "complete" ? std::span<const Field>(kComplete) : std::span<const Field>(kMultipart)));
+        MR_CO_TRY(auto m,
+                  decode(rq, body,
+                         step == "complete" ? std::span<const Field>(kComplete) : std::span<const Field>(kMultipart)));
         auto name = m.str("path");
         name.erase(0, name.find_last_of("/\\") == std::string::npos ? 0 : name.find_last_of("/\\") + 1);
         MR_CO_TRY(auto path, text::safe_artifact_path(rq.params[0] + "/" + name));
@@ -220,11 +239,14 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
         if (step == "abort") co_return nothing(co_await t.proxied()->abort_upload(path, m.str("upload_id")));
         if (step == "complete") {
           std::vector<ArtifactStore::UploadedPart> parts;
-          for (const auto& p : m.messages("parts")) parts.push_back({static_cast<int>(std::clamp<std::int64_t>(p.i64("part_number").value_or(0), 0, 10001)), p.str("etag")});
+          for (const auto& p : m.messages("parts"))
+            parts.push_back({static_cast<int>(std::clamp<std::int64_t>(p.i64("part_number").value_or(0), 0, 10001)),
+                             p.str("etag")});
           co_return nothing(co_await t.proxied()->complete_upload(path, m.str("upload_id"), std::move(parts)));
         }
         auto count = m.i64("num_parts").value_or(0);
-        if (count < 0 || count > 10000) co_return invalid(fmt::format("num_parts must be between 0 and 10000, got {}", count));
+        if (count < 0 || count > 10000)
+          co_return invalid(fmt::format("num_parts must be between 0 and 10000, got {}", count));
         MR_CO_TRY(auto upload, co_await t.proxied()->create_upload(path, static_cast<int>(count)));
         co_return object([&](json::Writer& w) {
           w.field("upload_id", upload.upload_id);
@@ -249,7 +271,8 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     router.add(Method::get, p + "artifacts/{path...}", get);
     router.add(Method::put, p + "artifacts/{path...}", put);
     router.add(Method::del, p + "artifacts/{path...}", remove);
-    for (const char* step : {"create", "complete", "abort"}) router.add(Method::post, p + "mpu/" + step + "/{path...}", parts_step(step));
+    for (const char* step : {"create", "complete", "abort"})
+      router.add(Method::post, p + "mpu/" + step + "/{path...}", parts_step(step));
   }
 }
 

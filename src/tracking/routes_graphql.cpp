@@ -143,9 +143,13 @@ js::object document(const Run& r, const js::value& experiment, const js::value& 
 }
 
 // The one argument of a root field, whatever its name.
-const js::value* input(const js::object& arguments) { return arguments.empty() ? nullptr : &arguments.begin()->value(); }
+const js::value* input(const js::object& arguments) {
+  return arguments.empty() ? nullptr : &arguments.begin()->value();
+}
 
-std::string text_of(const js::value* in, std::string_view key) { return in == nullptr ? std::string() : std::string(json::string_or_empty(*in, key)); }
+std::string text_of(const js::value* in, std::string_view key) {
+  return in == nullptr ? std::string() : std::string(json::string_or_empty(*in, key));
+}
 
 Result<js::value> get_experiment(sql::Connection& c, const js::value* in) {
   MR_TRY(auto id, parse_experiment_id(text_of(in, "experimentId")));
@@ -158,7 +162,8 @@ Result<js::value> get_experiment(sql::Connection& c, const js::value* in) {
 
 Result<js::value> versions_of_run(sql::Connection& c, const std::string& run_id) {
   sql::Arg args[] = {run_id};
-  MR_TRY(auto found, store::load_versions(c, "v.run_id = ? ORDER BY v.last_updated_time DESC, v.name, v.version DESC", args));
+  MR_TRY(auto found,
+         store::load_versions(c, "v.run_id = ? ORDER BY v.last_updated_time DESC, v.name, v.version DESC", args));
   js::array out;
   for (const auto& v : found) out.push_back(document(v));
   return js::value(std::move(out));
@@ -197,7 +202,10 @@ std::optional<std::int64_t> number(const js::value* in, std::string_view key) {
 }
 
 Result<js::value> metric_history(sql::Connection& c, const js::value* in) {
-  MR_TRY(auto found, store::metric_history_interval(c, texts(in, "runIds"), text_of(in, "metricKey"), number(in, "startStep"), number(in, "endStep"), std::clamp<std::int64_t>(number(in, "maxResults").value_or(2500), 1, 2500)));
+  MR_TRY(auto found,
+         store::metric_history_interval(c, texts(in, "runIds"), text_of(in, "metricKey"), number(in, "startStep"),
+                                        number(in, "endStep"),
+                                        std::clamp<std::int64_t>(number(in, "maxResults").value_or(2500), 1, 2500)));
   js::array list;
   for (const auto& b : found) list.push_back(metric(b.metric, "MlflowMetricWithRunId", b.run_id));
   auto o = typed("MlflowGetMetricHistoryBulkIntervalResponse");
@@ -214,7 +222,9 @@ Result<js::value> search_runs(sql::Connection& c, const js::value* in) {
   }
   MR_TRY(auto sql, run_search(text_of(in, "filter"), texts(in, "orderBy")));
   MR_TRY(auto offset, parse_page_token(text_of(in, "pageToken")));
-  MR_TRY(auto page, store::search_runs(c, sql, ids, view_type(text_of(in, "runViewType")), std::clamp<std::int64_t>(number(in, "maxResults").value_or(1000), 1, 50000), offset));
+  MR_TRY(auto page,
+         store::search_runs(c, sql, ids, view_type(text_of(in, "runViewType")),
+                            std::clamp<std::int64_t>(number(in, "maxResults").value_or(1000), 1, 50000), offset));
   js::array runs;
   std::map<std::int64_t, js::value> experiments;
   for (const auto& r : page.items) {
@@ -248,14 +258,16 @@ void add_graphql_routes(http::Router& router, Tracking& t) {
     if (const auto* v = json::find(*doc, "variables"); v != nullptr && v->is_object()) variables = v->get_object();
     std::string operation(json::string_or_empty(*doc, "operationName"));
     auto answer = co_await t.db().scan([&](sql::Connection& c) {
-      return run_graphql(query, variables, operation, [&](std::string_view field, const js::object& arguments) -> Result<js::value> {
-        const auto* in = input(arguments);
-        if (field == "mlflowGetExperiment") return get_experiment(c, in);
-        if (field == "mlflowGetRun") return get_run(c, in);
-        if (field == "mlflowGetMetricHistoryBulkInterval") return metric_history(c, in);
-        if (field == "mlflowSearchRuns") return search_runs(c, in);
-        return fail(Code::invalid_argument, fmt::format("Cannot query field '{}' on type 'Query'.", field), "FIELD");
-      });
+      return run_graphql(query, variables, operation,
+                         [&](std::string_view field, const js::object& arguments) -> Result<js::value> {
+                           const auto* in = input(arguments);
+                           if (field == "mlflowGetExperiment") return get_experiment(c, in);
+                           if (field == "mlflowGetRun") return get_run(c, in);
+                           if (field == "mlflowGetMetricHistoryBulkInterval") return metric_history(c, in);
+                           if (field == "mlflowSearchRuns") return search_runs(c, in);
+                           return fail(Code::invalid_argument,
+                                       fmt::format("Cannot query field '{}' on type 'Query'.", field), "FIELD");
+                         });
     });
     if (!answer) co_return error_response(answer.error());
     co_return http::Response::json(200, std::move(*answer));

@@ -8,16 +8,35 @@ namespace mr::tracking {
 namespace {
 using FT = FieldType;
 using http::Method;
-constexpr Field kLogMetric[] = {{"run_id", FT::string, true}, {"key", FT::string, true}, {"value", FT::real, true}, {"timestamp", FT::integer, true}, {"step", FT::integer},
-                                {"model_id"}, {"dataset_name"}, {"dataset_digest"}};
-constexpr Field kMetric[] = {{"key", FT::string, true}, {"value", FT::real, true}, {"timestamp", FT::integer, true}, {"step", FT::integer},
-                             {"model_id"}, {"dataset_name"}, {"dataset_digest"}};
+constexpr Field kLogMetric[] = {{"run_id", FT::string, true},
+                                {"key", FT::string, true},
+                                {"value", FT::real, true},
+                                {"timestamp", FT::integer, true},
+                                {"step", FT::integer},
+                                {"model_id"},
+                                {"dataset_name"},
+                                {"dataset_digest"}};
+constexpr Field kMetric[] = {{"key", FT::string, true},
+                             {"value", FT::real, true},
+                             {"timestamp", FT::integer, true},
+                             {"step", FT::integer},
+                             {"model_id"},
+                             {"dataset_name"},
+                             {"dataset_digest"}};
 constexpr Field kParam[] = {{"key", FT::string, true}, {"value"}};
 constexpr Field kTag[] = {{"key", FT::string, true}, {"value"}};
-constexpr Field kBatch[] = {{"run_id", FT::string, true}, {"metrics", FT::messages, false, kMetric}, {"params", FT::messages, false, kParam}, {"tags", FT::messages, false, kTag}};
-constexpr Field kHistory[] = {{"run_id", FT::string, true}, {"metric_key", FT::string, true}, {"page_token"}, {"max_results", FT::integer}};
+constexpr Field kBatch[] = {{"run_id", FT::string, true},
+                            {"metrics", FT::messages, false, kMetric},
+                            {"params", FT::messages, false, kParam},
+                            {"tags", FT::messages, false, kTag}};
+constexpr Field kHistory[] = {
+    {"run_id", FT::string, true}, {"metric_key", FT::string, true}, {"page_token"}, {"max_results", FT::integer}};
 constexpr Field kBulk[] = {{"run_id", FT::strings}, {"metric_key"}, {"max_results", FT::integer}};
-constexpr Field kInterval[] = {{"run_ids", FT::strings}, {"metric_key", FT::string, true}, {"start_step", FT::integer}, {"end_step", FT::integer}, {"max_results", FT::integer}};
+constexpr Field kInterval[] = {{"run_ids", FT::strings},
+                               {"metric_key", FT::string, true},
+                               {"start_step", FT::integer},
+                               {"end_step", FT::integer},
+                               {"max_results", FT::integer}};
 
 Metric read_metric(const Message& m) {
   Metric out;
@@ -31,7 +50,10 @@ Metric read_metric(const Message& m) {
 }
 
 Result<> too_many(std::string_view what, std::size_t limit, std::size_t got) {
-  return invalid(fmt::format("A batch logging request can contain at most {} {}. Got {} {}. Please split up {} across multiple requests and try again.", limit, what, got, what, what));
+  return invalid(
+      fmt::format("A batch logging request can contain at most {} {}. Got {} {}. Please split up {} across multiple "
+                  "requests and try again.",
+                  limit, what, got, what, what));
 }
 
 Result<> check_batch_size(std::size_t metrics, std::size_t params, std::size_t tags) {
@@ -48,7 +70,10 @@ Result<> check_duplicates(const Params& params) {
   for (const auto& p : params)
     if (!seen.insert(p.key).second) twice += (twice.empty() ? "" : ", ") + python_repr(p.key);
   if (twice.empty()) return {};
-  return invalid(fmt::format("Duplicate parameter keys have been submitted: [{}]. Please ensure the request contains only one param value per param key.", twice));
+  return invalid(
+      fmt::format("Duplicate parameter keys have been submitted: [{}]. Please ensure the request contains only one "
+                  "param value per param key.",
+                  twice));
 }
 
 std::string bulk_answer(const std::vector<store::BulkMetric>& found) {
@@ -90,13 +115,18 @@ void add_metric_routes(http::Router& router, Tracking& t) {
     }
     MR_CO_CHECK(check_batch_size(metrics.size(), params.size(), tags.size()));
     MR_CO_CHECK(check_duplicates(params));
-    co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::log_batch(c, run_id, metrics, params, tags); }));
+    co_return nothing(
+        co_await t.db().write([&](sql::Connection& c) { return store::log_batch(c, run_id, metrics, params, tags); }));
   });
   add_endpoint(router, Method::get, "metrics/get-history", kHistory, [&t](http::Request&, Message m) -> Answer {
     auto max = m.i64("max_results");
-    if (max && *max <= 0) co_return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer.", *max));
+    if (max && *max <= 0)
+      co_return invalid(
+          fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer.", *max));
     MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
-    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) { return store::metric_history(c, m.str("run_id"), m.str("metric_key"), max, offset); }));
+    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
+      return store::metric_history(c, m.str("run_id"), m.str("metric_key"), max, offset);
+    }));
     co_return object([&](json::Writer& w) {
       if (!page.items.empty()) {
         w.key("metrics");
@@ -111,23 +141,41 @@ void add_metric_routes(http::Router& router, Tracking& t) {
     auto ids = m.strings("run_id");
     if (ids.empty()) co_return invalid("GetMetricHistoryBulk request must specify at least one run_id.");
     if (m.str("metric_key").empty()) co_return invalid("GetMetricHistoryBulk request must specify a metric_key.");
-    if (ids.size() > 100) co_return invalid(fmt::format("GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received {} run_ids.", ids.size()));
-    MR_CO_TRY(auto found, co_await t.db().scan([&](sql::Connection& c) { return store::metric_history_bulk(c, ids, m.str("metric_key"), std::min<std::int64_t>(25000, m.i64("max_results").value_or(25000))); }));
+    if (ids.size() > 100)
+      co_return invalid(fmt::format(
+          "GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received {} run_ids.", ids.size()));
+    MR_CO_TRY(auto found, co_await t.db().scan([&](sql::Connection& c) {
+      return store::metric_history_bulk(c, ids, m.str("metric_key"),
+                                        std::min<std::int64_t>(25000, m.i64("max_results").value_or(25000)));
+    }));
     co_return bulk_answer(found);
   });
-  add_endpoint(router, Method::get, "metrics/get-history-bulk-interval", kInterval, [&t](http::Request&, Message m) -> Answer {
-    auto ids = m.strings("run_ids");
-    if (ids.empty()) co_return missing_parameter("run_ids");
-    if (ids.size() > 100) co_return invalid(fmt::format("GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received {} run_ids. See the API docs for more information about request parameters.", ids.size()));
-    auto max = m.i64("max_results").value_or(2500);
-    if (max < 1 || max > 2500) co_return invalid("max_results must be between 1 and 2500. See the API docs for more information about request parameters.");
-    auto start = m.i64("start_step");
-    auto end = m.i64("end_step");
-    if (start.has_value() != end.has_value()) co_return invalid("If either start step or end step are specified, both must be specified.");
-    if (start && *start > *end) co_return invalid(fmt::format("end_step must be greater than start_step. Found start_step={} and end_step={}.", *start, *end));
-    MR_CO_TRY(auto found, co_await t.db().scan([&](sql::Connection& c) { return store::metric_history_interval(c, ids, m.str("metric_key"), start, end, max); }));
-    co_return bulk_answer(found);
-  });
+  add_endpoint(router, Method::get, "metrics/get-history-bulk-interval", kInterval,
+               [&t](http::Request&, Message m) -> Answer {
+                 auto ids = m.strings("run_ids");
+                 if (ids.empty()) co_return missing_parameter("run_ids");
+                 if (ids.size() > 100)
+                   co_return invalid(
+                       fmt::format("GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received {} "
+                                   "run_ids. See the API docs for more information about request parameters.",
+                                   ids.size()));
+                 auto max = m.i64("max_results").value_or(2500);
+                 if (max < 1 || max > 2500)
+                   co_return invalid(
+                       "max_results must be between 1 and 2500. See the API docs for more information about request "
+                       "parameters.");
+                 auto start = m.i64("start_step");
+                 auto end = m.i64("end_step");
+                 if (start.has_value() != end.has_value())
+                   co_return invalid("If either start step or end step are specified, both must be specified.");
+                 if (start && *start > *end)
+                   co_return invalid(fmt::format(
+                       "end_step must be greater than start_step. Found start_step={} and end_step={}.", *start, *end));
+                 MR_CO_TRY(auto found, co_await t.db().scan([&](sql::Connection& c) {
+                   return store::metric_history_interval(c, ids, m.str("metric_key"), start, end, max);
+                 }));
+                 co_return bulk_answer(found);
+               });
 }
 
 }  // namespace mr::tracking

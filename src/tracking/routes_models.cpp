@@ -12,19 +12,31 @@ namespace {
 using FT = FieldType;
 using http::Method;
 constexpr Field kPair[] = {{"key"}, {"value"}};
-constexpr Field kCreate[] = {{"experiment_id", FT::string, true}, {"name"}, {"model_type"}, {"source_run_id"}, {"params", FT::messages, false, kPair}, {"tags", FT::messages, false, kPair}};
+constexpr Field kCreate[] = {{"experiment_id", FT::string, true},
+                             {"name"},
+                             {"model_type"},
+                             {"source_run_id"},
+                             {"params", FT::messages, false, kPair},
+                             {"tags", FT::messages, false, kPair}};
 constexpr Field kFinalize[] = {{"model_id", FT::string, true}, {"status", FT::enumeration}};
 constexpr Field kParams[] = {{"model_id", FT::string, true}, {"params", FT::messages, false, kPair}};
 constexpr Field kTags[] = {{"model_id"}, {"tags", FT::messages, false, kPair}};
 constexpr Field kNone[] = {{"allow_deleted"}};
 constexpr Field kDataset[] = {{"dataset_name"}, {"dataset_digest"}};
 constexpr Field kOrder[] = {{"field_name"}, {"ascending", FT::boolean}, {"dataset_name"}, {"dataset_digest"}};
-constexpr Field kSearch[] = {{"experiment_ids", FT::strings}, {"filter"}, {"datasets", FT::messages, false, kDataset}, {"max_results", FT::integer},
-                             {"order_by", FT::messages, false, kOrder}, {"page_token"}};
+constexpr Field kSearch[] = {{"experiment_ids", FT::strings},
+                             {"filter"},
+                             {"datasets", FT::messages, false, kDataset},
+                             {"max_results", FT::integer},
+                             {"order_by", FT::messages, false, kOrder},
+                             {"page_token"}};
 
 Result<std::string> model_answer(const Result<LoggedModel>& m) {
   if (!m) return std::unexpected(m.error());
-  return object([&](json::Writer& w) { w.key("model"); write(w, *m); });
+  return object([&](json::Writer& w) {
+    w.key("model");
+    write(w, *m);
+  });
 }
 
 ModelStatus parse_status(const std::string& s) {
@@ -34,7 +46,8 @@ ModelStatus parse_status(const std::string& s) {
 }
 
 // Page tokens of this search are bound to the query that they go on with.
-std::string bound_token(const std::vector<std::string>& ids, const std::string& filter, const std::vector<ModelOrder>& order, std::int64_t offset) {
+std::string bound_token(const std::vector<std::string>& ids, const std::string& filter,
+                        const std::vector<ModelOrder>& order, std::int64_t offset) {
   std::string out;
   json::Writer w(out);
   w.begin_object();
@@ -66,25 +79,33 @@ std::string bound_token(const std::vector<std::string>& ids, const std::string& 
   return out;
 }
 
-Result<std::int64_t> read_bound_token(const std::string& token, const std::vector<std::string>& ids, const std::string& filter, const std::vector<ModelOrder>& order) {
+Result<std::int64_t> read_bound_token(const std::string& token, const std::vector<std::string>& ids,
+                                      const std::string& filter, const std::vector<ModelOrder>& order) {
   if (token.empty()) return 0;
   auto raw = text::base64_decode(token);
   auto doc = raw ? json::parse(*raw) : Result<boost::json::value>(fail(Code::invalid_argument, ""));
   const auto* o = doc ? json::find(*doc, "offset") : nullptr;
-  if (o == nullptr || !o->is_int64() || o->get_int64() < 0) return invalid(fmt::format("Invalid page token: {}. Expecting value: line 1 column 1 (char 0)", token));
+  if (o == nullptr || !o->is_int64() || o->get_int64() < 0)
+    return invalid(fmt::format("Invalid page token: {}. Expecting value: line 1 column 1 (char 0)", token));
   auto expected = json::parse(bound_token(ids, filter, order, o->get_int64()));
-  auto differs = [&](const char* key) { return json::find(*doc, key) == nullptr || *json::find(*doc, key) != *json::find(*expected, key); };
+  auto differs = [&](const char* key) {
+    return json::find(*doc, key) == nullptr || *json::find(*doc, key) != *json::find(*expected, key);
+  };
   auto python = [](const boost::json::value* v) -> std::string {
     if (v == nullptr || v->is_null()) return "None";
     if (v->is_string()) return std::string(v->get_string());
     if (!v->is_array()) return json::serialize(*v);
     std::string out = "[";
-    for (const auto& e : v->get_array()) out += (out.size() > 1 ? ", " : "") + (e.is_string() ? python_repr(std::string_view(e.get_string())) : json::serialize(e));
+    for (const auto& e : v->get_array())
+      out += (out.size() > 1 ? ", " : "") +
+             (e.is_string() ? python_repr(std::string_view(e.get_string())) : json::serialize(e));
     return out + "]";
   };
   auto mismatch = [&](const char* what, const char* key, const char* noun) {
     const auto* was = json::find(*doc, key);
-    return invalid(fmt::format("{} in the page token do{} not match the requested {}. Expected: {}. Found: {}", what, std::string_view(what).ends_with('s') ? "" : "es", noun, python(json::find(*expected, key)), python(was)));
+    return invalid(fmt::format("{} in the page token do{} not match the requested {}. Expected: {}. Found: {}", what,
+                               std::string_view(what).ends_with('s') ? "" : "es", noun,
+                               python(json::find(*expected, key)), python(was)));
   };
   if (differs("experiment_ids")) return mismatch("Experiment IDs", "experiment_ids", "experiment IDs");
   if (differs("filter_string")) return mismatch("Filter string", "filter_string", "filter string");
@@ -105,48 +126,68 @@ void add_model_routes(http::Router& router, Tracking& t) {
     in.source_run_id = m.str("source_run_id");
     in.params = read_pairs(m, "params");
     in.tags = read_pairs(m, "tags");
-    co_return model_answer(co_await t.db().write([&](sql::Connection& c) { return store::create_logged_model(c, in); }));
+    co_return model_answer(
+        co_await t.db().write([&](sql::Connection& c) { return store::create_logged_model(c, in); }));
   });
   add_endpoint(router, Method::post, "logged-models/search", kSearch, [&t](http::Request&, Message m) -> Answer {
     if (!m.has("experiment_ids")) co_return missing_parameter("experiment_ids");
     std::vector<ModelDataset> datasets;
-    for (const auto& d : m.messages("datasets")) datasets.push_back({d.str("dataset_name"), d.opt_str("dataset_digest")});
+    for (const auto& d : m.messages("datasets"))
+      datasets.push_back({d.str("dataset_name"), d.opt_str("dataset_digest")});
     std::vector<ModelOrder> order;
-    for (const auto& o : m.messages("order_by")) order.push_back({o.str("field_name"), o.boolean("ascending", true), o.str("dataset_name"), o.str("dataset_digest")});
+    for (const auto& o : m.messages("order_by"))
+      order.push_back(
+          {o.str("field_name"), o.boolean("ascending", true), o.str("dataset_name"), o.str("dataset_digest")});
     auto id_texts = m.strings("experiment_ids");
     auto filter = m.str("filter");
     MR_CO_TRY(auto offset, read_bound_token(m.str("page_token"), id_texts, filter, order));
     auto max = m.i64("max_results").value_or(50);
     if (max == 0) max = 100;
-    if (max < 0) co_return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", max));
+    if (max < 0)
+      co_return invalid(
+          fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", max));
     max = std::min<std::int64_t>(max, 50000);
     MR_CO_TRY(auto ids, experiment_ids(m));
     MR_CO_TRY(auto sql, logged_model_search(filter, datasets, order));
-    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) { return store::search_logged_models(c, sql, ids, max, offset); }));
-    if (!page.next_token.empty()) page.next_token = text::base64_encode(bound_token(id_texts, filter, order, offset + max));
+    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
+      return store::search_logged_models(c, sql, ids, max, offset);
+    }));
+    if (!page.next_token.empty())
+      page.next_token = text::base64_encode(bound_token(id_texts, filter, order, offset + max));
     co_return page_object("models", page);
   });
   add_endpoint(router, Method::get, "logged-models/{model_id}", kNone, [&t](http::Request& rq, Message m) -> Answer {
     bool deleted = text::lower(m.str("allow_deleted")) == "true";
-    co_return model_answer(t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0], deleted); }));
+    co_return model_answer(
+        t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0], deleted); }));
   });
-  add_endpoint(router, Method::patch, "logged-models/{model_id}", kFinalize, [&t](http::Request& rq, Message m) -> Answer {
-    co_return model_answer(co_await t.db().write([&](sql::Connection& c) { return store::finalize_logged_model(c, rq.params[0], parse_status(m.str("status"))); }));
-  });
+  add_endpoint(router, Method::patch, "logged-models/{model_id}", kFinalize,
+               [&t](http::Request& rq, Message m) -> Answer {
+                 co_return model_answer(co_await t.db().write([&](sql::Connection& c) {
+                   return store::finalize_logged_model(c, rq.params[0], parse_status(m.str("status")));
+                 }));
+               });
   add_endpoint(router, Method::del, "logged-models/{model_id}", kNone, [&t](http::Request& rq, Message) -> Answer {
-    co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::delete_logged_model(c, rq.params[0]); }));
+    co_return nothing(
+        co_await t.db().write([&](sql::Connection& c) { return store::delete_logged_model(c, rq.params[0]); }));
   });
-  add_endpoint(router, Method::post, "logged-models/{model_id}/params", kParams, [&t](http::Request& rq, Message m) -> Answer {
-    auto params = read_pairs(m, "params");
-    co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::log_model_params(c, rq.params[0], params); }));
-  });
-  add_endpoint(router, Method::patch, "logged-models/{model_id}/tags", kTags, [&t](http::Request& rq, Message m) -> Answer {
-    auto tags = read_pairs(m, "tags");
-    co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::set_model_tags(c, rq.params[0], tags); }));
-  });
-  add_endpoint(router, Method::del, "logged-models/{model_id}/tags/{tag_key}", kNone, [&t](http::Request& rq, Message) -> Answer {
-    co_return nothing(co_await t.db().write([&](sql::Connection& c) { return store::delete_model_tag(c, rq.params[0], rq.params[1]); }));
-  });
+  add_endpoint(router, Method::post, "logged-models/{model_id}/params", kParams,
+               [&t](http::Request& rq, Message m) -> Answer {
+                 auto params = read_pairs(m, "params");
+                 co_return nothing(co_await t.db().write(
+                     [&](sql::Connection& c) { return store::log_model_params(c, rq.params[0], params); }));
+               });
+  add_endpoint(
+      router, Method::patch, "logged-models/{model_id}/tags", kTags, [&t](http::Request& rq, Message m) -> Answer {
+        auto tags = read_pairs(m, "tags");
+        co_return nothing(
+            co_await t.db().write([&](sql::Connection& c) { return store::set_model_tags(c, rq.params[0], tags); }));
+      });
+  add_endpoint(router, Method::del, "logged-models/{model_id}/tags/{tag_key}", kNone,
+               [&t](http::Request& rq, Message) -> Answer {
+                 co_return nothing(co_await t.db().write(
+                     [&](sql::Connection& c) { return store::delete_model_tag(c, rq.params[0], rq.params[1]); }));
+               });
 }
 
 }  // namespace mr::tracking

@@ -1,4 +1,5 @@
-// From a filter and an order_by to SQL, one function a kind of thing searched. The grammar is filter.h's. Pure functions.
+// From a filter and an order_by to SQL, one function a kind of thing searched. The grammar is filter.h's. Pure
+// functions.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,7 +15,9 @@ struct SqlText {
   std::vector<std::variant<std::int64_t, double, std::string>> args;
   void add(std::string_view text) { sql += text; }
   template <class T>
-  void arg(T v) { args.emplace_back(std::move(v)); }
+  void arg(T v) {
+    args.emplace_back(std::move(v));
+  }
   void append(const SqlText& o) {
     sql += o.sql;
     args.insert(args.end(), o.args.begin(), o.args.end());
@@ -29,10 +32,13 @@ struct SearchSql {
   SqlText where;  // starts with " AND …" or is empty
   std::string order;
 };
-Result<SearchSql> run_search(std::string_view filter, const std::vector<std::string>& order_by);               // runs r
-Result<SearchSql> experiment_search(std::string_view filter, const std::vector<std::string>& order_by);        // experiments e
-Result<SearchSql> registered_model_search(std::string_view filter, const std::vector<std::string>& order_by);  // registered_models m
-Result<SearchSql> model_version_search(std::string_view filter, const std::vector<std::string>& order_by);     // model_versions v
+Result<SearchSql> run_search(std::string_view filter, const std::vector<std::string>& order_by);  // runs r
+Result<SearchSql> experiment_search(std::string_view filter,
+                                    const std::vector<std::string>& order_by);  // experiments e
+Result<SearchSql> registered_model_search(std::string_view filter,
+                                          const std::vector<std::string>& order_by);  // registered_models m
+Result<SearchSql> model_version_search(std::string_view filter,
+                                       const std::vector<std::string>& order_by);  // model_versions v
 
 struct ModelOrder {
   std::string field;
@@ -44,6 +50,7 @@ struct ModelDataset {
   std::string name;
   std::optional<std::string> digest;
 };
-Result<SearchSql> logged_model_search(std::string_view filter, const std::vector<ModelDataset>& datasets, const std::vector<ModelOrder>& order_by);  // logged_models l
+Result<SearchSql> logged_model_search(std::string_view filter, const std::vector<ModelDataset>& datasets,
+                                      const std::vector<ModelOrder>& order_by);  // logged_models l
 
 }  // namespace mr::tracking

@@ -41,41 +41,57 @@ void compare(SqlText& out, const std::string& column, const Comparison& c) {
     out.add(")");
     return;
   }
-  if (c.op == "ILIKE") out.add(fmt::format("LOWER({}) LIKE LOWER(?)", column));
-  else out.add(fmt::format("{} {} ?", column, c.op));
+  if (c.op == "ILIKE")
+    out.add(fmt::format("LOWER({}) LIKE LOWER(?)", column));
+  else
+    out.add(fmt::format("{} {} ?", column, c.op));
   out.arg(c.value);
 }
 
 Result<double> number(const Comparison& c) {
   auto digits = c.value.ends_with('.') ? c.value + "0" : c.value;
   auto d = text::to_double(digits);
-  if (!d && c.kind == Kind::number && digits.find_first_not_of("0123456789.eE+-") == std::string::npos) {  // beyond a double's range
+  if (!d && c.kind == Kind::number &&
+      digits.find_first_not_of("0123456789.eE+-") == std::string::npos) {  // beyond a double's range
     char* end = nullptr;
     double v = std::strtod(digits.c_str(), &end);
     if (*end == 0) d = v;
   }
-  if (c.kind != Kind::number || !d) return invalid(fmt::format("Expected numeric value type for metric. Found {}", c.raw));
+  if (c.kind != Kind::number || !d)
+    return invalid(fmt::format("Expected numeric value type for metric. Found {}", c.raw));
   return *d;
 }
 
 Result<std::int64_t> integer_attribute(const Comparison& c) {
-  if (c.kind != Kind::number) return invalid(fmt::format("Expected numeric value type for numeric attribute: {}. Found {}", c.key, c.raw));
+  if (c.kind != Kind::number)
+    return invalid(fmt::format("Expected numeric value type for numeric attribute: {}. Found {}", c.key, c.raw));
   if (auto i = text::to_i64(c.value)) return *i;
-  if (auto d = text::to_double(c.value); d && *d == std::floor(*d) && std::fabs(*d) < 9e18) return static_cast<std::int64_t>(*d);
+  if (auto d = text::to_double(c.value); d && *d == std::floor(*d) && std::fabs(*d) < 9e18)
+    return static_cast<std::int64_t>(*d);
   return invalid(fmt::format("Invalid value for numeric attribute '{}': {}", c.key, python_repr(c.value)));
 }
 
 Result<> list_value(const Comparison& c) {
-  if (c.bad_list) return invalid(fmt::format("While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: {}", c.raw.find(',') == std::string::npos && c.raw.ends_with(')') ? c.raw.substr(0, c.raw.size() - 1) + ",)" : c.raw));
-  if (c.list.empty()) return invalid("While parsing a list in the query, expected a non-empty list of string values, but got empty list");
+  if (c.bad_list)
+    return invalid(fmt::format(
+        "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type "
+        "in list: {}",
+        c.raw.find(',') == std::string::npos && c.raw.ends_with(')') ? c.raw.substr(0, c.raw.size() - 1) + ",)"
+                                                                     : c.raw));
+  if (c.list.empty())
+    return invalid("While parsing a list in the query, expected a non-empty list of string values, but got empty list");
   return {};
 }
 
 Result<> text_value(const Comparison& c, std::string_view what, bool example) {
   if (c.kind == Kind::string) return {};
   if (c.kind == Kind::word && text::upper(c.value) != "NULL")
-    return invalid(fmt::format("Parameter value is either not quoted or unidentified quote types used for string value {}. Use either single or double quotes.", c.raw));
-  return invalid(fmt::format("Expected a quoted string value for {}{}. Got value {}", what, example ? " (e.g. 'my-value')" : "", c.raw));
+    return invalid(
+        fmt::format("Parameter value is either not quoted or unidentified quote types used for string value {}. Use "
+                    "either single or double quotes.",
+                    c.raw));
+  return invalid(fmt::format("Expected a quoted string value for {}{}. Got value {}", what,
+                             example ? " (e.g. 'my-value')" : "", c.raw));
 }
 
 std::string attribute_keys(std::initializer_list<const char*> keys) {
@@ -85,7 +101,8 @@ std::string attribute_keys(std::initializer_list<const char*> keys) {
 }
 
 // "(key = ? AND value OP ?)" conditions on a key-value table.
-void exists_row(SqlText& out, std::string_view table, std::string_view owner, const std::string& key, const std::function<void(SqlText&)>& condition, bool negate) {
+void exists_row(SqlText& out, std::string_view table, std::string_view owner, const std::string& key,
+                const std::function<void(SqlText&)>& condition, bool negate) {
   out.add(fmt::format(" AND {}EXISTS (SELECT 1 FROM {} x WHERE {} AND x.key = ?", negate ? "NOT " : "", table, owner));
   out.arg(key);
   condition(out);

@@ -1,4 +1,5 @@
-// What the search_*.cpp share: operators, values and their error texts, conditions as SQL. Internal to the tracking room.
+// What the search_*.cpp share: operators, values and their error texts, conditions as SQL. Internal to the tracking
+// room.
 #pragma once
 #include <functional>
 #include <set>

@@ -9,11 +9,17 @@ using Kind = Comparison::Kind;
 Result<SearchSql> experiment_search(std::string_view filter, const std::vector<std::string>& order_by) {
   SearchSql out;
   auto& w = out.where;
-  auto type_of = [](const std::string& t) -> std::string { return t.empty() || t == "attribute" || t == "attributes" ? "attribute" : t == "tag" || t == "tags" ? "tag" : ""; };
-  auto bad_type = [](const std::string& t) { return invalid(fmt::format("Invalid entity type '{}'. Valid entity types are ('attribute', 'attributes', 'tag', 'tags')", t)); };
+  auto type_of = [](const std::string& t) -> std::string {
+    return t.empty() || t == "attribute" || t == "attributes" ? "attribute" : t == "tag" || t == "tags" ? "tag" : "";
+  };
+  auto bad_type = [](const std::string& t) {
+    return invalid(
+        fmt::format("Invalid entity type '{}'. Valid entity types are ('attribute', 'attributes', 'tag', 'tags')", t));
+  };
   static const std::set<std::string> keys{"name", "experiment_id", "creation_time", "last_update_time"};
   auto bad_key = [](const std::string& k) {
-    return invalid(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{}'", k, attribute_keys({"name", "creation_time", "last_update_time", "experiment_id"})));
+    return invalid(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{}'", k,
+                               attribute_keys({"name", "creation_time", "last_update_time", "experiment_id"})));
   };
   MR_TRY(auto comparisons, parse_filter(filter, false));
   for (const auto& c : comparisons) {
@@ -33,7 +39,8 @@ Result<SearchSql> experiment_search(std::string_view filter, const std::vector<s
       continue;
     }
     if (!keys.contains(c.key)) return bad_key(c.key);
-    if (is_null_op(c)) return invalid(fmt::format("IS NULL / IS NOT NULL is only supported for tags, not for attribute '{}'", c.key));
+    if (is_null_op(c))
+      return invalid(fmt::format("IS NULL / IS NOT NULL is only supported for tags, not for attribute '{}'", c.key));
     if (c.key == "creation_time" || c.key == "last_update_time") {
       MR_TRY(std::int64_t v, integer_attribute(c));
       if (!kNumericOps.contains(c.op)) return invalid(fmt::format("Invalid comparator for attribute: {}", c.op_text));
@@ -47,7 +54,8 @@ Result<SearchSql> experiment_search(std::string_view filter, const std::vector<s
       } else {
         MR_CHECK(text_value(c, "attributes", false));
       }
-      if (c.op != "=" && c.op != "!=" && c.op != "IN" && c.op != "NOT IN") return invalid(fmt::format("Invalid comparator for experiment_id: {}", c.op_text));
+      if (c.op != "=" && c.op != "!=" && c.op != "IN" && c.op != "NOT IN")
+        return invalid(fmt::format("Invalid comparator for experiment_id: {}", c.op_text));
       auto ids = c.kind == Kind::list ? c.list : std::vector<std::string>{c.value};
       w.add(fmt::format(" AND e.experiment_id {} (", c.op == "=" || c.op == "IN" ? "IN" : "NOT IN"));
       for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -58,7 +66,8 @@ Result<SearchSql> experiment_search(std::string_view filter, const std::vector<s
       w.add(")");
       continue;
     }
-    if (c.kind == Kind::list) return invalid("Only ['experiment_id'] attributes support comparison with a list of quoted string values.");
+    if (c.kind == Kind::list)
+      return invalid("Only ['experiment_id'] attributes support comparison with a list of quoted string values.");
     MR_CHECK(text_value(c, "attributes", false));
     if (!kTextOps.contains(c.op)) return bad_op(c, kTextOps, true);
     w.add(" AND ");
@@ -74,9 +83,12 @@ Result<SearchSql> experiment_search(std::string_view filter, const std::vector<s
     by_id = by_id || k.key == "experiment_id";
     out.order += fmt::format("e.{}{}, ", k.key, k.ascending ? "" : " DESC");
   }
-  if (order_by.empty()) out.order = "e.creation_time DESC, e.experiment_id";
-  else if (by_id) out.order.resize(out.order.size() - 2);
-  else out.order += "e.experiment_id DESC";
+  if (order_by.empty())
+    out.order = "e.creation_time DESC, e.experiment_id";
+  else if (by_id)
+    out.order.resize(out.order.size() - 2);
+  else
+    out.order += "e.experiment_id DESC";
   return out;
 }
 

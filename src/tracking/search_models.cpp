@@ -8,8 +8,17 @@ using Kind = Comparison::Kind;
 
 namespace {
 
-const std::set<std::string> kModelColumns{"model_id", "experiment_id", "name", "artifact_location", "model_type", "source_run_id", "status",
-                                          "status_message", "lifecycle_stage", "creation_timestamp_ms", "last_updated_timestamp_ms"};
+const std::set<std::string> kModelColumns{"model_id",
+                                          "experiment_id",
+                                          "name",
+                                          "artifact_location",
+                                          "model_type",
+                                          "source_run_id",
+                                          "status",
+                                          "status_message",
+                                          "lifecycle_stage",
+                                          "creation_timestamp_ms",
+                                          "last_updated_timestamp_ms"};
 
 std::string model_column(const std::string& key) {
   if (key == "creation_time" || key == "creation_timestamp") return "creation_timestamp_ms";
@@ -17,7 +26,8 @@ std::string model_column(const std::string& key) {
   return key;
 }
 
-// The latest value of a metric of model l on the given datasets, as a scalar subquery without its closing parenthesis' limits.
+// The latest value of a metric of model l on the given datasets, as a scalar subquery without its closing parenthesis'
+// limits.
 void latest_model_metric(SqlText& s, const std::string& name, const std::vector<ModelDataset>& datasets) {
   s.add("(SELECT x.metric_value FROM logged_model_metrics x WHERE x.model_id = l.model_id AND x.metric_name = ?");
   s.arg(name);
@@ -39,30 +49,41 @@ void latest_model_metric(SqlText& s, const std::string& name, const std::vector<
 
 }  // namespace
 
-Result<SearchSql> logged_model_search(std::string_view filter, const std::vector<ModelDataset>& datasets, const std::vector<ModelOrder>& order_by) {
+Result<SearchSql> logged_model_search(std::string_view filter, const std::vector<ModelDataset>& datasets,
+                                      const std::vector<ModelOrder>& order_by) {
   SearchSql out;
   auto& w = out.where;
   auto parsed = parse_filter(filter, false);
-  if (!filter.empty() && text::trim(filter).empty()) return invalid(fmt::format("Invalid filter string: {}. Expected a single SQL expression.", python_repr(filter)));
+  if (!filter.empty() && text::trim(filter).empty())
+    return invalid(fmt::format("Invalid filter string: {}. Expected a single SQL expression.", python_repr(filter)));
   if (!parsed)
-    return invalid(fmt::format("Invalid filter string: {}. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').", python_repr(filter)));
+    return invalid(
+        fmt::format("Invalid filter string: {}. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss "
+                    "> 0.1 AND params.lr = 0.01').",
+                    python_repr(filter)));
   bool metric_condition = false;
   for (auto& c : *parsed) {
-    if (is_null_op(c)) return invalid(fmt::format("Invalid comparison: {} {}. Expected a comparison with 3 tokens.", c.key, c.op));
+    if (is_null_op(c))
+      return invalid(fmt::format("Invalid comparison: {} {}. Expected a comparison with 3 tokens.", c.key, c.op));
     bool bare = c.type.empty();
     if (!bare && c.type != "attributes" && c.type != "metrics" && c.type != "params" && c.type != "tags")
-      return invalid(fmt::format("Invalid entity type: '{}'. Expected one of ['attributes', 'metrics', 'params', 'tags'].", c.type));
+      return invalid(fmt::format(
+          "Invalid entity type: '{}'. Expected one of ['attributes', 'metrics', 'params', 'tags'].", c.type));
     std::string type = bare ? "attributes" : c.type;
     if (bare) c.key = model_column(c.key);
-    bool numeric = type == "metrics" || (type == "attributes" && (c.key == "creation_timestamp_ms" || c.key == "last_updated_timestamp_ms"));
+    bool numeric = type == "metrics" ||
+                   (type == "attributes" && (c.key == "creation_timestamp_ms" || c.key == "last_updated_timestamp_ms"));
     if (!(numeric ? kNumericOps : kListOps).contains(c.op))
-      return invalid(fmt::format("Invalid comparison operator for {}.{}: '{}'. Expected one of {}.", type, c.key, c.op_text,
-                                 numeric ? "('<', '<=', '>', '>=', '=', '!=')" : "('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')"));
+      return invalid(
+          fmt::format("Invalid comparison operator for {}.{}: '{}'. Expected one of {}.", type, c.key, c.op_text,
+                      numeric ? "('<', '<=', '>', '>=', '=', '!=')" : "('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')"));
     if (c.kind == Kind::list) MR_CHECK(list_value(c));
-    if (c.kind == Kind::list && numeric) return invalid(fmt::format("Invalid comparison operator for {}.{}: '{}'.", type, c.key, c.op_text));
+    if (c.kind == Kind::list && numeric)
+      return invalid(fmt::format("Invalid comparison operator for {}.{}: '{}'.", type, c.key, c.op_text));
     if (numeric) {
       auto v = text::to_double(c.value);
-      if (!v || c.kind != Kind::number) return invalid(fmt::format("could not convert string to float: {}", python_repr(c.raw)));
+      if (!v || c.kind != Kind::number)
+        return invalid(fmt::format("could not convert string to float: {}", python_repr(c.raw)));
       w.add(" AND ");
       if (type == "metrics") {
         metric_condition = true;
@@ -76,21 +97,27 @@ Result<SearchSql> logged_model_search(std::string_view filter, const std::vector
     }
     if (type == "params" || type == "tags") {
       bool param = type == "params";
-      w.add(fmt::format(" AND EXISTS (SELECT 1 FROM {} x WHERE x.model_id = l.model_id AND x.{} = ? AND ", param ? "logged_model_params" : "logged_model_tags", param ? "param_key" : "tag_key"));
+      w.add(fmt::format(" AND EXISTS (SELECT 1 FROM {} x WHERE x.model_id = l.model_id AND x.{} = ? AND ",
+                        param ? "logged_model_params" : "logged_model_tags", param ? "param_key" : "tag_key"));
       w.arg(c.key);
       compare(w, param ? "x.param_value" : "x.tag_value", c);
       w.add(")");
       continue;
     }
-    if (!kModelColumns.contains(c.key)) return invalid(fmt::format("Invalid attribute '{}' in the filter. Expected one of the fields of a logged model.", c.key));
+    if (!kModelColumns.contains(c.key))
+      return invalid(
+          fmt::format("Invalid attribute '{}' in the filter. Expected one of the fields of a logged model.", c.key));
     if (c.key == "status") {
-      static const std::map<std::string, std::int64_t> states{{"UNSPECIFIED", 0}, {"PENDING", 1}, {"READY", 2}, {"FAILED", 3}};
-      if (c.op == "LIKE" || c.op == "ILIKE") return invalid(fmt::format("Invalid comparison operator for status: {}", c.op_text));
+      static const std::map<std::string, std::int64_t> states{
+          {"UNSPECIFIED", 0}, {"PENDING", 1}, {"READY", 2}, {"FAILED", 3}};
+      if (c.op == "LIKE" || c.op == "ILIKE")
+        return invalid(fmt::format("Invalid comparison operator for status: {}", c.op_text));
       auto wanted = c.kind == Kind::list ? c.list : std::vector<std::string>{c.value};
       w.add(fmt::format(" AND l.status {} (", c.op == "=" || c.op == "IN" ? "IN" : "NOT IN"));
       for (std::size_t i = 0; i < wanted.size(); ++i) {
         auto it = states.find(wanted[i]);
-        if (it == states.end()) return invalid(fmt::format("Unknown model status in filter: {}", python_repr(wanted[i])));
+        if (it == states.end())
+          return invalid(fmt::format("Unknown model status in filter: {}", python_repr(wanted[i])));
         w.add(i > 0 ? ",?" : "?");
         w.arg(it->second);
       }
@@ -127,9 +154,11 @@ Result<SearchSql> logged_model_search(std::string_view filter, const std::vector
       out.order += fmt::format("CASE WHEN l.{0} IS NULL THEN 1 ELSE 0 END, l.{0}{1}, ", column, direction);
       continue;
     }
-    if (o.field.substr(0, dot) != "metrics") return invalid(fmt::format("Invalid order by field name: {}. Only metrics are supported.", o.field));
+    if (o.field.substr(0, dot) != "metrics")
+      return invalid(fmt::format("Invalid order by field name: {}. Only metrics are supported.", o.field));
     auto scope = datasets;
-    if (!o.dataset_name.empty()) scope = {{o.dataset_name, o.dataset_digest.empty() ? std::nullopt : std::optional(o.dataset_digest)}};
+    if (!o.dataset_name.empty())
+      scope = {{o.dataset_name, o.dataset_digest.empty() ? std::nullopt : std::optional(o.dataset_digest)}};
     auto alias = fmt::format("o{}", n++);
     // A joined one-column subquery a model, so that the sort key is computed once.
     out.joins.add(" LEFT JOIN (SELECT l.model_id AS id, ");

@@ -9,20 +9,33 @@ using Kind = Comparison::Kind;
 namespace {
 
 const std::map<std::string, std::string, std::less<>> kRunColumns{
-    {"artifact_uri", "artifact_uri"}, {"end_time", "end_time"}, {"run_id", "run_uuid"}, {"run_name", "name"}, {"start_time", "start_time"},
-    {"status", "status"}, {"user_id", "user_id"}, {"created", "start_time"}, {"Created", "start_time"}};
+    {"artifact_uri", "artifact_uri"}, {"end_time", "end_time"}, {"run_id", "run_uuid"}, {"run_name", "name"},
+    {"start_time", "start_time"},     {"status", "status"},     {"user_id", "user_id"}, {"created", "start_time"},
+    {"Created", "start_time"}};
 
 std::string run_type(const std::string& t) {
-  static const std::map<std::string, std::string, std::less<>> names{
-      {"metric", "metric"}, {"metrics", "metric"}, {"parameter", "parameter"}, {"parameters", "parameter"}, {"param", "parameter"}, {"params", "parameter"},
-      {"tag", "tag"}, {"tags", "tag"}, {"attribute", "attribute"}, {"attributes", "attribute"}, {"attr", "attribute"}, {"run", "attribute"}, {"", "attribute"},
-      {"dataset", "dataset"}, {"datasets", "dataset"}};
+  static const std::map<std::string, std::string, std::less<>> names{{"metric", "metric"},
+                                                                     {"metrics", "metric"},
+                                                                     {"parameter", "parameter"},
+                                                                     {"parameters", "parameter"},
+                                                                     {"param", "parameter"},
+                                                                     {"params", "parameter"},
+                                                                     {"tag", "tag"},
+                                                                     {"tags", "tag"},
+                                                                     {"attribute", "attribute"},
+                                                                     {"attributes", "attribute"},
+                                                                     {"attr", "attribute"},
+                                                                     {"run", "attribute"},
+                                                                     {"", "attribute"},
+                                                                     {"dataset", "dataset"},
+                                                                     {"datasets", "dataset"}};
   auto it = names.find(t);
   return it == names.end() ? "" : it->second;
 }
 
 std::unexpected<Error> bad_run_type(const std::string& t) {
-  return invalid(fmt::format("Invalid entity type '{}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']", t));
+  return invalid(fmt::format(
+      "Invalid entity type '{}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']", t));
 }
 
 std::string run_attribute(const Comparison& c) {
@@ -33,20 +46,23 @@ std::string run_attribute(const Comparison& c) {
 
 std::unexpected<Error> bad_run_attribute(const std::string& key) {
   return invalid(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{}'", key,
-                             attribute_keys({"artifact_uri", "end_time", "run_id", "run_name", "start_time", "status", "user_id", "created", "Created", "run name", "Run name", "Run Name"})));
+                             attribute_keys({"artifact_uri", "end_time", "run_id", "run_name", "start_time", "status",
+                                             "user_id", "created", "Created", "run name", "Run name", "Run Name"})));
 }
 
 Result<> run_condition(const Comparison& c, SqlText& out) {
   const std::string type = run_type(c.type);
   if (type.empty()) return bad_run_type(c.type);
   if (is_null_op(c) && type != "tag" && type != "parameter")
-    return invalid(fmt::format("IS NULL / IS NOT NULL is only supported for tags and params, not for '{}' '{}'", type, c.key));
+    return invalid(
+        fmt::format("IS NULL / IS NOT NULL is only supported for tags and params, not for '{}' '{}'", type, c.key));
   if (type == "metric") {
     MR_TRY(double v, number(c));
     if (!kNumericOps.contains(c.op)) return bad_op(c, kNumericOps, false);
     // NaN is stored as 0 and marked: it differs from every number and matches nothing else.
     exists_row(out, "latest_metrics", "x.run_uuid = r.run_uuid", c.key, [&](SqlText& s) {
-      s.add(c.op == "!=" ? " AND (x.value != ? OR x.is_nan = 1)" : fmt::format(" AND x.value {} ? AND x.is_nan = 0", c.op));
+      s.add(c.op == "!=" ? " AND (x.value != ? OR x.is_nan = 1)"
+                         : fmt::format(" AND x.value {} ? AND x.is_nan = 0", c.op));
       s.arg(v);
     });
     return {};
@@ -71,7 +87,8 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
   }
   if (type == "dataset") {
     if (c.key != "name" && c.key != "digest" && c.key != "context")
-      return invalid(fmt::format("Invalid dataset key '{}' specified. Valid keys are '{{'context', 'digest', 'name'}}'", c.key));
+      return invalid(
+          fmt::format("Invalid dataset key '{}' specified. Valid keys are '{{'context', 'digest', 'name'}}'", c.key));
     if (c.kind == Kind::list) {
       MR_CHECK(list_value(c));
     } else {
@@ -79,10 +96,14 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
     }
     if (!kListOps.contains(c.op)) return bad_op(c, kListOps, false);
     if (c.key == "context") {
-      out.add(" AND EXISTS (SELECT 1 FROM inputs i JOIN input_tags t ON t.input_uuid = i.input_uuid WHERE i.destination_id = r.run_uuid AND t.name = 'mlflow.data.context' AND ");
+      out.add(
+          " AND EXISTS (SELECT 1 FROM inputs i JOIN input_tags t ON t.input_uuid = i.input_uuid WHERE i.destination_id "
+          "= r.run_uuid AND t.name = 'mlflow.data.context' AND ");
       compare(out, "t.value", c);
     } else {
-      out.add(" AND EXISTS (SELECT 1 FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.destination_id = r.run_uuid AND ");
+      out.add(
+          " AND EXISTS (SELECT 1 FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.destination_id "
+          "= r.run_uuid AND ");
       compare(out, "d." + c.key, c);
     }
     out.add(")");
@@ -91,16 +112,20 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
   const std::string attribute = run_attribute(c);
   if (attribute.empty()) return bad_run_attribute(c.key);
   if (attribute == "start_time" || attribute == "end_time") {
-    if (c.kind != Kind::number) return invalid(fmt::format("Expected numeric value type for numeric attribute: {}. Found {}", c.key, c.raw));
+    if (c.kind != Kind::number)
+      return invalid(fmt::format("Expected numeric value type for numeric attribute: {}. Found {}", c.key, c.raw));
     MR_TRY(double v, number(c));
     if (!kNumericOps.contains(c.op)) return bad_op(c, kListOps, false);
     out.add(fmt::format(" AND r.{} {} ?", attribute, c.op));
-    if (v == std::floor(v) && std::fabs(v) < 9e15) out.arg(static_cast<std::int64_t>(v));
-    else out.arg(v);
+    if (v == std::floor(v) && std::fabs(v) < 9e15)
+      out.arg(static_cast<std::int64_t>(v));
+    else
+      out.arg(v);
     return {};
   }
   if (c.kind == Kind::list) {
-    if (attribute != "run_id") return invalid("Only ['run_id'] attributes support comparison with a list of quoted string values.");
+    if (attribute != "run_id")
+      return invalid("Only ['run_id'] attributes support comparison with a list of quoted string values.");
     MR_CHECK(list_value(c));
   } else {
     MR_CHECK(text_value(c, "attributes", false));
@@ -146,10 +171,17 @@ Result<SearchSql> run_search(std::string_view filter, const std::vector<std::str
       continue;
     }
     auto alias = fmt::format("o{}", n++);
-    out.joins.add(fmt::format(" LEFT JOIN {0} {1} ON {1}.run_uuid = r.run_uuid AND {1}.key = ?", type == "metric" ? "latest_metrics" : type == "tag" ? "tags" : "params", alias));
+    out.joins.add(fmt::format(" LEFT JOIN {0} {1} ON {1}.run_uuid = r.run_uuid AND {1}.key = ?",
+                              type == "metric" ? "latest_metrics"
+                              : type == "tag"  ? "tags"
+                                               : "params",
+                              alias));
     out.joins.arg(key);
-    if (type == "metric") out.order += fmt::format("CASE WHEN {0}.is_nan = 1 THEN 1 WHEN {0}.value IS NULL THEN 2 ELSE 0 END, {0}.value{1}, ", alias, direction);
-    else out.order += fmt::format("CASE WHEN {0}.value IS NULL THEN 1 ELSE 0 END, {0}.value{1}, ", alias, direction);
+    if (type == "metric")
+      out.order += fmt::format(
+          "CASE WHEN {0}.is_nan = 1 THEN 1 WHEN {0}.value IS NULL THEN 2 ELSE 0 END, {0}.value{1}, ", alias, direction);
+    else
+      out.order += fmt::format("CASE WHEN {0}.value IS NULL THEN 1 ELSE 0 END, {0}.value{1}, ", alias, direction);
   }
   if (!by_start) out.order += "r.start_time DESC, ";
   out.order += "r.run_uuid";

@@ -13,7 +13,8 @@ namespace {
 constexpr std::size_t kBodyLimit = 64U << 20;
 
 std::string html_error(int status, std::string_view title, std::string_view text) {
-  return fmt::format("<!doctype html>\n<html lang=en>\n<title>{} {}</title>\n<h1>{}</h1>\n<p>{}</p>\n", status, title, title, text);
+  return fmt::format("<!doctype html>\n<html lang=en>\n<title>{} {}</title>\n<h1>{}</h1>\n<p>{}</p>\n", status, title,
+                     title, text);
 }
 }  // namespace
 
@@ -25,16 +26,22 @@ Tags read_pairs(const Message& m, std::string_view field, std::string_view key) 
 
 Result<std::int64_t> max_results(const Message& m, std::int64_t fallback, std::int64_t limit) {
   auto v = m.i64("max_results").value_or(fallback);
-  if (v < 1) return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", v));
-  if (v > limit) return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be at most {}", v, limit));
+  if (v < 1)
+    return invalid(
+        fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", v));
+  if (v > limit)
+    return invalid(
+        fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be at most {}", v, limit));
   return v;
 }
 
 Result<> check_schema_limit(const Message& m, std::int64_t limit) {
   auto v = m.i64("max_results").value_or(0);
   if (v <= limit) return {};
-  return invalid(fmt::format("Invalid value {} for parameter 'max_results' supplied:  Hint: Value was of type '{}'. See the API docs for more information about request parameters.",
-                             m.from_query ? fmt::format("\"{}\"", v) : std::to_string(v), m.from_query ? "str" : "int"));
+  return invalid(
+      fmt::format("Invalid value {} for parameter 'max_results' supplied:  Hint: Value was of type '{}'. See the API "
+                  "docs for more information about request parameters.",
+                  m.from_query ? fmt::format("\"{}\"", v) : std::to_string(v), m.from_query ? "str" : "int"));
 }
 
 ViewType view_type(std::string_view s) {
@@ -53,7 +60,8 @@ Result<std::vector<std::int64_t>> experiment_ids(const Message& m) {
   return out;
 }
 
-void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields, EndpointFn fn, std::string_view version) {
+void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields,
+                  EndpointFn fn, std::string_view version) {
   auto handler = [fields, fn = std::move(fn)](http::Request& rq) -> task::Task<http::Response> {
     std::string body;
     if (rq.method != http::Method::get || rq.query.empty()) {
@@ -67,10 +75,12 @@ void add_endpoint(http::Router& router, http::Method method, std::string_view pa
     if (!answer) co_return error_response(answer.error());
     co_return http::Response::json(200, std::move(*answer));
   };
-  for (const char* root : {"/api/", "/ajax-api/"}) router.add(method, fmt::format("{}{}/mlflow/{}", root, version, path), handler);
+  for (const char* root : {"/api/", "/ajax-api/"})
+    router.add(method, fmt::format("{}{}/mlflow/{}", root, version, path), handler);
 }
 
-Result<std::unique_ptr<Tracking>> Tracking::open(Options options, std::shared_ptr<ArtifactStore> proxied, std::function<ArtifactStore*(const std::string&)> bucket_store) {
+Result<std::unique_ptr<Tracking>> Tracking::open(Options options, std::shared_ptr<ArtifactStore> proxied,
+                                                 std::function<ArtifactStore*(const std::string&)> bucket_store) {
   auto t = std::unique_ptr<Tracking>(new Tracking());
   t->options_ = std::move(options);
   t->proxied_ = std::move(proxied);
@@ -81,16 +91,20 @@ Result<std::unique_ptr<Tracking>> Tracking::open(Options options, std::shared_pt
   MR_TRY(auto rev, store::revision(path));
   if (!rev.empty() && rev != store::kHead && rev != store::kPrevious)
     return fail(Code::failed_precondition,
-                fmt::format("the database {0} has schema revision {1}; Millrace opens {2} (MLflow 3.18.0) and {3} (MLflow 3.17.2). Nothing was changed. Make a backup, then upgrade it with "
+                fmt::format("the database {0} has schema revision {1}; Millrace opens {2} (MLflow 3.18.0) and {3} "
+                            "(MLflow 3.17.2). Nothing was changed. Make a backup, then upgrade it with "
                             "MLflow 3.18.0:  mlflow db upgrade sqlite:///{0}",
                             path, rev, store::kHead, store::kPrevious));
   if (auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
     std::error_code ec;
     std::filesystem::create_directories(folder, ec);
-    if (ec) return fail(Code::failed_precondition, fmt::format("cannot open sqlite:///{}: the folder {} cannot be made: {}", path, folder.string(), ec.message()));
+    if (ec)
+      return fail(Code::failed_precondition, fmt::format("cannot open sqlite:///{}: the folder {} cannot be made: {}",
+                                                         path, folder.string(), ec.message()));
   }
   MR_TRY(t->db_, sql::Database::open_sqlite(path));
-  MR_CHECK(t->db_->write_blocking([&](sql::Connection& c) { return store::prepare(c, path, t->options_.artifact_root); }));
+  MR_CHECK(
+      t->db_->write_blocking([&](sql::Connection& c) { return store::prepare(c, path, t->options_.artifact_root); }));
   return t;
 }
 
@@ -116,10 +130,12 @@ Result<Located> Tracking::locate(const std::string& uri) {
     return safe({store, trimmed(u.path)});
   }
   if (u.scheme.empty() || u.scheme == "file") {
-    if (!u.authority.empty() && u.authority != "localhost") return invalid("file URIs of other hosts cannot be read here");
+    if (!u.authority.empty() && u.authority != "localhost")
+      return invalid("file URIs of other hosts cannot be read here");
     return safe({local_.get(), trimmed(u.path)});
   }
-  return invalid(fmt::format("artifacts at '{}:' cannot be read here; supported are mlflow-artifacts:, s3: and file:", u.scheme));
+  return invalid(
+      fmt::format("artifacts at '{}:' cannot be read here; supported are mlflow-artifacts:, s3: and file:", u.scheme));
 }
 
 Result<std::string> Tracking::resolve_model_uri(const std::string& uri) {
@@ -133,8 +149,10 @@ Result<std::string> Tracking::resolve_model_uri(const std::string& uri) {
       auto name = slash == std::string::npos ? std::string() : path.substr(slash + 1);
       // MLflow 3 keeps models outside the run: one that the run made under this name is meant first.
       std::string location;
-      MR_CHECK(c.query("SELECT artifact_location FROM logged_models WHERE source_run_id = ? AND name = ? AND lifecycle_stage = 'active' ORDER BY creation_timestamp_ms DESC LIMIT 1", "s", {run.run_id, name},
-                       [&](const sql::Row& r) { location = r.text(0); }));
+      MR_CHECK(
+          c.query("SELECT artifact_location FROM logged_models WHERE source_run_id = ? AND name = ? AND "
+                  "lifecycle_stage = 'active' ORDER BY creation_timestamp_ms DESC LIMIT 1",
+                  "s", {run.run_id, name}, [&](const sql::Row& r) { location = r.text(0); }));
       return location.empty() ? join_uri(run.artifact_uri, name) : location;
     }
     if (u.scheme != "models") return uri;
@@ -156,11 +174,13 @@ Result<std::string> Tracking::resolve_model_uri(const std::string& uri) {
         MR_TRY(v, store::version_by_alias(c, name, "latest"));
       } else {
         MR_TRY(auto found, store::latest_versions(c, name, {suffix}));
-        if (found.empty()) return missing(fmt::format("No versions of model with name '{}' and stage '{}' found", name, suffix));
+        if (found.empty())
+          return missing(fmt::format("No versions of model with name '{}' and stage '{}' found", name, suffix));
         v = found[0];
       }
     } else {
-      return invalid(fmt::format("'{}' is not a model URI; write models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID", uri));
+      return invalid(fmt::format(
+          "'{}' is not a model URI; write models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID", uri));
     }
     MR_TRY(auto location, store::download_uri(c, v->name, v->version));
     auto l = text::parse_uri(location);
@@ -194,7 +214,8 @@ bool host_allowed(std::string_view host) {
   host = host.substr(0, host.find(':'));
   if (text::iequals(host, "localhost")) return true;
   if (host.find_first_not_of("0123456789.") == std::string_view::npos) {
-    if (host == "0.0.0.0" || host.starts_with("127.") || host.starts_with("10.") || host.starts_with("192.168.")) return true;
+    if (host == "0.0.0.0" || host.starts_with("127.") || host.starts_with("10.") || host.starts_with("192.168."))
+      return true;
     auto parts = text::split(host, '.');
     auto second = parts.size() == 4 && parts[0] == "172" ? text::to_i64(parts[1]) : std::nullopt;
     return second && *second >= 16 && *second <= 31;
@@ -207,7 +228,9 @@ bool named_host(const std::vector<std::string>& names, std::string_view host) {
   auto bare = host.substr(0, host.rfind(':'));
   for (const auto& n : names) {
     if (n == "*" || text::iequals(n, host) || text::iequals(n, bare)) return true;
-    if (n.starts_with("*.") && bare.size() >= n.size() && text::iequals(bare.substr(bare.size() - n.size() + 1), std::string_view(n).substr(1))) return true;
+    if (n.starts_with("*.") && bare.size() >= n.size() &&
+        text::iequals(bare.substr(bare.size() - n.size() + 1), std::string_view(n).substr(1)))
+      return true;
   }
   return false;
 }
@@ -236,15 +259,21 @@ http::Handler Tracking::handler(http::Router router) {
       return r;
     };
     auto path = rq.path;
-    bool open = path == "/health" || path == "/healthz" || path == "/readyz" || path == "/version" || path == "/metrics";
-    if (!open && !host_allowed(rq.headers.get("Host")) && !named_host(options_.allowed_hosts, rq.headers.get("Host"))) co_return secure(http::Response::text(403, "Invalid Host header - possible DNS rebinding attack detected"));
-    bool changes = rq.method != http::Method::get && rq.method != http::Method::head && rq.method != http::Method::options;
-    if (changes && !origin_allowed(rq.headers.get("Origin"))) co_return secure(http::Response::text(403, "Cross-origin request blocked"));
+    bool open =
+        path == "/health" || path == "/healthz" || path == "/readyz" || path == "/version" || path == "/metrics";
+    if (!open && !host_allowed(rq.headers.get("Host")) && !named_host(options_.allowed_hosts, rq.headers.get("Host")))
+      co_return secure(http::Response::text(403, "Invalid Host header - possible DNS rebinding attack detected"));
+    bool changes =
+        rq.method != http::Method::get && rq.method != http::Method::head && rq.method != http::Method::options;
+    if (changes && !origin_allowed(rq.headers.get("Origin")))
+      co_return secure(http::Response::text(403, "Cross-origin request blocked"));
     if (rq.method == http::Method::options && !origin.empty() && rq.headers.has("Access-Control-Request-Method")) {
       if (!friendly) co_return secure(http::Response::text(400, "Disallowed CORS origin"));
       auto r = http::Response::text(200, "OK");
       r.headers.add("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS, PATCH");
-      r.headers.add("Access-Control-Allow-Headers", std::string(rq.headers.has("Access-Control-Request-Headers") ? rq.headers.get("Access-Control-Request-Headers") : std::string_view("*")));
+      r.headers.add("Access-Control-Allow-Headers", std::string(rq.headers.has("Access-Control-Request-Headers")
+                                                                    ? rq.headers.get("Access-Control-Request-Headers")
+                                                                    : std::string_view("*")));
       r.headers.add("Access-Control-Max-Age", "600");
       co_return secure(std::move(r));
     }
@@ -259,7 +288,11 @@ http::Handler Tracking::handler(http::Router router) {
       path.remove_prefix(prefix.size());
       if (path.empty()) path = "/";
     } else if (!prefix.empty() && !open) {
-      co_return secure(http::Response::text(404, html_error(404, "Not Found", "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."), "text/html; charset=utf-8"));
+      co_return secure(http::Response::text(404,
+                                            html_error(404, "Not Found",
+                                                       "The requested URL was not found on the server. If you entered "
+                                                       "the URL manually please check your spelling and try again."),
+                                            "text/html; charset=utf-8"));
     }
     auto m = routes->find(rq.method, path);
     if (m.handler != nullptr) {
@@ -273,11 +306,17 @@ http::Handler Tracking::handler(http::Router router) {
         r.headers.add("Allow", m.allow);
         co_return secure(std::move(r));
       }
-      auto r = http::Response::text(405, html_error(405, "Method Not Allowed", "The method is not allowed for the requested URL."), "text/html; charset=utf-8");
+      auto r = http::Response::text(
+          405, html_error(405, "Method Not Allowed", "The method is not allowed for the requested URL."),
+          "text/html; charset=utf-8");
       r.headers.add("Allow", m.allow);
       co_return secure(std::move(r));
     }
-    co_return secure(http::Response::text(404, html_error(404, "Not Found", "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."), "text/html; charset=utf-8"));
+    co_return secure(http::Response::text(404,
+                                          html_error(404, "Not Found",
+                                                     "The requested URL was not found on the server. If you entered "
+                                                     "the URL manually please check your spelling and try again."),
+                                          "text/html; charset=utf-8"));
   };
 }
 

@@ -12,12 +12,12 @@
 namespace mr::tracking {
 
 struct Options {
-  std::string database;                         // path of the SQLite file
+  std::string database;                              // path of the SQLite file
   std::string artifact_root = "mlflow-artifacts:/";  // where new experiments keep artifacts
-  bool serve_artifacts = true;                  // the proxy at /api/2.0/mlflow-artifacts
-  std::string static_prefix;                    // "/p" or empty
-  std::vector<std::string> allowed_hosts;       // besides this machine's names; "*": any
-  std::string ui_folder;                        // MLflow's built web UI; empty: a page that says how to get it
+  bool serve_artifacts = true;                       // the proxy at /api/2.0/mlflow-artifacts
+  std::string static_prefix;                         // "/p" or empty
+  std::vector<std::string> allowed_hosts;            // besides this machine's names; "*": any
+  std::string ui_folder;                             // MLflow's built web UI; empty: a page that says how to get it
 };
 
 struct Located {
@@ -27,8 +27,10 @@ struct Located {
 
 class Tracking {
  public:
-  // Opens or makes the database. `proxied` answers mlflow-artifacts:/; `bucket_store` gives the store of s3://bucket, or nullptr.
-  static Result<std::unique_ptr<Tracking>> open(Options options, std::shared_ptr<ArtifactStore> proxied, std::function<ArtifactStore*(const std::string& bucket)> bucket_store);
+  // Opens or makes the database. `proxied` answers mlflow-artifacts:/; `bucket_store` gives the store of s3://bucket,
+  // or nullptr.
+  static Result<std::unique_ptr<Tracking>> open(Options options, std::shared_ptr<ArtifactStore> proxied,
+                                                std::function<ArtifactStore*(const std::string& bucket)> bucket_store);
 
   sql::Database& db() { return *db_; }
   const Options& options() const { return options_; }
@@ -53,7 +55,8 @@ class Tracking {
 
 // Registers one endpoint under /api and /ajax-api. `fn` gives the answer's JSON text.
 using EndpointFn = std::function<task::Task<Result<std::string>>(http::Request&, Message)>;
-void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields, EndpointFn fn, std::string_view version = "2.0");
+void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields,
+                  EndpointFn fn, std::string_view version = "2.0");
 
 void add_experiment_routes(http::Router& router, Tracking& t);  // routes_experiments.cpp
 void add_run_routes(http::Router& router, Tracking& t);         // routes_runs.cpp

@@ -50,8 +50,10 @@ std::string normal_path(std::string_view p) {
   std::vector<std::string_view> parts;
   for (auto s : text::split(p, '/')) {
     if (s.empty() || s == ".") continue;
-    if (s != ".." || (lead.empty() && parts.empty()) || (!parts.empty() && parts.back() == "..")) parts.push_back(s);
-    else if (!parts.empty()) parts.pop_back();
+    if (s != ".." || (lead.empty() && parts.empty()) || (!parts.empty() && parts.back() == ".."))
+      parts.push_back(s);
+    else if (!parts.empty())
+      parts.pop_back();
   }
   std::string out = lead;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -61,7 +63,9 @@ std::string normal_path(std::string_view p) {
   return out.empty() ? "." : out;
 }
 
-std::string at(std::string_view prefix, std::string_view field) { return prefix.empty() ? std::string(field) : fmt::format("{}.{}", prefix, field); }
+std::string at(std::string_view prefix, std::string_view field) {
+  return prefix.empty() ? std::string(field) : fmt::format("{}.{}", prefix, field);
+}
 
 std::string double_repr(double v) {
   std::string s;
@@ -83,12 +87,14 @@ Result<> check_name(std::string_view name, std::string_view parameter) {
     bool ok = u >= 0x80 || std::isalnum(u) != 0 || std::string_view("/_.- :").find(c) != std::string_view::npos;
     if (!ok || (!ascii && !re2::RE2::FullMatch(re2::StringPiece(name.data(), name.size()), pattern)))
       return invalid_value(name, parameter,
-                           "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).");
+                           "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( "
+                           "), colon(:) and slashes (/).");
   }
   auto n = normal_path(name);
   if (n != name || n == "." || n.starts_with("..") || n.starts_with('/'))
     return invalid_value(name, parameter,
-                         fmt::format("Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to {}",
+                         fmt::format("Names may be treated as files in certain cases, and must not resolve to other "
+                                     "names when treated as such. This name would resolve to {}",
                                      python_repr(n)));
   return {};
 }
@@ -101,8 +107,10 @@ Result<> check_length(std::string_view s, std::string_view what, std::size_t lim
 Result<> check_metric(Metric& m, double raw, std::string_view prefix) {
   MR_CHECK(check_name(m.key, at(prefix, "name")));
   if (m.timestamp < 0)
-    return invalid(fmt::format("Invalid value {} for parameter '{}' supplied: metric '{}' (value={}). Timestamp must be a nonnegative long (64-bit integer) ", m.timestamp,
-                               at(prefix, "timestamp"), m.key, double_repr(raw)));
+    return invalid(
+        fmt::format("Invalid value {} for parameter '{}' supplied: metric '{}' (value={}). Timestamp must be a "
+                    "nonnegative long (64-bit integer) ",
+                    m.timestamp, at(prefix, "timestamp"), m.key, double_repr(raw)));
   MR_CHECK(check_length(m.key, "Metric name", 250));
   constexpr double big = 1.7976931348623157e308;
   m.is_nan = std::isnan(raw);
@@ -146,7 +154,9 @@ Result<std::int64_t> parse_experiment_id(std::string_view s) {
 
 Result<> check_run_id_format(std::string_view id) {
   bool ok = !id.empty() && id.size() <= 256 && std::isalnum(static_cast<unsigned char>(id[0])) != 0;
-  for (char c : id) ok = ok && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || static_cast<unsigned char>(c) >= 0x80);
+  for (char c : id)
+    ok = ok && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' ||
+                static_cast<unsigned char>(c) >= 0x80);
   if (ok) return {};
   std::string shown;
   json::append_string(shown, id);
@@ -165,15 +175,21 @@ Result<std::string> check_artifact_location(std::string location) {
     if (!d || *d == q) break;
     q = *d;
   }
-  if (u.scheme == "runs") return invalid(fmt::format("Artifact location cannot be a runs:/ URI. Given: '{}'", location));
+  if (u.scheme == "runs")
+    return invalid(fmt::format("Artifact location cannot be a runs:/ URI. Given: '{}'", location));
   static const std::set<std::string> refused{"ftp", "sftp", "hdfs", "viewfs", "http", "https", "r2", "b2", "abfss"};
   if (refused.contains(u.scheme) || (u.scheme == "mlflow-artifacts" && !u.authority.empty()))
-    return invalid(fmt::format("'artifact_location' cannot use the '{}' scheme: the '{}' scheme addresses a host other than the tracking server's configured artifact storage, so the "
-                               "server would connect to the host named in the URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.",
-                               u.scheme, u.scheme));
+    return invalid(
+        fmt::format("'artifact_location' cannot use the '{}' scheme: the '{}' scheme addresses a host other than the "
+                    "tracking server's configured artifact storage, so the "
+                    "server would connect to the host named in the URI. Set the "
+                    "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.",
+                    u.scheme, u.scheme));
   if (text::utf8_length(location) > 2048)
-    return invalid("Invalid artifact path length. The length of the artifact path cannot be greater than 2048 characters. To configure this limit, please set the "
-                   "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH environment variable.");
+    return invalid(
+        "Invalid artifact path length. The length of the artifact path cannot be greater than 2048 characters. To "
+        "configure this limit, please set the "
+        "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH environment variable.");
   if (u.scheme.empty() && !location.starts_with('/')) return (std::filesystem::current_path() / location).string();
   return location;
 }
@@ -186,7 +202,8 @@ Result<> check_model_name(std::string_view name, std::string_view field) {
   auto n = normal_path(name);
   if (n != name || n == "." || n == "..")
     return invalid_value(name, field,
-                         fmt::format("Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to {}",
+                         fmt::format("Names may be treated as files in certain cases, and must not resolve to other "
+                                     "names when treated as such. This name would resolve to {}",
                                      python_repr(n)));
   return {};
 }
@@ -194,12 +211,18 @@ Result<> check_model_name(std::string_view name, std::string_view field) {
 Result<> check_alias(std::string_view alias) {
   if (alias.empty()) return invalid("Registered model alias name cannot be empty.");
   bool ok = true;
-  for (char c : alias) ok = ok && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || static_cast<unsigned char>(c) >= 0x80);
-  if (!ok) return invalid(fmt::format("Invalid alias name: '{}'. Names may only contain alphanumerics, underscores (_), and dashes (-).", alias));
-  if (text::utf8_length(alias) > 255) return invalid("'Registered model alias name' exceeds the maximum length of 255 characters");
+  for (char c : alias)
+    ok = ok && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' ||
+                static_cast<unsigned char>(c) >= 0x80);
+  if (!ok)
+    return invalid(fmt::format(
+        "Invalid alias name: '{}'. Names may only contain alphanumerics, underscores (_), and dashes (-).", alias));
+  if (text::utf8_length(alias) > 255)
+    return invalid("'Registered model alias name' exceeds the maximum length of 255 characters");
   if (text::lower(alias) == "latest") return invalid("'latest' alias name (case insensitive) is reserved.");
   bool version = alias.size() > 1 && (alias[0] == 'v' || alias[0] == 'V');
-  for (std::size_t i = 1; version && i < alias.size(); ++i) version = std::isdigit(static_cast<unsigned char>(alias[i])) != 0;
+  for (std::size_t i = 1; version && i < alias.size(); ++i)
+    version = std::isdigit(static_cast<unsigned char>(alias[i])) != 0;
   if (version) return invalid(fmt::format("Version alias name '{}' is reserved.", alias));
   return {};
 }
@@ -212,22 +235,30 @@ Result<std::int64_t> parse_model_version(std::string_view s) {
 
 Result<> check_logged_model_name(std::string_view name) {
   if (name.empty() || name.find_first_of("/:.%\"'") != std::string_view::npos)
-    return invalid(fmt::format("Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")",
-                               python_repr(name)));
+    return invalid(
+        fmt::format("Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the "
+                    "following characters: ('/', ':', '.', '%', '\"', \"'\")",
+                    python_repr(name)));
   return {};
 }
 
 std::string generate_name() {
-  static constexpr std::string_view adjectives[] = {"amber", "brisk", "calm", "candid", "clever", "copper", "crisp", "deep", "eager", "early", "fair", "fleet", "fresh", "gentle",
-                                                    "glad", "golden", "grand", "handy", "honest", "jolly", "keen", "kind", "light", "lively", "lucid", "mellow", "merry", "mild",
-                                                    "neat", "nimble", "noble", "patient", "plain", "polite", "proud", "quick", "quiet", "rapid", "ready", "rustic", "serene", "sharp",
-                                                    "silent", "silver", "smooth", "solid", "spry", "steady", "sturdy", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise"};
-  static constexpr std::string_view nouns[] = {"axle", "barn", "basin", "beam", "bridge", "brook", "canal", "creek", "dam", "delta", "ferry", "field", "flume", "ford", "gate", "gear",
-                                               "grain", "harbor", "heron", "hopper", "inlet", "kiln", "lathe", "ledge", "lever", "lock", "loom", "marsh", "meadow", "mill", "otter", "pier",
-                                               "pond", "pulley", "quarry", "rapids", "reed", "ridge", "river", "rotor", "rudder", "sail", "shore", "sluice", "spring", "stone", "stream",
-                                               "tide", "trout", "valley", "weir", "wheel", "willow"};
+  static constexpr std::string_view adjectives[] = {
+      "amber",  "brisk",   "calm",   "candid", "clever", "copper", "crisp", "deep",   "eager",  "early",
+      "fair",   "fleet",   "fresh",  "gentle", "glad",   "golden", "grand", "handy",  "honest", "jolly",
+      "keen",   "kind",    "light",  "lively", "lucid",  "mellow", "merry", "mild",   "neat",   "nimble",
+      "noble",  "patient", "plain",  "polite", "proud",  "quick",  "quiet", "rapid",  "ready",  "rustic",
+      "serene", "sharp",   "silent", "silver", "smooth", "solid",  "spry",  "steady", "sturdy", "sunny",
+      "swift",  "tidy",    "upbeat", "vivid",  "warm",   "wise"};
+  static constexpr std::string_view nouns[] = {
+      "axle",   "barn",   "basin",  "beam", "bridge", "brook",  "canal",  "creek",  "dam",    "delta", "ferry",
+      "field",  "flume",  "ford",   "gate", "gear",   "grain",  "harbor", "heron",  "hopper", "inlet", "kiln",
+      "lathe",  "ledge",  "lever",  "lock", "loom",   "marsh",  "meadow", "mill",   "otter",  "pier",  "pond",
+      "pulley", "quarry", "rapids", "reed", "ridge",  "river",  "rotor",  "rudder", "sail",   "shore", "sluice",
+      "spring", "stone",  "stream", "tide", "trout",  "valley", "weir",   "wheel",  "willow"};
   for (int i = 0;; ++i) {
-    auto name = fmt::format("{}-{}-{}", adjectives[crypto::random_u64() % std::size(adjectives)], nouns[crypto::random_u64() % std::size(nouns)], crypto::random_u64() % 1001);
+    auto name = fmt::format("{}-{}-{}", adjectives[crypto::random_u64() % std::size(adjectives)],
+                            nouns[crypto::random_u64() % std::size(nouns)], crypto::random_u64() % 1001);
     if (name.size() <= 20 || i == 10) return name.substr(0, 20);
   }
 }
@@ -251,7 +282,8 @@ Result<std::int64_t> parse_page_token(std::string_view token) {
   auto v = json::parse(*raw);
   if (!v || !v->is_object()) return invalid(fmt::format("Invalid page token, decoded value=b{}", python_repr(*raw)));
   const auto* o = json::find(*v, "offset");
-  if (o == nullptr || !o->is_int64() || o->get_int64() <= 0) return invalid(fmt::format("Invalid page token, parsed value={}", json::serialize(*v)));
+  if (o == nullptr || !o->is_int64() || o->get_int64() <= 0)
+    return invalid(fmt::format("Invalid page token, parsed value={}", json::serialize(*v)));
   return o->get_int64();
 }
 

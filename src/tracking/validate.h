@@ -16,11 +16,12 @@ std::string python_repr(std::string_view s);
 // "Invalid value <json> for parameter 'p' supplied: why"
 std::unexpected<Error> invalid_value(std::string_view value, std::string_view parameter, std::string_view why);
 
-Result<> check_name(std::string_view name, std::string_view parameter);                       // metric, param and tag keys
-Result<> check_length(std::string_view text, std::string_view what, std::size_t limit);      // code points
-Result<> check_metric(Metric& metric, double raw_value, std::string_view prefix);             // also stores NaN and infinities as MLflow does
-Result<> check_param(KeyValue& param, std::string_view prefix);                               // truncates the value
-Result<> check_run_tag(KeyValue& tag, std::string_view prefix);                               // truncates the value
+Result<> check_name(std::string_view name, std::string_view parameter);                  // metric, param and tag keys
+Result<> check_length(std::string_view text, std::string_view what, std::size_t limit);  // code points
+Result<> check_metric(Metric& metric, double raw_value,
+                      std::string_view prefix);                  // also stores NaN and infinities as MLflow does
+Result<> check_param(KeyValue& param, std::string_view prefix);  // truncates the value
+Result<> check_run_tag(KeyValue& tag, std::string_view prefix);  // truncates the value
 Result<> check_experiment_tag(const KeyValue& tag);
 Result<> check_experiment_name(std::string_view name);
 Result<std::int64_t> parse_experiment_id(std::string_view text);

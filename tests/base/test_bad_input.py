@@ -144,7 +144,10 @@ def test_a_chunked_body_over_the_limit_is_413(gateway_port, tracking_port):
 def test_an_answer_after_a_refused_upload_arrives(tracking_port):
     # The client is still sending when the server has decided: a reset would take the answer away.
     with Wire(tracking_port) as wire:
-        wire.send(get(SEARCH, "Content-Type: application/json", "Content-Length: 400000000", method="POST").encode() + b" " * 200_000)
+        wire.send(
+            get(SEARCH, "Content-Type: application/json", "Content-Length: 400000000", method="POST").encode()
+            + b" " * 200_000
+        )
         time.sleep(0.1)
         assert wire.answer().status == 413
 
@@ -161,6 +164,11 @@ def test_the_server_goes_on(tracking_port):
 def test_client_that_leaves_in_the_middle_of_a_body(tracking_port):
     for _ in range(20):
         with Wire(tracking_port) as wire:
-            wire.send(get("/api/2.0/mlflow-artifacts/artifacts/base/never.bin", "Content-Length: 1000000", method="PUT").encode() + b"x" * 1000)
+            wire.send(
+                get(
+                    "/api/2.0/mlflow-artifacts/artifacts/base/never.bin", "Content-Length: 1000000", method="PUT"
+                ).encode()
+                + b"x" * 1000
+            )
     assert ask(tracking_port, get("/version")).status == 200
     assert ask(tracking_port, get("/api/2.0/mlflow-artifacts/artifacts/base/never.bin")).status == 404

@@ -1,6 +1,7 @@
 """Starting: help, wrong settings, taken ports and folders, where settings come from."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -32,11 +33,24 @@ def test_help_names_the_commands_and_where_to_start():
     assert "millrace up" in done.stdout
 
 
-@pytest.mark.parametrize("args", [
-    [], ["nonsense"], ["up", "--nonsense"], ["up", "--port-offset", "x"], ["up", "--port-offset", "-1"], ["up", "--port-offset", "60000"],
-    ["up", "--log-level", "loud"], ["up", "--log-format", "xml"], ["tracking", "--port", "0"], ["tracking", "--port", "70000"],
-    ["completion", "fish"], ["completion"], ["up", "--data"],
-])
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["nonsense"],
+        ["up", "--nonsense"],
+        ["up", "--port-offset", "x"],
+        ["up", "--port-offset", "-1"],
+        ["up", "--port-offset", "60000"],
+        ["up", "--log-level", "loud"],
+        ["up", "--log-format", "xml"],
+        ["tracking", "--port", "0"],
+        ["tracking", "--port", "70000"],
+        ["completion", "fish"],
+        ["completion"],
+        ["up", "--data"],
+    ],
+)
 def test_wrong_command_lines_are_2_and_say_what(args):
     done = harness.run_once(args)
     assert done.returncode == 2
@@ -58,7 +72,7 @@ def test_version_says_what_it_speaks():
 def test_completion_scripts_parse(shell):
     done = harness.run_once(["completion", shell])
     assert done.returncode == 0
-    for word in ("tracking", "--port-offset", "--model"):
+    for word in COMMANDS:
         assert word in done.stdout, word
     if shell == "bash":
         checked = subprocess.run(["bash", "-n"], input=done.stdout, text=True, capture_output=True, check=False)
@@ -67,12 +81,29 @@ def test_completion_scripts_parse(shell):
 
 def test_bash_completes_commands_and_flags():
     script = harness.run_once(["completion", "bash"]).stdout
+    path = f"{harness.binary_path().parent}:{os.environ['PATH']}"  # the script asks the program itself for its flags
 
     def complete(*words):
-        line = "COMP_WORDS=(" + " ".join(f"'{w}'" for w in words) + f"); COMP_CWORD={len(words) - 1}; COMP_LINE='{' '.join(words)}'; COMP_POINT=${{#COMP_LINE}}\n"
+        line = (
+            "COMP_WORDS=("
+            + " ".join(f"'{w}'" for w in words)
+            + f"); COMP_CWORD={len(words) - 1}; COMP_LINE='{' '.join(words)}'; COMP_POINT=${{#COMP_LINE}}\n"
+        )
         function = re.search(r"complete .*-F (\S+)", script)[1]
-        run = subprocess.run(["bash", "-c", script + "\n" + line + f"{function} millrace '{words[-1]}' '{words[-2]}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""],
-                             text=True, capture_output=True, check=False)
+        run = subprocess.run(
+            [
+                "bash",
+                "-c",
+                script
+                + "\n"
+                + line
+                + f"{function} millrace '{words[-1]}' '{words[-2]}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            ],
+            text=True,
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
         return {w.strip() for w in run.stdout.splitlines()}
 
     assert {"tracking"} <= complete("millrace", "tr")
@@ -93,7 +124,10 @@ def test_a_port_of_another_program_is_refused(tmp_path):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = harness.run_once(["tracking", "--data", tmp_path, "--backend-store-uri", f"sqlite:///{tmp_path}/t.db", "--port", port], cwd=tmp_path)
+        done = harness.run_once(
+            ["tracking", "--data", tmp_path, "--backend-store-uri", f"sqlite:///{tmp_path}/t.db", "--port", port],
+            cwd=tmp_path,
+        )
         assert done.returncode == 2
         assert f"port {port}" in done.stderr
 
@@ -115,15 +149,29 @@ def test_a_lock_left_by_a_crash_is_no_obstacle(tmp_path):
 
 
 def test_an_open_address_demands_own_keys(tmp_path):
-    done = harness.run_once(["up", "--data", tmp_path, "--listen", "0.0.0.0", "--port-offset", harness.free_port_offset()])
+    done = harness.run_once(
+        ["up", "--data", tmp_path, "--listen", "0.0.0.0", "--port-offset", harness.free_port_offset()]
+    )
     assert done.returncode == 2
     assert "--access-key" in done.stderr and "MILLRACE_SECRET_KEY" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["nonsense", "256.1.1.1", "203.0.113.1"])
 def test_addresses_that_cannot_be_listened_on(tmp_path, address):
-    done = harness.run_once(["up", "--data", tmp_path, "--listen", address, "--access-key", "k", "--port-offset", harness.free_port_offset()],
-                            env={"MILLRACE_SECRET_KEY": "secret-of-my-own"})
+    done = harness.run_once(
+        [
+            "up",
+            "--data",
+            tmp_path,
+            "--listen",
+            address,
+            "--access-key",
+            "k",
+            "--port-offset",
+            harness.free_port_offset(),
+        ],
+        env={"MILLRACE_SECRET_KEY": "secret-of-my-own"},
+    )
     assert done.returncode == 2
     assert address in done.stderr
 
@@ -137,11 +185,23 @@ def test_a_data_folder_that_cannot_be_made(tmp_path):
 
 # ---- precedence: flag, then environment, then file ----
 
+
 def log_level_of(tmp_path, *args, env=None):
     """Starts the tracking part and tells from its log which level it runs with."""
     port = harness.free_port()
     log = tmp_path / f"log-{port}"
-    command = ["tracking", "--data", tmp_path, "--backend-store-uri", f"sqlite:///{tmp_path}/t.db", "--port", port, "--log-file", log, *args]
+    command = [
+        "tracking",
+        "--data",
+        tmp_path,
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/t.db",
+        "--port",
+        port,
+        "--log-file",
+        log,
+        *args,
+    ]
     with harness.launch(command, f"http://127.0.0.1:{port}/readyz", env=env, cwd=tmp_path) as proc:
         ask(port, get("/version"))
         assert proc.terminate() == 0
@@ -155,13 +215,18 @@ def test_flag_beats_environment_beats_file(tmp_path):
     assert log_level_of(tmp_path) == "info"
     assert log_level_of(tmp_path, "--config", config) == "debug"
     assert log_level_of(tmp_path, "--config", config, env={"MILLRACE_LOG_LEVEL": "warn"}) == "warn"
-    assert log_level_of(tmp_path, "--config", config, "--log-level", "info", env={"MILLRACE_LOG_LEVEL": "warn"}) == "info"
+    assert (
+        log_level_of(tmp_path, "--config", config, "--log-level", "info", env={"MILLRACE_LOG_LEVEL": "warn"}) == "info"
+    )
 
 
 def test_the_port_offset_from_the_environment(tmp_path):
     offset = harness.free_port_offset()
-    with harness.launch(["up"], f"http://127.0.0.1:{harness.PORT_S3 + offset}/readyz",
-                        env={"MILLRACE_PORT_OFFSET": offset, "MILLRACE_DATA": tmp_path / "data"}) as proc:
+    with harness.launch(
+        ["up"],
+        f"http://127.0.0.1:{harness.PORT_S3 + offset}/readyz",
+        env={"MILLRACE_PORT_OFFSET": offset, "MILLRACE_DATA": tmp_path / "data"},
+    ) as proc:
         assert (tmp_path / "data" / "millrace.db").exists()
         assert proc.terminate() == 0
 
@@ -170,9 +235,18 @@ def test_keys_from_the_environment(tmp_path):
     import boto3
     from botocore.exceptions import ClientError
 
-    with harness.launch_platform(tmp_path / "data", env={"MILLRACE_ACCESS_KEY": "me", "MILLRACE_SECRET_KEY": "my-own-secret"}) as platform:
+    with harness.launch_platform(
+        tmp_path / "data", env={"MILLRACE_ACCESS_KEY": "me", "MILLRACE_SECRET_KEY": "my-own-secret"}
+    ) as platform:
+
         def client(access, secret):
-            return boto3.client("s3", endpoint_url=platform.s3_url, aws_access_key_id=access, aws_secret_access_key=secret, region_name="us-east-1")
+            return boto3.client(
+                "s3",
+                endpoint_url=platform.s3_url,
+                aws_access_key_id=access,
+                aws_secret_access_key=secret,
+                region_name="us-east-1",
+            )
 
         assert client("me", "my-own-secret").list_buckets()["Buckets"]
         with pytest.raises(ClientError):
@@ -181,11 +255,15 @@ def test_keys_from_the_environment(tmp_path):
             assert "my-own-secret" not in f.read()
 
 
-@pytest.mark.parametrize("text", ["prot-offset = 1\n", "[up]\nnonsense = 1\n", "log-level = \"loud\"\n", "port-offset = \"many\"\n"])
+@pytest.mark.parametrize(
+    "text", ["prot-offset = 1\n", "[up]\nnonsense = 1\n", 'log-level = "loud"\n', 'grace = "many"\n']
+)
 def test_a_wrong_configuration_file_stops_the_start_and_names_the_key(tmp_path, text):
     config = tmp_path / "millrace.conf"
     config.write_text(text)
-    done = harness.run_once(["up", "--data", tmp_path / "data", "--config", config, "--port-offset", harness.free_port_offset()])
+    done = harness.run_once(
+        ["up", "--data", tmp_path / "data", "--config", config, "--port-offset", harness.free_port_offset()]
+    )
     assert done.returncode == 2
     key = re.search(r"([a-z-]+) =", text)[1]
     assert key in done.stderr + done.stdout, done.stderr + done.stdout

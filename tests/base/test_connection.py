@@ -77,11 +77,11 @@ def test_chunked_uploads_with_odd_chunks(tracking_port):
         wire.send(get(ARTIFACTS + "base/chunked.bin", "Transfer-Encoding: chunked", method="PUT"))
         at = 0
         for size in (1, 2, 3, 1000, 65_536, 65_537):
-            piece = data[at:at + size]
+            piece = data[at : at + size]
             at += size
             # The head of a chunk, its extension and its end in writes of their own.
             wire.send(f"{len(piece):X}".encode())
-            wire.send(b";name=\"value\"\r\n" + piece[:-1])
+            wire.send(b';name="value"\r\n' + piece[:-1])
             wire.send(piece[-1:] + b"\r\n")
         wire.send(b"%x\r\n%s\r\n0\r\nX-Trailer: ignored\r\n\r\n" % (len(data) - at, data[at:]))
         assert wire.answer().status == 200

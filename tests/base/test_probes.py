@@ -54,7 +54,9 @@ def test_metrics_follow_the_text_format(any_port):
 
 def test_json_logs_are_json(tmp_path):
     log = tmp_path / "log.json"
-    with harness.launch_platform(tmp_path / "data", "--log-format", "json", "--log-file", log, "--access-log") as platform:
+    with harness.launch_platform(
+        tmp_path / "data", "--log-format", "json", "--log-file", log, "--access-log"
+    ) as platform:
         port = harness.PORT_TRACKING + platform.port_offset
         ask(port, get('/version?"quoted"', "X-Request-Id: id-\xe9-1"))
         ask(port, post("/api/2.0/mlflow/runs/get", "{"))

@@ -25,7 +25,7 @@ def test_an_upload_in_progress_is_finished(tmp_path, stop):
             assert idle.is_closed(), "an idle connection must not hold the process"
             for at in range(1000, len(data), 100_000):
                 time.sleep(0.1)
-                wire.send(data[at:at + 100_000])
+                wire.send(data[at : at + 100_000])
             answer = wire.answer()
             assert answer.status == 200
             assert answer.headers["connection"] == "close"

@@ -3,12 +3,21 @@
 import json
 import random
 
-from .raw import Wire, post, get
+from .raw import Wire, get, post
 
 
 def test_metric_values_keep_every_bit(tracking_port):
     rng = random.Random(3)
-    values = [1.1400000000000001, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -2.2250738585072014e-308, 1e16, 123456789.125]
+    values = [
+        1.1400000000000001,
+        0.1,
+        1 / 3,
+        5e-324,
+        1.7976931348623157e308,
+        -2.2250738585072014e-308,
+        1e16,
+        123456789.125,
+    ]
     values += [rng.uniform(-1000, 1000) for _ in range(200)]
     with Wire(tracking_port) as wire:
         wire.send(post("/api/2.0/mlflow/runs/create", '{"experiment_id":"0","start_time":1}'))

@@ -15,7 +15,8 @@ T await_on(task::Loops& loops, task::Task<T> t) {
   std::promise<T> done;
   auto value = done.get_future();
   loops.at(0).post([&] {
-    task::detach([](task::Task<T> inner, std::promise<T>& p) -> task::Task<void> { p.set_value(co_await inner); }(std::move(t), done));
+    task::detach([](task::Task<T> inner, std::promise<T>& p) -> task::Task<void> { p.set_value(co_await inner); }(
+                                                                 std::move(t), done));
   });
   return value.get();
 }
@@ -24,7 +25,8 @@ T await_on(task::Loops& loops, task::Task<T> t) {
 template <class T>
 T run_now(task::Task<T> t) {
   std::optional<T> out;
-  task::detach([](task::Task<T> inner, std::optional<T>& o) -> task::Task<void> { o.emplace(co_await inner); }(std::move(t), out));
+  task::detach([](task::Task<T> inner, std::optional<T>& o) -> task::Task<void> { o.emplace(co_await inner); }(
+                                                                std::move(t), out));
   if (!out) std::abort();
   return std::move(*out);
 }

@@ -11,13 +11,15 @@ namespace mr::testing {
 
 class MemoryBody : public http::BodyReader {
  public:
-  explicit MemoryBody(std::vector<std::string> pieces, std::optional<std::uint64_t> length = std::nullopt) : pieces_(std::move(pieces)), length_(length) {
+  explicit MemoryBody(std::vector<std::string> pieces, std::optional<std::uint64_t> length = std::nullopt)
+      : pieces_(std::move(pieces)), length_(length) {
     std::erase(pieces_, "");  // an empty piece would be the end
   }
   // `bytes` cut into pieces of `size` bytes.
   static MemoryBody cut(std::string_view bytes, std::size_t size) {
     std::vector<std::string> pieces;
-    for (; !bytes.empty(); bytes.remove_prefix(std::min(size, bytes.size()))) pieces.emplace_back(bytes.substr(0, size));
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(size, bytes.size())))
+      pieces.emplace_back(bytes.substr(0, size));
     return MemoryBody(std::move(pieces));
   }
   task::Task<Result<std::string_view>> read() override {

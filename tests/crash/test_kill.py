@@ -14,6 +14,7 @@ import urllib.parse
 from xml.etree import ElementTree
 
 import harness
+
 from objects import sigv4
 
 ROUNDS = 20
@@ -66,8 +67,13 @@ class Api:
     def track(self, path, body=None, **query):
         target = "/api/2.0/mlflow/" + path + ("?" + urllib.parse.urlencode(query) if query else "")
         data = None if body is None else json.dumps(body)
-        status, _, text = self._send(self.platform.tracking_url, "GET" if body is None else "POST", target, data,
-                                     {"Content-Type": "application/json"})
+        status, _, text = self._send(
+            self.platform.tracking_url,
+            "GET" if body is None else "POST",
+            target,
+            data,
+            {"Content-Type": "application/json"},
+        )
         assert status == 200, (path, status, text[:300])
         return json.loads(text)
 
@@ -85,13 +91,13 @@ class Ledger:
     """What the writers tried and what was answered, over all lives of the server."""
 
     def __init__(self):
-        self.metrics = []   # (run, key, step, value) answered
-        self.params = []    # (run, key, value) answered
-        self.batches = []   # (run, tag, answered): a tag, metrics and params that stand or fall together
-        self.runs = []      # (run id, tag value) answered
+        self.metrics = []  # (run, key, step, value) answered
+        self.params = []  # (run, key, value) answered
+        self.batches = []  # (run, tag, answered): a tag, metrics and params that stand or fall together
+        self.runs = []  # (run id, tag value) answered
         self.versions = []  # (model, version, source) answered
-        self.tried = {}     # object key -> {sha256: number of the attempt}
-        self.stored = {}    # object key -> number of the last attempt that was answered
+        self.tried = {}  # object key -> {sha256: number of the attempt}
+        self.stored = {}  # object key -> number of the last attempt that was answered
         self.lock = threading.Lock()
 
     def try_object(self, key, attempt, data):
@@ -104,6 +110,7 @@ class Ledger:
 
 
 # Each writer: one write of number i in round r, which is in the ledger once it is answered.
+
 
 def write_metric(api, book, run, r, i):
     metric = {"run_id": run, "key": "loss", "value": i * 100 + r, "timestamp": 1_700_000_000_000 + i, "step": i}
@@ -130,7 +137,12 @@ def write_batch(api, book, run, r, i):
 
 
 def write_run(api, book, run, r, i):
-    body = {"experiment_id": "0", "run_name": f"r{r}-{i}", "start_time": 1, "tags": [{"key": "mark", "value": f"{r}/{i}"}]}
+    body = {
+        "experiment_id": "0",
+        "run_name": f"r{r}-{i}",
+        "start_time": 1,
+        "tags": [{"key": "mark", "value": f"{r}/{i}"}],
+    }
     answer = api.track("runs/create", body)
     book.runs.append((answer["run"]["info"]["run_id"], f"{r}/{i}"))
 
@@ -167,12 +179,23 @@ def write_multipart(api, book, run, r, i):
         headers, _ = api.s3("PUT", key, [("partNumber", str(number)), ("uploadId", upload)], data)
         tags.append(headers["ETag"])
     xml = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{t}</ETag></Part>" for n, t in enumerate(tags, 1))
-    _, done = api.s3("POST", key, [("uploadId", upload)], f"<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>".encode())
+    _, done = api.s3(
+        "POST", key, [("uploadId", upload)], f"<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>".encode()
+    )
     assert b"<Error>" not in done, done
     book.object_answered(key, 0)
 
 
-WRITERS = [write_metric, write_param, write_batch, write_run, write_version, write_object, write_over_object, write_multipart]
+WRITERS = [
+    write_metric,
+    write_param,
+    write_batch,
+    write_run,
+    write_version,
+    write_object,
+    write_over_object,
+    write_multipart,
+]
 
 
 def write_until_gone(writer, platform, book, run, r, failures):
@@ -192,13 +215,16 @@ def write_until_gone(writer, platform, book, run, r, failures):
 
 # ---- what must be there ----
 
+
 def check_tracking(api, book):
     runs = {}
 
     def run_data(run):
         if run not in runs:
             data = api.track("runs/get", run_id=run)["run"]["data"]
-            runs[run] = {kind: {e["key"]: e["value"] for e in data.get(kind, [])} for kind in ("params", "tags", "metrics")}
+            runs[run] = {
+                kind: {e["key"]: e["value"] for e in data.get(kind, [])} for kind in ("params", "tags", "metrics")
+            }
         return runs[run]
 
     histories = {}
@@ -252,7 +278,7 @@ def fresh(book, done):
     """A ledger of what came since the lengths in `done`."""
     part = Ledger()
     for name in ("metrics", "params", "batches", "runs", "versions"):
-        setattr(part, name, getattr(book, name)[done.get(name, 0):])
+        setattr(part, name, getattr(book, name)[done.get(name, 0) :])
         done[name] = len(getattr(book, name))
     return part
 
@@ -265,7 +291,9 @@ def test_nothing_answered_is_lost(tmp_path):
     for r in range(ROUNDS):
         if r % 5 == 4:
             # A crash in the middle of starting must not hurt what is there either.
-            with harness.launch(["up", "--data", tmp_path / "data", "--port-offset", harness.free_port_offset()]) as starting:
+            with harness.launch(
+                ["up", "--data", tmp_path / "data", "--port-offset", harness.free_port_offset()]
+            ) as starting:
                 time.sleep(rng.uniform(0, 0.08))
                 starting.popen.send_signal(signal.SIGKILL)
                 starting.wait()
@@ -300,5 +328,7 @@ def test_nothing_answered_is_lost(tmp_path):
     assert all([book.metrics, book.params, book.runs, book.versions, book.stored])
     assert any(answered for _, _, answered in book.batches)
     assert any(key.startswith("parts/") for key in book.stored)
-    written = len(book.metrics) + len(book.params) + len(book.batches) + len(book.runs) + len(book.versions) + len(book.tried)
+    written = (
+        len(book.metrics) + len(book.params) + len(book.batches) + len(book.runs) + len(book.versions) + len(book.tried)
+    )
     assert written > 20 * ROUNDS, written

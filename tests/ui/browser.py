@@ -68,8 +68,9 @@ class Page:
         every = [*self.redirected, *self.exchanges.values()]
         return [e for e in every if e.url.startswith("http")]
 
-    def busy(self) -> bool:
-        return any(not e.ended for e in self.exchanges.values())
+    def under_way(self) -> list[Exchange]:
+        # The end of a worker's own script is told to the worker, not to the page.
+        return [e for e in self.exchanges.values() if not e.ended and not e.url.endswith(".worker.js")]
 
 
 class Browser:
@@ -147,7 +148,10 @@ class Browser:
         return result["result"].get("value")
 
     def open(self, url) -> Page:
-        """Load the address anew, as a reader does who follows a link from outside."""
+        """Load the address anew, as a reader does who follows a link from outside for the first time."""
+        # Filters and choices of an earlier page are remembered here.
+        origin = "/".join(url.split("/", 3)[:3])
+        self._call("Storage.clearDataForOrigin", origin=origin, storageTypes="local_storage,indexeddb")
         # A change behind the # alone would not load anything.
         self._call("Page.navigate", url="about:blank")
         self.listen(0.02)
@@ -194,9 +198,9 @@ class Browser:
     def wait_quiet(self, deadline=PAGE_DEADLINE):
         """Until no request is under way and none was started for a moment."""
         end = time.monotonic() + deadline
-        while self.page.busy() or time.monotonic() - self.page.last_activity < QUIET:
+        while self.page.under_way() or time.monotonic() - self.page.last_activity < QUIET:
             if time.monotonic() > end:
-                hanging = [str(e) for e in self.page.exchanges.values() if not e.ended]
+                hanging = [str(e) for e in self.page.under_way()]
                 raise AssertionError(f"{self.page.url}: still busy after {deadline:g} s: {hanging}")
             self.listen(0.1)
 
@@ -220,9 +224,12 @@ class Browser:
             " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
         end = time.monotonic() + deadline
-        while not (place := self.evaluate(find)):
+        place = before = None
+        # In the same place twice: dialogs slide in.
+        while not place or place != before:
             assert time.monotonic() < end, f"{self.page.url}: nothing to click with the text {text!r}\n{self.text()[:4000]}"
             self.listen(0.1)
+            before, place = place, self.evaluate(find)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             button = "none" if kind == "mouseMoved" else "left"
             self._call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)

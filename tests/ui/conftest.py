@@ -33,6 +33,10 @@ OPTIONAL = (
     # Users and the assistant are parts that the server does not have; the stock server has no users either.
     ("/ajax-api/2.0/mlflow/users/current", {404}),
     ("/ajax-api/3.0/mlflow/assistant/", {404}),
+    # Asked before an experiment is created: is the name free?
+    ("/ajax-api/2.0/mlflow/experiments/get-by-name", {404}),
+    # A download link is asked for first; without one the file comes through the server.
+    ("/model-versions/get-artifact", {501}),
 )
 
 

@@ -83,7 +83,11 @@ def test_page_below_a_prefix(prefixed_site, name):
         prefixed_site.open("#/settings", "Settings")
         browser.wait_quiet()
     fragment, texts = pages(prefixed_site.content)[name]
-    browser.follow(fragment)
+    if name.startswith("run-artifact"):
+        # The open tree of artifacts does not look at the address any more.
+        browser.open(f"{prefixed_site.url}/{fragment}")
+    else:
+        browser.follow(fragment)
     prefixed_site.check(*texts, shot=name)
 
 

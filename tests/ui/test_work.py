@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def client(up_site):
-    return mlflow.MlflowClient(up_site.url)
+    return mlflow.MlflowClient(up_site.url, up_site.url)
 
 
 def test_from_home_to_a_run_by_clicks(up_site):
@@ -27,10 +27,16 @@ def test_an_experiment_is_created(up_site, client):
     name = f"pond-{up_site.content.suffix}"
     up_site.open("#/experiments", up_site.content.experiment)
     up_site.browser.click("Create")
+    up_site.browser.wait_for("Create Experiment")
     up_site.browser.type_into("[role=dialog] input", name)
+    # The name is checked while one types.
+    up_site.browser.wait_quiet()
     up_site.browser.click("Create")
+    up_site.browser.wait_until("location.hash.includes('/overview')", "the new experiment does not open")
     up_site.check(name, shot="create-experiment")
-    assert client.get_experiment_by_name(name).lifecycle_stage == "active"
+    made = client.get_experiment_by_name(name)
+    assert made.lifecycle_stage == "active"
+    assert up_site.browser.evaluate("location.hash").startswith(f"#/experiments/{made.experiment_id}/")
 
 
 def test_a_description_is_changed(up_site, client):

@@ -49,13 +49,19 @@ class LinearEngine : public Engine {
 
   std::size_t features() const override { return n; }
   const std::vector<std::string>& feature_names() const override { return names; }
-  std::string description() const override { return fmt::format("native linear engine: {}{}", cls, scalers.empty() ? "" : fmt::format(" behind {} scaler{}", scalers.size(), scalers.size() == 1 ? "" : "s")); }
+  std::string description() const override {
+    return fmt::format(
+        "native linear engine: {}{}", cls,
+        scalers.empty() ? "" : fmt::format(" behind {} scaler{}", scalers.size(), scalers.size() == 1 ? "" : "s"));
+  }
 
   Result<Output> predict(const Frame& f) const override {
     if (f.rows == 0) return bad("there are no rows (0 samples); at least one is needed");
     if (f.columns != n) return bad(fmt::format("the input has {} columns; the model was fitted with {}", f.columns, n));
     for (std::size_t i = 0; i < f.data.size(); ++i)
-      if (!std::isfinite(f.data[i])) return bad(fmt::format("column #{} has a missing (NaN) or infinite value, which this model does not take", i % n));
+      if (!std::isfinite(f.data[i]))
+        return bad(
+            fmt::format("column #{} has a missing (NaN) or infinite value, which this model does not take", i % n));
     std::vector<double> scaled;
     const double* x = f.data.data();
     if (!scalers.empty()) {
@@ -86,7 +92,8 @@ class LinearEngine : public Engine {
     out.type = f32 ? DataType::fp32 : DataType::fp64;
     out.width = std::max<std::size_t>(2, classes.size());
     out.numbers.resize(f.rows * out.width);
-    for (std::size_t r = 0; r < f.rows; ++r) probabilities(d.data() + r * k, out.numbers.data() + r * out.width, out.width);
+    for (std::size_t r = 0; r < f.rows; ++r)
+      probabilities(d.data() + r * k, out.numbers.data() + r * out.width, out.width);
     if (answer == Answer::log_probability)
       for (auto& v : out.numbers) v = std::log(v);
     return out;
@@ -96,7 +103,9 @@ class LinearEngine : public Engine {
   static void apply(const Scaler& s, std::vector<double>& data, bool f32) {
     std::size_t width = s.scale.empty() ? s.shift.size() : s.scale.size();
     auto round = [&](double v) { return f32 ? static_cast<double>(static_cast<float>(v)) : v; };
-    auto statistic = [&](double v) { return f32 && s.float_statistics ? static_cast<double>(static_cast<float>(v)) : v; };
+    auto statistic = [&](double v) {
+      return f32 && s.float_statistics ? static_cast<double>(static_cast<float>(v)) : v;
+    };
     for (std::size_t i = 0; i < data.size() && width > 0; ++i) {
       std::size_t c = i % width;
       double& v = data[i];
@@ -116,21 +125,40 @@ class LinearEngine : public Engine {
     out.rows = rows;
     switch (classes.kind) {
       case 'U':
-      case 'O': out.type = DataType::bytes; break;
-      case 'b': out.type = DataType::boolean; break;
-      case 'f': out.type = classes.itemsize == 4 ? DataType::fp32 : classes.itemsize == 2 ? DataType::fp16 : DataType::fp64; break;
-      case 'i': out.type = classes.itemsize == 8 ? DataType::int64 : classes.itemsize == 4 ? DataType::int32 : classes.itemsize == 2 ? DataType::int16 : DataType::int8; break;
-      default: out.type = classes.itemsize == 8 ? DataType::uint64 : classes.itemsize == 4 ? DataType::uint32 : classes.itemsize == 2 ? DataType::uint16 : DataType::uint8; break;
+      case 'O':
+        out.type = DataType::bytes;
+        break;
+      case 'b':
+        out.type = DataType::boolean;
+        break;
+      case 'f':
+        out.type = classes.itemsize == 4 ? DataType::fp32 : classes.itemsize == 2 ? DataType::fp16 : DataType::fp64;
+        break;
+      case 'i':
+        out.type = classes.itemsize == 8   ? DataType::int64
+                   : classes.itemsize == 4 ? DataType::int32
+                   : classes.itemsize == 2 ? DataType::int16
+                                           : DataType::int8;
+        break;
+      default:
+        out.type = classes.itemsize == 8   ? DataType::uint64
+                   : classes.itemsize == 4 ? DataType::uint32
+                   : classes.itemsize == 2 ? DataType::uint16
+                                           : DataType::uint8;
+        break;
     }
     for (std::size_t r = 0; r < rows; ++r) {
       const double* row = d.data() + r * k;
       std::size_t best = 0;
-      if (k == 1) best = row[0] > 0 ? 1 : 0;  // strictly greater: a tie is the first class
+      if (k == 1)
+        best = row[0] > 0 ? 1 : 0;  // strictly greater: a tie is the first class
       else
         for (std::size_t c = 1; c < k; ++c)
           if (row[c] > row[best]) best = c;
-      if (out.type == DataType::bytes) out.texts.push_back(classes.texts[best]);
-      else out.numbers.push_back(classes.numbers[best]);
+      if (out.type == DataType::bytes)
+        out.texts.push_back(classes.texts[best]);
+      else
+        out.numbers.push_back(classes.numbers[best]);
     }
     return out;
   }
@@ -151,9 +179,12 @@ class LinearEngine : public Engine {
       }
       case Probability::modified_huber:
       case Probability::logistic_ovr:
-      case Probability::none: break;
+      case Probability::none:
+        break;
     }
-    auto one = [&](double v) { return probability == Probability::modified_huber ? (std::clamp(v, -1.0, 1.0) + 1) / 2 : expit(v); };
+    auto one = [&](double v) {
+      return probability == Probability::modified_huber ? (std::clamp(v, -1.0, 1.0) + 1) / 2 : expit(v);
+    };
     if (k == 1) {
       p[1] = one(d[0]);
       p[0] = 1 - p[1];
@@ -181,25 +212,36 @@ bool flag(const Tree& t, NodeId owner, std::string_view key, bool fallback) {
 Result<std::vector<double>> finite_numbers(const Tree& t, NodeId owner, std::string_view key) {
   auto a = t.array_of(t.get(owner, key));
   if (!a) return bad(fmt::format("{} of {}: {}", key, short_name(t.class_of(owner)), a.error().message));
-  if (a->kind == 'U' || a->kind == 'O') return bad(fmt::format("{} of {} is not made of numbers", key, short_name(t.class_of(owner))));
+  if (a->kind == 'U' || a->kind == 'O')
+    return bad(fmt::format("{} of {} is not made of numbers", key, short_name(t.class_of(owner))));
   return std::move(a->numbers);
 }
 
 class Builder {
  public:
-  Builder(const Tree& t, std::string predict_fn, std::string written_by) : t_(t), predict_fn_(std::move(predict_fn)), written_by_(std::move(written_by)), engine_(std::make_unique<LinearEngine>()) {}
+  Builder(const Tree& t, std::string predict_fn, std::string written_by)
+      : t_(t),
+        predict_fn_(std::move(predict_fn)),
+        written_by_(std::move(written_by)),
+        engine_(std::make_unique<LinearEngine>()) {}
 
   Result<std::unique_ptr<Engine>> build() {
-    if (predict_fn_ == "predict") engine_->answer = Answer::predict;
-    else if (predict_fn_ == "predict_proba") engine_->answer = Answer::probability;
-    else if (predict_fn_ == "predict_log_proba") engine_->answer = Answer::log_probability;
-    else return bad(fmt::format("predict_fn '{}' is not served natively; predict, predict_proba and predict_log_proba are", printable(predict_fn_)));
+    if (predict_fn_ == "predict")
+      engine_->answer = Answer::predict;
+    else if (predict_fn_ == "predict_proba")
+      engine_->answer = Answer::probability;
+    else if (predict_fn_ == "predict_log_proba")
+      engine_->answer = Answer::log_probability;
+    else
+      return bad(fmt::format("predict_fn '{}' is not served natively; predict, predict_proba and predict_log_proba are",
+                             printable(predict_fn_)));
     MR_CHECK(step(t_.root, true, 0));
     if (engine_->answer != Answer::predict && engine_->probability == Probability::none)
       return bad(fmt::format("{} has no {}", engine_->cls, predict_fn_));
     for (const auto& s : engine_->scalers) {
       auto width = s.scale.empty() ? s.shift.size() : s.scale.size();
-      if (width != 0 && width != engine_->n) return bad(fmt::format("a scaler has {} features and the model behind it {}", width, engine_->n));
+      if (width != 0 && width != engine_->n)
+        return bad(fmt::format("a scaler has {} features and the model behind it {}", width, engine_->n));
     }
     return std::unique_ptr<Engine>(std::move(engine_));
   }
@@ -207,7 +249,8 @@ class Builder {
  private:
   void names_of(NodeId id) {
     if (!engine_->names.empty()) return;
-    if (auto a = t_.array_of(t_.get(id, "feature_names_in_")); a && (a->kind == 'O' || a->kind == 'U')) engine_->names = a->texts;
+    if (auto a = t_.array_of(t_.get(id, "feature_names_in_")); a && (a->kind == 'O' || a->kind == 'U'))
+      engine_->names = a->texts;
   }
 
   int version_of(NodeId id) const {
@@ -234,11 +277,13 @@ class Builder {
 
   Result<> pipeline(NodeId id, bool last, int depth) {
     auto steps = t_.get(id, "steps");
-    if (steps == kNoNode || t_.at(steps).kind != NodeKind::list || t_.at(steps).items.empty()) return bad("a Pipeline has no steps");
+    if (steps == kNoNode || t_.at(steps).kind != NodeKind::list || t_.at(steps).items.empty())
+      return bad("a Pipeline has no steps");
     const auto& list = t_.at(steps).items;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto& pair = t_.at(list[i]);
-      if ((pair.kind != NodeKind::tuple && pair.kind != NodeKind::list) || pair.items.size() != 2) return bad("a Pipeline's step is not a pair");
+      if ((pair.kind != NodeKind::tuple && pair.kind != NodeKind::list) || pair.items.size() != 2)
+        return bad("a Pipeline's step is not a pair");
       auto est = pair.items[1];
       bool is_last = last && i + 1 == list.size();
       bool pass = t_.is_none(est) || t_.text_of(est) == "passthrough";
@@ -264,7 +309,8 @@ class Builder {
       if (s.divide) {
         MR_TRY(s.scale, finite_numbers(t_, id, "scale_"));
       }
-      if (s.center && s.divide && s.shift.size() != s.scale.size()) return bad("a StandardScaler's mean_ and scale_ differ in length");
+      if (s.center && s.divide && s.shift.size() != s.scale.size())
+        return bad("a StandardScaler's mean_ and scale_ differ in length");
     } else {
       s.kind = Scaler::Kind::min_max;
       MR_TRY(s.scale, finite_numbers(t_, id, "scale_"));
@@ -275,7 +321,8 @@ class Builder {
       if (s.center && range != kNoNode && t_.at(range).items.size() == 2) {
         MR_TRY(Array low, t_.array_of(t_.at(range).items[0]));
         MR_TRY(Array high, t_.array_of(t_.at(range).items[1]));
-        if (low.numbers.size() != 1 || high.numbers.size() != 1 || low.numbers[0] > high.numbers[0]) return bad("a MinMaxScaler's feature_range is not read");
+        if (low.numbers.size() != 1 || high.numbers.size() != 1 || low.numbers[0] > high.numbers[0])
+          return bad("a MinMaxScaler's feature_range is not read");
         s.low = low.numbers[0];
         s.high = high.numbers[0];
       }
@@ -285,8 +332,21 @@ class Builder {
   }
 
   Result<> estimator(NodeId id, const std::string& full, const std::string& name) {
-    static const std::set<std::string> classifiers{"LogisticRegression", "LogisticRegressionCV", "SGDClassifier", "Perceptron", "LinearSVC", "RidgeClassifier", "RidgeClassifierCV", "PassiveAggressiveClassifier"};
-    static const std::set<std::string> regressors{"LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SGDRegressor", "LinearSVR", "HuberRegressor", "BayesianRidge", "ARDRegression",
+    static const std::set<std::string> classifiers{
+        "LogisticRegression", "LogisticRegressionCV", "SGDClassifier",     "Perceptron",
+        "LinearSVC",          "RidgeClassifier",      "RidgeClassifierCV", "PassiveAggressiveClassifier"};
+    static const std::set<std::string> regressors{"LinearRegression",
+                                                  "Ridge",
+                                                  "RidgeCV",
+                                                  "Lasso",
+                                                  "LassoCV",
+                                                  "ElasticNet",
+                                                  "ElasticNetCV",
+                                                  "SGDRegressor",
+                                                  "LinearSVR",
+                                                  "HuberRegressor",
+                                                  "BayesianRidge",
+                                                  "ARDRegression",
                                                   "PassiveAggressiveRegressor"};
     bool classifier = classifiers.contains(name);
     if (!classifier && !regressors.contains(name)) return bad(fmt::format("'{}' does not predict", full));
@@ -295,7 +355,8 @@ class Builder {
     e.task = classifier ? Task::classify : Task::regress;
     auto coef = t_.array_of(t_.get(id, "coef_"));
     if (!coef) return bad(fmt::format("{} is not fitted, or its coef_ is not read: {}", name, coef.error().message));
-    if (coef->kind != 'f' || coef->shape.empty() || coef->shape.size() > 2) return bad(fmt::format("coef_ of {} has a form that is not read", name));
+    if (coef->kind != 'f' || coef->shape.empty() || coef->shape.size() > 2)
+      return bad(fmt::format("coef_ of {} has a form that is not read", name));
     e.k = coef->shape.size() == 2 ? static_cast<std::size_t>(coef->shape[0]) : 1;
     e.n = static_cast<std::size_t>(coef->shape.back());
     if (e.k == 0 || e.n == 0 || e.k > 100000) return bad(fmt::format("coef_ of {} is empty", name));
@@ -310,11 +371,13 @@ class Builder {
       if (!std::isfinite(v)) return bad(fmt::format("intercept_ of {} is not finite", name));
     if (!classifier) return {};
     auto classes_id = t_.get(id, "classes_");
-    if (classes_id == kNoNode) classes_id = t_.get(t_.get(id, "_label_binarizer"), "classes_");  // RidgeClassifier before 1.8
+    if (classes_id == kNoNode)
+      classes_id = t_.get(t_.get(id, "_label_binarizer"), "classes_");  // RidgeClassifier before 1.8
     auto classes = t_.array_of(classes_id);
     if (!classes) return bad(fmt::format("classes_ of {} is not read: {}", name, classes.error().message));
     e.classes = std::move(*classes);
-    if (e.classes.size() != (e.k == 1 ? 2 : e.k)) return bad(fmt::format("{} has {} classes and {} rows of coef_", name, e.classes.size(), e.k));
+    if (e.classes.size() != (e.k == 1 ? 2 : e.k))
+      return bad(fmt::format("{} has {} classes and {} rows of coef_", name, e.classes.size(), e.k));
     set_probability(id, name);
     return {};
   }
@@ -324,7 +387,10 @@ class Builder {
     if (name == "LogisticRegression" || name == "LogisticRegressionCV") {
       auto multi = t_.text_of(t_.get(id, "multi_class"));
       auto solver = t_.text_of(t_.get(id, "solver"));
-      bool ovr = multi.empty() ? e.classes.size() <= 2 : multi == "ovr" || multi == "warn" || ((multi == "auto" || multi == "deprecated") && (e.classes.size() <= 2 || solver == "liblinear"));
+      bool ovr = multi.empty() ? e.classes.size() <= 2
+                               : multi == "ovr" || multi == "warn" ||
+                                     ((multi == "auto" || multi == "deprecated") &&
+                                      (e.classes.size() <= 2 || solver == "liblinear"));
       e.probability = ovr ? Probability::logistic_ovr : e.k == 1 ? Probability::binary_softmax : Probability::softmax;
     } else if (name == "SGDClassifier") {
       auto loss = t_.text_of(t_.get(id, "loss"));
@@ -342,6 +408,9 @@ class Builder {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> make_linear_engine(const Tree& tree, const std::string& predict_fn, const std::string& written_by) { return Builder(tree, predict_fn, written_by).build(); }
+Result<std::unique_ptr<Engine>> make_linear_engine(const Tree& tree, const std::string& predict_fn,
+                                                   const std::string& written_by) {
+  return Builder(tree, predict_fn, written_by).build();
+}
 
 }  // namespace mr::serving

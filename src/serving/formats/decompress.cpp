@@ -45,7 +45,8 @@ Result<std::string> with_libarchive(std::string_view in, std::size_t limit) {
   archive_read_support_filter_lz4(c.a);
   archive_read_support_format_raw(c.a);
   archive_entry* entry = nullptr;
-  if (archive_read_open_memory(c.a, in.data(), in.size()) != ARCHIVE_OK || archive_read_next_header(c.a, &entry) != ARCHIVE_OK)
+  if (archive_read_open_memory(c.a, in.data(), in.size()) != ARCHIVE_OK ||
+      archive_read_next_header(c.a, &entry) != ARCHIVE_OK)
     return fail(Code::invalid_argument, "the compressed file is cut short or damaged");
   std::string out;
   std::vector<char> buf(65536);
@@ -54,7 +55,8 @@ Result<std::string> with_libarchive(std::string_view in, std::size_t limit) {
     if (n < 0) return fail(Code::invalid_argument, "the compressed file is cut short or damaged");
     if (n == 0) return out;
     out.append(buf.data(), static_cast<std::size_t>(n));
-    if (out.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB when unpacked", limit >> 20));
+    if (out.size() > limit)
+      return fail(Code::too_large, fmt::format("the file is larger than {} MiB when unpacked", limit >> 20));
   }
 }
 
@@ -63,8 +65,15 @@ Result<std::string> with_libarchive(std::string_view in, std::size_t limit) {
 Result<std::string> decompress(std::string_view b, std::size_t limit) {
   if (b.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limit >> 20));
   auto starts = [&](std::string_view magic) { return b.starts_with(magic); };
-  if (b.size() > 2 && b[0] == 0x78 && (static_cast<unsigned char>(b[0]) * 256U + static_cast<unsigned char>(b[1])) % 31 == 0) return inflate_zlib(b, limit);
-  if (starts("\x1f\x8b") || starts("BZh") || starts(std::string_view("\xFD" "7zXZ\0", 6)) || starts(std::string_view("\x5D\0\0", 3)) || starts("\x04\x22\x4D\x18")) return with_libarchive(b, limit);
+  if (b.size() > 2 && b[0] == 0x78 &&
+      (static_cast<unsigned char>(b[0]) * 256U + static_cast<unsigned char>(b[1])) % 31 == 0)
+    return inflate_zlib(b, limit);
+  if (starts("\x1f\x8b") || starts("BZh") ||
+      starts(std::string_view("\xFD"
+                              "7zXZ\0",
+                              6)) ||
+      starts(std::string_view("\x5D\0\0", 3)) || starts("\x04\x22\x4D\x18"))
+    return with_libarchive(b, limit);
   return std::string(b);
 }
 

@@ -24,9 +24,11 @@ std::unexpected<Error> bad(std::string what) { return fail(Code::invalid_argumen
 Result<std::string> read_file(const fs::path& path, std::size_t limit) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st{};
-  if (!fd || ::fstat(fd.get(), &st) != 0) return fail(Code::not_found, fmt::format("{} cannot be read: {}", path.string(), std::strerror(errno)));
+  if (!fd || ::fstat(fd.get(), &st) != 0)
+    return fail(Code::not_found, fmt::format("{} cannot be read: {}", path.string(), std::strerror(errno)));
   if (!S_ISREG(st.st_mode)) return bad(fmt::format("{} is not a file", path.string()));
-  if (static_cast<std::size_t>(st.st_size) > limit) return fail(Code::too_large, fmt::format("{} is larger than {} MiB", path.string(), limit >> 20));
+  if (static_cast<std::size_t>(st.st_size) > limit)
+    return fail(Code::too_large, fmt::format("{} is larger than {} MiB", path.string(), limit >> 20));
   std::string out(static_cast<std::size_t>(st.st_size), '\0');
   std::size_t at = 0;
   while (at < out.size()) {
@@ -44,14 +46,18 @@ std::optional<DataType> column_type(std::string_view t) {
   if (t == "long") return DataType::int64;
   if (t == "float") return DataType::fp32;
   if (t == "double") return DataType::fp64;
-  if (t == "string" || t == "binary" || t == "datetime" || t == "array" || t == "object" || t == "map" || t == "any") return DataType::bytes;
+  if (t == "string" || t == "binary" || t == "datetime" || t == "array" || t == "object" || t == "map" || t == "any")
+    return DataType::bytes;
   return std::nullopt;
 }
 
 std::optional<DataType> numpy_type(std::string_view d) {
-  static const std::map<std::string_view, DataType> types{{"float64", DataType::fp64}, {"float32", DataType::fp32}, {"float16", DataType::fp16}, {"int64", DataType::int64}, {"int32", DataType::int32},
-                                                          {"int16", DataType::int16}, {"int8", DataType::int8}, {"uint64", DataType::uint64}, {"uint32", DataType::uint32}, {"uint16", DataType::uint16},
-                                                          {"uint8", DataType::uint8}, {"bool", DataType::boolean}, {"object", DataType::bytes}, {"str", DataType::bytes}};
+  static const std::map<std::string_view, DataType> types{
+      {"float64", DataType::fp64},  {"float32", DataType::fp32},  {"float16", DataType::fp16},
+      {"int64", DataType::int64},   {"int32", DataType::int32},   {"int16", DataType::int16},
+      {"int8", DataType::int8},     {"uint64", DataType::uint64}, {"uint32", DataType::uint32},
+      {"uint16", DataType::uint16}, {"uint8", DataType::uint8},   {"bool", DataType::boolean},
+      {"object", DataType::bytes},  {"str", DataType::bytes}};
   auto it = types.find(d);
   return it == types.end() ? std::nullopt : std::optional(it->second);
 }
@@ -159,12 +165,17 @@ Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_f
   if (!tree) {
     // Which library wrote what cannot be read helps most when a class is in the way.
     auto e = tree.error();
-    e.message = fmt::format("{}: {}{}", file.filename().string(), e.message, e.reason == "symbol" && !version.empty() ? fmt::format(" (written by scikit-learn {})", printable(version)) : "");
+    e.message = fmt::format("{}: {}{}", file.filename().string(), e.message,
+                            e.reason == "symbol" && !version.empty()
+                                ? fmt::format(" (written by scikit-learn {})", printable(version))
+                                : "");
     return std::unexpected(e);
   }
   if (version.empty()) version = tree->text_of(tree->get(tree->root, "_sklearn_version"));
   auto engine = make_linear_engine(*tree, predict_fn, version);
-  if (!engine) return bad(fmt::format("{}: {}{}", file.filename().string(), engine.error().message, version.empty() ? "" : fmt::format(" (written by scikit-learn {})", printable(version))));
+  if (!engine)
+    return bad(fmt::format("{}: {}{}", file.filename().string(), engine.error().message,
+                           version.empty() ? "" : fmt::format(" (written by scikit-learn {})", printable(version))));
   out.engine = std::move(*engine);
   out.sklearn_version = version;
   return out;
@@ -184,7 +195,8 @@ Result<fs::path> inside(const fs::path& folder, const std::string& relative) {
   auto root = fs::weakly_canonical(folder, ec);
   auto target = fs::weakly_canonical(folder / safe, ec);
   auto rel = target.lexically_relative(root).string();
-  if (ec || rel.empty() || rel.starts_with("..")) return bad(fmt::format("model_path '{}' leaves the model's folder", printable(relative)));
+  if (ec || rel.empty() || rel.starts_with(".."))
+    return bad(fmt::format("model_path '{}' leaves the model's folder", printable(relative)));
   return target;
 }
 
@@ -220,7 +232,9 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   } catch (const YAML::Exception& e) {
     return bad(fmt::format("MLmodel is no valid YAML: {}", printable(e.what())));
   }
-  if (loader != "mlflow.sklearn") return bad(fmt::format("the flavor '{}' is not served natively; mlflow.sklearn's linear models are", printable(loader)));
+  if (loader != "mlflow.sklearn")
+    return bad(
+        fmt::format("the flavor '{}' is not served natively; mlflow.sklearn's linear models are", printable(loader)));
   if (model_path.empty()) return bad("MLmodel names no model file");
   MR_TRY(auto file, inside(folder, model_path));
   bool skops = format == "skops" || file.extension() == ".skops";
@@ -231,7 +245,8 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   if (!s.columns.empty()) {
     // The engine wants its features in its own order; the signature must have them all.
     if (s.columns.size() != out.engine->features())
-      return bad(fmt::format("the signature has {} columns and the model {} features", s.columns.size(), out.engine->features()));
+      return bad(fmt::format("the signature has {} columns and the model {} features", s.columns.size(),
+                             out.engine->features()));
   }
   return out;
 }
@@ -243,14 +258,16 @@ Result<LoadedModel> load_model(const std::string& path) {
   fs::path p(path);
   if (!fs::exists(p, ec)) return fail(Code::not_found, fmt::format("there is no model at {}", path));
   if (fs::is_regular_file(p, ec)) {
-    if (!is_model_file(p)) return bad(fmt::format("{} is not a model file; .joblib, .pkl, .pickle and .skops are read", path));
+    if (!is_model_file(p))
+      return bad(fmt::format("{} is not a model file; .joblib, .pkl, .pickle and .skops are read", path));
     return load_file(p, "predict", "", p.extension() == ".skops");
   }
   if (fs::exists(p / "MLmodel", ec)) return load_mlflow(p);
   std::vector<fs::path> files;
   for (fs::directory_iterator it(p, ec), end; !ec && it != end; it.increment(ec))
     if (is_model_file(it->path())) files.push_back(it->path());
-  if (files.size() != 1) return bad(fmt::format("{} has no MLmodel file{}", path, files.empty() ? "" : ", and more than one model file"));
+  if (files.size() != 1)
+    return bad(fmt::format("{} has no MLmodel file{}", path, files.empty() ? "" : ", and more than one model file"));
   return load_file(files[0], "predict", "", files[0].extension() == ".skops");
 }
 

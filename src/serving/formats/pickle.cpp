@@ -5,45 +5,117 @@ namespace mr::serving {
 namespace {
 
 enum Op : unsigned char {
-  MARK = '(', STOP = '.', POP = '0', POP_MARK = '1', DUP = '2', BININT = 'J', BININT1 = 'K', BININT2 = 'M', NONE = 'N', REDUCE = 'R', BINUNICODE = 'X', BUILD = 'b', GLOBAL = 'c', APPEND = 'a',
-  APPENDS = 'e', BINGET = 'h', LONG_BINGET = 'j', EMPTY_LIST = ']', BINPUT = 'q', LONG_BINPUT = 'r', SETITEM = 's', SETITEMS = 'u', TUPLE = 't', EMPTY_TUPLE = ')', EMPTY_DICT = '}', BINFLOAT = 'G',
-  BINBYTES = 'B', SHORT_BINBYTES = 'C', BINSTRING = 'T', SHORT_BINSTRING = 'U', PROTO = 0x80, NEWOBJ = 0x81, EXT1 = 0x82, EXT2 = 0x83, EXT4 = 0x84, TUPLE1 = 0x85, TUPLE2 = 0x86, TUPLE3 = 0x87, NEWTRUE = 0x88, NEWFALSE = 0x89,
-  LONG1 = 0x8a, LONG4 = 0x8b, SHORT_BINUNICODE = 0x8c, BINUNICODE8 = 0x8d, BINBYTES8 = 0x8e, EMPTY_SET = 0x8f, ADDITEMS = 0x90, FROZENSET = 0x91, NEWOBJ_EX = 0x92, STACK_GLOBAL = 0x93, MEMOIZE = 0x94,
-  FRAME = 0x95, BYTEARRAY8 = 0x96, NEXT_BUFFER = 0x97, READONLY_BUFFER = 0x98,
+  MARK = '(',
+  STOP = '.',
+  POP = '0',
+  POP_MARK = '1',
+  DUP = '2',
+  BININT = 'J',
+  BININT1 = 'K',
+  BININT2 = 'M',
+  NONE = 'N',
+  REDUCE = 'R',
+  BINUNICODE = 'X',
+  BUILD = 'b',
+  GLOBAL = 'c',
+  APPEND = 'a',
+  APPENDS = 'e',
+  BINGET = 'h',
+  LONG_BINGET = 'j',
+  EMPTY_LIST = ']',
+  BINPUT = 'q',
+  LONG_BINPUT = 'r',
+  SETITEM = 's',
+  SETITEMS = 'u',
+  TUPLE = 't',
+  EMPTY_TUPLE = ')',
+  EMPTY_DICT = '}',
+  BINFLOAT = 'G',
+  BINBYTES = 'B',
+  SHORT_BINBYTES = 'C',
+  BINSTRING = 'T',
+  SHORT_BINSTRING = 'U',
+  PROTO = 0x80,
+  NEWOBJ = 0x81,
+  EXT1 = 0x82,
+  EXT2 = 0x83,
+  EXT4 = 0x84,
+  TUPLE1 = 0x85,
+  TUPLE2 = 0x86,
+  TUPLE3 = 0x87,
+  NEWTRUE = 0x88,
+  NEWFALSE = 0x89,
+  LONG1 = 0x8a,
+  LONG4 = 0x8b,
+  SHORT_BINUNICODE = 0x8c,
+  BINUNICODE8 = 0x8d,
+  BINBYTES8 = 0x8e,
+  EMPTY_SET = 0x8f,
+  ADDITEMS = 0x90,
+  FROZENSET = 0x91,
+  NEWOBJ_EX = 0x92,
+  STACK_GLOBAL = 0x93,
+  MEMOIZE = 0x94,
+  FRAME = 0x95,
+  BYTEARRAY8 = 0x96,
+  NEXT_BUFFER = 0x97,
+  READONLY_BUFFER = 0x98,
 };
 
 // Names of opcodes that are known and refused.
 std::string_view refused_name(unsigned char op) {
   switch (op) {
-    case EXT1: return "EXT1";
-    case EXT2: return "EXT2";
-    case EXT4: return "EXT4";
-    case NEXT_BUFFER: return "NEXT_BUFFER";
-    case READONLY_BUFFER: return "READONLY_BUFFER";
-    case 'P': return "PERSID";
-    case 'Q': return "BINPERSID";
-    case 'i': return "INST";
-    case 'o': return "OBJ";
-    case 'I': return "INT";
-    case 'L': return "LONG";
-    case 'F': return "FLOAT";
-    case 'S': return "STRING";
-    case 'V': return "UNICODE";
-    case 'd': return "DICT";
-    case 'l': return "LIST";
-    case 'g': return "GET";
-    case 'p': return "PUT";
-    default: return {};
+    case EXT1:
+      return "EXT1";
+    case EXT2:
+      return "EXT2";
+    case EXT4:
+      return "EXT4";
+    case NEXT_BUFFER:
+      return "NEXT_BUFFER";
+    case READONLY_BUFFER:
+      return "READONLY_BUFFER";
+    case 'P':
+      return "PERSID";
+    case 'Q':
+      return "BINPERSID";
+    case 'i':
+      return "INST";
+    case 'o':
+      return "OBJ";
+    case 'I':
+      return "INT";
+    case 'L':
+      return "LONG";
+    case 'F':
+      return "FLOAT";
+    case 'S':
+      return "STRING";
+    case 'V':
+      return "UNICODE";
+    case 'd':
+      return "DICT";
+    case 'l':
+      return "LIST";
+    case 'g':
+      return "GET";
+    case 'p':
+      return "PUT";
+    default:
+      return {};
   }
 }
 
-std::unexpected<Error> damaged(std::string what) { return fail(Code::invalid_argument, "the pickle is damaged: " + std::move(what)); }
+std::unexpected<Error> damaged(std::string what) {
+  return fail(Code::invalid_argument, "the pickle is damaged: " + std::move(what));
+}
 
 constexpr NodeId kMark = kNoNode - 1;
 
 class Reader {
  public:
-  Reader(std::string_view bytes, Tree& tree, const ReadLimits& limits, std::size_t at, int depth) : b_(bytes), t_(tree), limits_(limits), at_(at), depth_(depth) {}
+  Reader(std::string_view bytes, Tree& tree, const ReadLimits& limits, std::size_t at, int depth)
+      : b_(bytes), t_(tree), limits_(limits), at_(at), depth_(depth) {}
 
   [[nodiscard]] std::size_t position() const { return at_; }
 
@@ -57,7 +129,8 @@ class Reader {
         return top;
       }
       MR_CHECK(step(op));
-      if (t_.nodes.size() > limits_.max_nodes || stack_.size() > limits_.max_stack || memo_.size() > limits_.max_nodes) return fail(Code::too_large, "the pickle has more values than are read");
+      if (t_.nodes.size() > limits_.max_nodes || stack_.size() > limits_.max_stack || memo_.size() > limits_.max_nodes)
+        return fail(Code::too_large, "the pickle has more values than are read");
     }
   }
 
@@ -153,14 +226,16 @@ class Reader {
     if (t_.copied_items > limits_.max_nodes) return fail(Code::too_large, "the pickle has more values than are read");
     auto items = t_.at(args).items;
     const std::string name = f.text;
-    if (name == "_codecs.encode" || name == "__builtin__.bytes" || name == "builtins.bytes" || name == "__builtin__.bytearray" || name == "builtins.bytearray") {
+    if (name == "_codecs.encode" || name == "__builtin__.bytes" || name == "builtins.bytes" ||
+        name == "__builtin__.bytearray" || name == "builtins.bytearray") {
       // Protocol 2 writes bytes as text that is encoded to latin-1.
       Node n;
       n.kind = NodeKind::bytes;
       if (!items.empty()) {
         const auto& source = t_.at(items[0]);
         t_.copied_bytes += source.text.size();
-        if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the pickle has more bytes than are read");
+        if (t_.copied_bytes > limits_.max_bytes)
+          return fail(Code::too_large, "the pickle has more bytes than are read");
         if (source.kind == NodeKind::bytes) {
           n.text = source.text;
         } else if (source.kind == NodeKind::text) {
@@ -244,7 +319,8 @@ Result<> Reader::joblib_array(NodeId wrapper) {
   std::uint64_t count = 1;
   for (auto i : t_.at(shape_id).items) {
     auto d = t_.at(i).integer;
-    if (t_.at(i).kind != NodeKind::integer || d < 0 || (d > 0 && count > (1ULL << 40) / static_cast<std::uint64_t>(d))) return damaged("an array's shape is out of range");
+    if (t_.at(i).kind != NodeKind::integer || d < 0 || (d > 0 && count > (1ULL << 40) / static_cast<std::uint64_t>(d)))
+      return damaged("an array's shape is out of range");
     shape.push_back(d);
     count *= static_cast<std::uint64_t>(d);
   }
@@ -294,7 +370,8 @@ Result<> Reader::step(unsigned char op) {
   switch (op) {
     case PROTO: {
       MR_TRY(auto v, number<std::uint8_t>());
-      if (v < 2 || v > 5) return fail(Code::invalid_argument, fmt::format("pickle protocol {} is not read; 2 to 5 are", v));
+      if (v < 2 || v > 5)
+        return fail(Code::invalid_argument, fmt::format("pickle protocol {} is not read; 2 to 5 are", v));
       return {};
     }
     case FRAME: {
@@ -302,20 +379,30 @@ Result<> Reader::step(unsigned char op) {
       if (n > b_.size() - at_) return damaged("a frame is longer than the file");
       return {};
     }
-    case MARK: push(kMark); return {};
+    case MARK:
+      push(kMark);
+      return {};
     case POP:
       if (stack_.empty()) return damaged("its stack is empty");
       stack_.pop_back();
       return {};
-    case POP_MARK: MR_CHECK(pop_to_mark()); return {};
+    case POP_MARK:
+      MR_CHECK(pop_to_mark());
+      return {};
     case DUP: {
       MR_TRY(NodeId id, top());
       push(id);
       return {};
     }
-    case NONE: push(make(NodeKind::none)); return {};
-    case NEWTRUE: push_integer(1, NodeKind::boolean); return {};
-    case NEWFALSE: push_integer(0, NodeKind::boolean); return {};
+    case NONE:
+      push(make(NodeKind::none));
+      return {};
+    case NEWTRUE:
+      push_integer(1, NodeKind::boolean);
+      return {};
+    case NEWFALSE:
+      push_integer(0, NodeKind::boolean);
+      return {};
     case BININT: {
       MR_TRY(auto v, number<std::int32_t>());
       push_integer(v);
@@ -388,13 +475,24 @@ Result<> Reader::step(unsigned char op) {
       push_text(NodeKind::bytes, s);
       return {};
     }
-    case EMPTY_LIST: push(make(NodeKind::list)); return {};
-    case EMPTY_SET: push(make(NodeKind::list)); return {};
-    case EMPTY_DICT: push(make(NodeKind::dict)); return {};
-    case EMPTY_TUPLE: push(make(NodeKind::tuple)); return {};
-    case TUPLE1: return tuple(1);
-    case TUPLE2: return tuple(2);
-    case TUPLE3: return tuple(3);
+    case EMPTY_LIST:
+      push(make(NodeKind::list));
+      return {};
+    case EMPTY_SET:
+      push(make(NodeKind::list));
+      return {};
+    case EMPTY_DICT:
+      push(make(NodeKind::dict));
+      return {};
+    case EMPTY_TUPLE:
+      push(make(NodeKind::tuple));
+      return {};
+    case TUPLE1:
+      return tuple(1);
+    case TUPLE2:
+      return tuple(2);
+    case TUPLE3:
+      return tuple(3);
     case TUPLE:
     case FROZENSET: {
       MR_TRY(auto items, pop_to_mark());
@@ -430,7 +528,8 @@ Result<> Reader::step(unsigned char op) {
     case STACK_GLOBAL: {
       MR_TRY(NodeId name, pop());
       MR_TRY(NodeId module, pop());
-      if (t_.at(name).kind != NodeKind::text || t_.at(module).kind != NodeKind::text) return damaged("a name is not a text");
+      if (t_.at(name).kind != NodeKind::text || t_.at(module).kind != NodeKind::text)
+        return damaged("a name is not a text");
       return symbol(t_.at(module).text, t_.at(name).text);
     }
     case REDUCE:
@@ -462,7 +561,8 @@ Result<> Reader::step(unsigned char op) {
       MR_TRY(auto k, number<std::uint32_t>());
       return memoize(k);
     }
-    case MEMOIZE: return memoize(memo_.size());
+    case MEMOIZE:
+      return memoize(memo_.size());
     case BINGET: {
       MR_TRY(auto k, number<std::uint8_t>());
       return recall(k);
@@ -471,10 +571,13 @@ Result<> Reader::step(unsigned char op) {
       MR_TRY(auto k, number<std::uint32_t>());
       return recall(k);
     }
-    default: break;
+    default:
+      break;
   }
-  if (auto name = refused_name(op); !name.empty()) return fail(Code::invalid_argument, fmt::format("the pickle opcode {} is not read", name), "opcode");
-  return fail(Code::invalid_argument, fmt::format("the byte 0x{:02x} at offset {} is no pickle opcode", op, at_ - 1), "opcode");
+  if (auto name = refused_name(op); !name.empty())
+    return fail(Code::invalid_argument, fmt::format("the pickle opcode {} is not read", name), "opcode");
+  return fail(Code::invalid_argument, fmt::format("the byte 0x{:02x} at offset {} is no pickle opcode", op, at_ - 1),
+              "opcode");
 }
 
 }  // namespace

@@ -14,7 +14,9 @@ namespace js = boost::json;
 
 namespace {
 
-std::unexpected<Error> damaged(std::string what) { return fail(Code::invalid_argument, "the skops file is damaged: " + std::move(what)); }
+std::unexpected<Error> damaged(std::string what) {
+  return fail(Code::invalid_argument, "the skops file is damaged: " + std::move(what));
+}
 
 Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::size_t limit) {
   if (bytes.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limit >> 20));
@@ -42,7 +44,8 @@ Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::si
       if (n < 0) return damaged(fmt::format("the member '{}' cannot be read", printable(name)));
       if (n == 0) break;
       total += static_cast<std::size_t>(n);
-      if (total > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB when unpacked", limit >> 20));
+      if (total > limit)
+        return fail(Code::too_large, fmt::format("the file is larger than {} MiB when unpacked", limit >> 20));
       data.append(buf.data(), static_cast<std::size_t>(n));
     }
   }
@@ -52,7 +55,8 @@ Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::si
 
 class Reader {
  public:
-  Reader(Tree& t, const std::map<std::string, std::string>& members, const ReadLimits& limits) : t_(t), members_(members), limits_(limits) {}
+  Reader(Tree& t, const std::map<std::string, std::string>& members, const ReadLimits& limits)
+      : t_(t), members_(members), limits_(limits) {}
 
   Result<NodeId> node(const js::value& v, int depth) {
     if (depth > 100) return damaged("values are nested too deep");
@@ -159,7 +163,8 @@ class Reader {
       if (content == nullptr || !content->is_array()) return damaged("an array has no content");
       for (const auto& e : content->get_array()) {
         MR_TRY(NodeId item, node(e, depth + 1));
-        if (t_.at(item).kind != NodeKind::text) return fail(Code::invalid_argument, "an object array holds something else than texts");
+        if (t_.at(item).kind != NodeKind::text)
+          return fail(Code::invalid_argument, "an object array holds something else than texts");
         t_.copied_bytes += t_.at(item).text.size();
         if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the file has more bytes than are read");
         a.texts.push_back(t_.at(item).text);
@@ -173,7 +178,8 @@ class Reader {
     return t_.add(std::move(n));
   }
 
-  Result<NodeId> make(const js::value& v, const std::string& loader, const std::string& module, const std::string& cls, int depth) {
+  Result<NodeId> make(const js::value& v, const std::string& loader, const std::string& module, const std::string& cls,
+                      int depth) {
     if (loader == "JsonNode") {
       auto text = json::string_or_empty(v, "content");
       auto j = json::parse(text);
@@ -186,28 +192,43 @@ class Reader {
       }
       return from_json(*j);
     }
-    if (loader != "ListNode" && loader != "TupleNode" && loader != "DictNode" && loader != "ObjectNode" && loader != "NdArrayNode" && loader != "TypeNode" && loader != "LossNode" && loader != "SGDNode" &&
-        loader != "RandomStateNode" && loader != "RandomGeneratorNode" && loader != "SetNode" && loader != "BytesNode" && loader != "BytearrayNode") {
+    if (loader != "ListNode" && loader != "TupleNode" && loader != "DictNode" && loader != "ObjectNode" &&
+        loader != "NdArrayNode" && loader != "TypeNode" && loader != "LossNode" && loader != "SGDNode" &&
+        loader != "RandomStateNode" && loader != "RandomGeneratorNode" && loader != "SetNode" &&
+        loader != "BytesNode" && loader != "BytearrayNode") {
       // The name of what is in the way says more than the loader's; both are given.
-      return fail(Code::invalid_argument, fmt::format("'{}.{}' ({}) is not read natively", printable(module), printable(cls), printable(loader)), "symbol", module + "." + cls);
+      return fail(
+          Code::invalid_argument,
+          fmt::format("'{}.{}' ({}) is not read natively", printable(module), printable(cls), printable(loader)),
+          "symbol", module + "." + cls);
     }
     if (loader == "TypeNode") {
-      static const std::set<std::string> plain{"builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType"};
+      static const std::set<std::string> plain{"builtins.str", "builtins.int", "builtins.float", "builtins.bool",
+                                               "builtins.NoneType"};
       if (!plain.contains(module + "." + cls)) MR_CHECK(check_symbol(module, cls));
       return symbol(module, cls);
     }
     if (loader == "NdArrayNode") {
-      if (module != "numpy") return fail(Code::invalid_argument, fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol", module + "." + cls);
+      if (module != "numpy")
+        return fail(Code::invalid_argument,
+                    fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol",
+                    module + "." + cls);
       return array(v, depth);
     }
     if (loader == "ListNode" || loader == "TupleNode" || loader == "SetNode" || loader == "DictNode") {
-      if (module != "builtins" && module != "collections") return fail(Code::invalid_argument, fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol", module + "." + cls);
+      if (module != "builtins" && module != "collections")
+        return fail(Code::invalid_argument,
+                    fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol",
+                    module + "." + cls);
       if (loader == "DictNode") return dict(v, depth);
       return items(v, loader == "TupleNode" ? NodeKind::tuple : NodeKind::list, depth);
     }
     if (loader == "RandomStateNode" || loader == "RandomGeneratorNode") {
       bool known = module.starts_with("numpy.random");
-      if (!known) return fail(Code::invalid_argument, fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol", module + "." + cls);
+      if (!known)
+        return fail(Code::invalid_argument,
+                    fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol",
+                    module + "." + cls);
     } else if (loader != "BytesNode" && loader != "BytearrayNode") {
       MR_CHECK(check_symbol(module, cls));
     }
@@ -241,11 +262,13 @@ Result<Array> read_npy(std::string_view b) {
   auto bad = [] { return fail(Code::invalid_argument, "an array's .npy file is damaged"); };
   if (b.size() < 10 || !b.starts_with("\x93NUMPY")) return bad();
   auto major = static_cast<unsigned char>(b[6]);
-  std::size_t header = static_cast<unsigned char>(b[8]) | static_cast<std::size_t>(static_cast<unsigned char>(b[9])) << 8;
+  std::size_t header = static_cast<unsigned char>(b[8]) | static_cast<std::size_t>(static_cast<unsigned char>(b[9]))
+                                                              << 8;
   std::size_t at = 10;
   if (major >= 2) {
     if (b.size() < 12) return bad();
-    header |= static_cast<std::size_t>(static_cast<unsigned char>(b[10])) << 16 | static_cast<std::size_t>(static_cast<unsigned char>(b[11])) << 24;
+    header |= static_cast<std::size_t>(static_cast<unsigned char>(b[10])) << 16 |
+              static_cast<std::size_t>(static_cast<unsigned char>(b[11])) << 24;
     at = 12;
   }
   if (header > 65536 || b.size() < at + header) return bad();

@@ -7,8 +7,10 @@ namespace mr::serving {
 std::string printable(std::string_view s) {
   std::string out;
   for (char c : text::utf8_prefix(s, 200)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else out += c;
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else
+      out += c;
     if (out.size() > 200) break;
   }
   return out;
@@ -50,7 +52,8 @@ Result<std::uint64_t> element_count(const std::vector<std::int64_t>& shape) {
   if (shape.size() > 32) return fail(Code::invalid_argument, "an array has more than 32 dimensions");
   std::uint64_t n = 1;
   for (auto d : shape) {
-    if (d < 0 || (d > 0 && n > (1ULL << 40) / static_cast<std::uint64_t>(d))) return fail(Code::invalid_argument, "an array's shape is out of range");
+    if (d < 0 || (d > 0 && n > (1ULL << 40) / static_cast<std::uint64_t>(d)))
+      return fail(Code::invalid_argument, "an array's shape is out of range");
     n *= static_cast<std::uint64_t>(d);
   }
   return n;
@@ -72,7 +75,9 @@ double load_half(const char* p, bool swap) {
   unsigned h = swap ? (b[0] << 8U | b[1]) : (b[1] << 8U | b[0]);
   int exponent = static_cast<int>(h >> 10U & 31U);
   double mantissa = h & 1023U;
-  double v = exponent == 0 ? std::ldexp(mantissa, -24) : exponent == 31 ? (mantissa != 0 ? std::nan("") : INFINITY) : std::ldexp(1024 + mantissa, exponent - 25);
+  double v = exponent == 0    ? std::ldexp(mantissa, -24)
+             : exponent == 31 ? (mantissa != 0 ? std::nan("") : INFINITY)
+                              : std::ldexp(1024 + mantissa, exponent - 25);
   return (h & 0x8000U) != 0 ? -v : v;
 }
 
@@ -116,7 +121,8 @@ std::vector<T> to_row_major(std::vector<T> in, const std::vector<std::int64_t>& 
 
 }  // namespace
 
-Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> shape, bool fortran, std::string_view bytes) {
+Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> shape, bool fortran,
+                            std::string_view bytes) {
   char order = '<';
   if (!descr.empty() && std::string_view("<>|=").find(descr[0]) != std::string_view::npos) {
     order = descr[0];
@@ -125,13 +131,15 @@ Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> sh
   auto size = descr.empty() ? std::nullopt : text::to_i64(descr.substr(1));
   Array a;
   a.kind = descr.empty() ? '?' : descr[0];
-  if (!size || *size < 1 || *size > 1 << 20) return fail(Code::invalid_argument, fmt::format("an array has the type '{}', which is not read", printable(descr)));
+  if (!size || *size < 1 || *size > 1 << 20)
+    return fail(Code::invalid_argument, fmt::format("an array has the type '{}', which is not read", printable(descr)));
   a.itemsize = static_cast<int>(*size);
   if (a.kind == 'U') a.itemsize *= 4;
   a.shape = std::move(shape);
   MR_TRY(auto n, element_count(a.shape));
   if (n * static_cast<std::uint64_t>(a.itemsize) != bytes.size())
-    return fail(Code::invalid_argument, fmt::format("an array's shape needs {} bytes and {} are there", n * static_cast<std::uint64_t>(a.itemsize), bytes.size()));
+    return fail(Code::invalid_argument, fmt::format("an array's shape needs {} bytes and {} are there",
+                                                    n * static_cast<std::uint64_t>(a.itemsize), bytes.size()));
   const bool swap = order == '>';
   const char* p = bytes.data();
   if (a.kind == 'U') {
@@ -149,13 +157,31 @@ Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> sh
   }
   double (*read)(const char*, bool) = nullptr;
   switch (a.kind) {
-    case 'f': read = a.itemsize == 8 ? load<double> : a.itemsize == 4 ? load<float> : a.itemsize == 2 ? load_half : nullptr; break;
-    case 'i': read = a.itemsize == 8 ? load<std::int64_t> : a.itemsize == 4 ? load<std::int32_t> : a.itemsize == 2 ? load<std::int16_t> : a.itemsize == 1 ? load<std::int8_t> : nullptr; break;
-    case 'u': read = a.itemsize == 8 ? load<std::uint64_t> : a.itemsize == 4 ? load<std::uint32_t> : a.itemsize == 2 ? load<std::uint16_t> : a.itemsize == 1 ? load<std::uint8_t> : nullptr; break;
-    case 'b': read = a.itemsize == 1 ? load<std::uint8_t> : nullptr; break;
-    default: break;
+    case 'f':
+      read = a.itemsize == 8 ? load<double> : a.itemsize == 4 ? load<float> : a.itemsize == 2 ? load_half : nullptr;
+      break;
+    case 'i':
+      read = a.itemsize == 8   ? load<std::int64_t>
+             : a.itemsize == 4 ? load<std::int32_t>
+             : a.itemsize == 2 ? load<std::int16_t>
+             : a.itemsize == 1 ? load<std::int8_t>
+                               : nullptr;
+      break;
+    case 'u':
+      read = a.itemsize == 8   ? load<std::uint64_t>
+             : a.itemsize == 4 ? load<std::uint32_t>
+             : a.itemsize == 2 ? load<std::uint16_t>
+             : a.itemsize == 1 ? load<std::uint8_t>
+                               : nullptr;
+      break;
+    case 'b':
+      read = a.itemsize == 1 ? load<std::uint8_t> : nullptr;
+      break;
+    default:
+      break;
   }
-  if (read == nullptr) return fail(Code::invalid_argument, fmt::format("an array has the type '{}', which is not read", printable(descr)));
+  if (read == nullptr)
+    return fail(Code::invalid_argument, fmt::format("an array has the type '{}', which is not read", printable(descr)));
   a.numbers.reserve(n);
   for (std::uint64_t i = 0; i < n; ++i, p += a.itemsize) a.numbers.push_back(read(p, swap));
   if (fortran) a.numbers = to_row_major(std::move(a.numbers), a.shape);
@@ -186,7 +212,8 @@ Result<std::vector<std::int64_t>> shape_of(const Tree& t, NodeId id) {
   if (n.kind == NodeKind::integer) return std::vector<std::int64_t>{n.integer};
   if (n.kind != NodeKind::tuple) return fail(Code::invalid_argument, "an array's shape is not a tuple");
   for (auto i : n.items) {
-    if (t.at(i).kind != NodeKind::integer) return fail(Code::invalid_argument, "an array's shape is not made of integers");
+    if (t.at(i).kind != NodeKind::integer)
+      return fail(Code::invalid_argument, "an array's shape is not made of integers");
     out.push_back(t.at(i).integer);
   }
   return out;
@@ -200,7 +227,8 @@ Result<Array> object_array(const Tree& t, std::vector<std::int64_t> shape, const
   if (n != list.items.size()) return fail(Code::invalid_argument, "an object array's shape does not fit its items");
   for (auto i : list.items) {
     const auto& item = t.at(i);
-    if (item.kind != NodeKind::text) return fail(Code::invalid_argument, "an object array holds something else than texts");
+    if (item.kind != NodeKind::text)
+      return fail(Code::invalid_argument, "an object array holds something else than texts");
     a.texts.push_back(item.text);
   }
   return a;
@@ -213,7 +241,8 @@ Result<Array> Tree::array_of(NodeId id) const {
   const auto& n = at(id);
   Array scalar;
   switch (n.kind) {
-    case NodeKind::array: return arrays.at(static_cast<std::size_t>(n.array));
+    case NodeKind::array:
+      return arrays.at(static_cast<std::size_t>(n.array));
     case NodeKind::integer:
       scalar.kind = 'i';
       scalar.numbers = {static_cast<double>(n.integer)};
@@ -223,14 +252,19 @@ Result<Array> Tree::array_of(NodeId id) const {
       scalar.itemsize = 1;
       scalar.numbers = {static_cast<double>(n.integer)};
       return scalar;
-    case NodeKind::real: scalar.numbers = {n.real}; return scalar;
-    case NodeKind::object: break;
-    default: return fail(Code::invalid_argument, "a value is not an array");
+    case NodeKind::real:
+      scalar.numbers = {n.real};
+      return scalar;
+    case NodeKind::object:
+      break;
+    default:
+      return fail(Code::invalid_argument, "a value is not an array");
   }
   auto made_by = class_of(id);
   auto ends = [&](std::string_view s) { return made_by.ends_with(s); };
   if (ends("multiarray._reconstruct")) {
-    if (n.state == kNoNode || at(n.state).kind != NodeKind::tuple || at(n.state).items.size() < 5) return fail(Code::invalid_argument, "an array has no content");
+    if (n.state == kNoNode || at(n.state).kind != NodeKind::tuple || at(n.state).items.size() < 5)
+      return fail(Code::invalid_argument, "an array has no content");
     const auto& s = at(n.state).items;
     MR_TRY(auto shape, shape_of(*this, s[1]));
     MR_TRY(auto dtype, dtype_of(*this, s[2]));
@@ -246,7 +280,9 @@ Result<Array> Tree::array_of(NodeId id) const {
     MR_TRY(auto dtype, dtype_of(*this, n.items[1]));
     MR_TRY(auto shape, shape_of(*this, n.items[2]));
     auto order = text_of(n.items[3]);
-    if (order != "C" && order != "F") return fail(Code::invalid_argument, fmt::format("an array has the order '{}', which is not read", printable(order)));
+    if (order != "C" && order != "F")
+      return fail(Code::invalid_argument,
+                  fmt::format("an array has the order '{}', which is not read", printable(order)));
     return decode_buffer(dtype, std::move(shape), order == "F", data.text);
   }
   if (ends("multiarray.scalar")) {
@@ -267,9 +303,12 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     };
     for (const char* m : {"numpy.core.multiarray", "numpy._core.multiarray"}) add(m, {"_reconstruct", "scalar"});
     for (const char* m : {"numpy.core.numeric", "numpy._core.numeric"}) add(m, {"_frombuffer"});
-    add("numpy", {"ndarray", "dtype", "float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool_", "bool", "str_", "object_"});
+    add("numpy", {"ndarray", "dtype", "float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8",
+                  "uint16", "uint32", "uint64", "bool_", "bool", "str_", "object_"});
     add("numpy.dtypes", {"Float64DType", "Float32DType", "Int64DType"});
-    for (const char* m : {"builtins", "__builtin__"}) add(m, {"bytes", "bytearray", "object", "list", "dict", "set", "tuple", "frozenset", "slice", "complex", "int", "float", "str", "bool"});
+    for (const char* m : {"builtins", "__builtin__"})
+      add(m, {"bytes", "bytearray", "object", "list", "dict", "set", "tuple", "frozenset", "slice", "complex", "int",
+              "float", "str", "bool"});
     for (const char* m : {"copyreg", "copy_reg"}) add(m, {"_reconstructor"});
     add("_codecs", {"encode"});
     add("collections", {"OrderedDict", "defaultdict"});
@@ -290,11 +329,15 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.preprocessing._data", {"StandardScaler", "MinMaxScaler"});
     add("sklearn.preprocessing._label", {"LabelBinarizer"});
     add("sklearn.pipeline", {"Pipeline"});
-    add("sklearn.linear_model._sgd_fast", {"Hinge", "Log", "ModifiedHuber", "SquaredHinge", "SquaredLoss", "Huber", "EpsilonInsensitive", "SquaredEpsilonInsensitive"});
+    add("sklearn.linear_model._sgd_fast", {"Hinge", "Log", "ModifiedHuber", "SquaredHinge", "SquaredLoss", "Huber",
+                                           "EpsilonInsensitive", "SquaredEpsilonInsensitive"});
     for (const char* m : {"sklearn._loss._loss", "_loss"})
-      add(m, {"CyHalfBinomialLoss", "CyHalfMultinomialLoss", "CyHuberLoss", "CyHalfSquaredError", "CyAbsoluteError", "CyPinballLoss", "CyExponentialLoss"});
-    for (const char* m : {"sklearn._loss.loss"}) add(m, {"HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError"});
-    for (const char* m : {"sklearn._loss.link"}) add(m, {"LogitLink", "MultinomialLogit", "IdentityLink", "LogLink", "Interval"});
+      add(m, {"CyHalfBinomialLoss", "CyHalfMultinomialLoss", "CyHuberLoss", "CyHalfSquaredError", "CyAbsoluteError",
+              "CyPinballLoss", "CyExponentialLoss"});
+    for (const char* m : {"sklearn._loss.loss"})
+      add(m, {"HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError"});
+    for (const char* m : {"sklearn._loss.link"})
+      add(m, {"LogitLink", "MultinomialLogit", "IdentityLink", "LogLink", "Interval"});
     return s;
   }();
   auto full = module + "." + name;

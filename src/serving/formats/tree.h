@@ -1,6 +1,6 @@
-// The inert tree that every model file becomes: values, containers, arrays, and objects named by a symbol. Nothing in it
-// can run. Nodes live in one arena and refer to each other by index, so sharing and cycles cost nothing; whoever walks
-// it bounds its own depth. Not thread safe while it is built.
+// The inert tree that every model file becomes: values, containers, arrays, and objects named by a symbol. Nothing in
+// it can run. Nodes live in one arena and refer to each other by index, so sharing and cycles cost nothing; whoever
+// walks it bounds its own depth. Not thread safe while it is built.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -16,20 +16,33 @@ namespace mr::serving {
 using NodeId = std::uint32_t;
 constexpr NodeId kNoNode = UINT32_MAX;
 
-enum class NodeKind : std::uint8_t { none, boolean, integer, real, text, bytes, list, tuple, dict, symbol, object, array };
+enum class NodeKind : std::uint8_t {
+  none,
+  boolean,
+  integer,
+  real,
+  text,
+  bytes,
+  list,
+  tuple,
+  dict,
+  symbol,
+  object,
+  array
+};
 
 struct Array {
   char kind = 'f';  // numpy's: f i u b U O
   int itemsize = 8;
   std::vector<std::int64_t> shape;
-  std::vector<double> numbers;      // row-major, for f i u b
-  std::vector<std::string> texts;   // for U and O
+  std::vector<double> numbers;     // row-major, for f i u b
+  std::vector<std::string> texts;  // for U and O
   [[nodiscard]] std::size_t size() const { return kind == 'U' || kind == 'O' ? texts.size() : numbers.size(); }
 };
 
 struct Node {
   NodeKind kind = NodeKind::none;
-  std::int64_t integer = 0;   // integer, boolean
+  std::int64_t integer = 0;  // integer, boolean
   double real = 0;
   std::string text;           // text, bytes; of a symbol: "module.name"
   std::vector<NodeId> items;  // list, tuple; dict: key, value, key, value; object: arguments
@@ -64,11 +77,12 @@ class Tree {
 };
 
 // Bytes of a numpy buffer as an Array. `descr` is like "<f8", "|b1", "<U7". Errors: a type or size that does not fit.
-Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> shape, bool fortran, std::string_view bytes);
+Result<Array> decode_buffer(std::string_view descr, std::vector<std::int64_t> shape, bool fortran,
+                            std::string_view bytes);
 
 // Limits of one file.
 struct ReadLimits {
-  std::size_t max_bytes = 64U << 20;   // of the file, decompressed
+  std::size_t max_bytes = 64U << 20;  // of the file, decompressed
   std::size_t max_nodes = 400'000;
   std::size_t max_stack = 400'000;
 };
