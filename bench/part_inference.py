@@ -10,7 +10,7 @@ import sys
 
 import load
 import peers
-from servers import BenchError, Server, free_port
+from servers import BenchError, Server, free_port, running
 
 TITLE = "Inference"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -131,8 +131,7 @@ def run(context) -> dict:
     args = [context.binary, "serve", "--model", model, "--name", NAME, "--port", port, "--data", work / "data"]
     server = Server("millrace", args, work)
     servers, sides = [server], [load.Side("millrace", server, port)]
-    # A list that grows: whatever was started when something fails is stopped.
-    try:
+    with running(servers):
         server.wait_ready(port, f"/v2/models/{NAME}/ready")
         if not context.peers["mlserver"].missing:
             peer, peer_port = start_mlserver(context, work / "mlserver", model)
@@ -174,7 +173,4 @@ def run(context) -> dict:
                 )
             )
         result["memory"] = {side.key: side.server.memory() for side in sides}
-    finally:
-        for started in reversed(servers):
-            started.stop()
     return result

@@ -14,7 +14,7 @@ import urllib.parse
 
 import load
 import peers
-from servers import MILLRACE_PORTS, BenchError, Server, free_offset, free_port
+from servers import MILLRACE_PORTS, BenchError, Server, free_offset, free_port, running
 
 TITLE = "S3"
 BUCKET = "bench"
@@ -91,7 +91,7 @@ def run(context) -> dict:
     for size, count in SIZES.items():
         bodies[size] = work / f"body-{count}"
         bodies[size].write_bytes(os.urandom(count))
-    try:
+    with running(servers):
         server.wait_ready(port, "/readyz")
         if not context.peers["versitygw"].missing:
             peer, peer_port = start_versitygw(context, work / "versitygw")
@@ -145,7 +145,4 @@ def run(context) -> dict:
                     )
                     result["cases"][-1]["bytes"] = SIZES[size]
         result["memory"] = {side.key: side.server.memory() for side in sides}
-    finally:
-        for started in reversed(servers):
-            started.stop()
     return result

@@ -24,7 +24,7 @@ def _start(context, kind: str, folder, settle: bool) -> dict:
             folder / "artifacts",
         ]
     server = Server(kind, args, folder)
-    with running(server):
+    with running([server]):
         seconds = server.wait_ready(port, "/health")
         result = {"ready_ms": seconds * 1e3, "cpu_ms": server.cpu() * 1e3}
         if settle:

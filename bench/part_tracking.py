@@ -163,7 +163,7 @@ def run(context) -> dict:
     ours, theirs = settings.work / "tracking-millrace", settings.work / "tracking-mlflow"
     context.peers["mlflow"] = peers.mlflow()
     server, port = _millrace(context, ours)
-    with running(server):
+    with running([server]):
         server.wait_ready(port, "/health")
         print(f"  writing {RUNS:,} runs and {POINTS:,} points ...", flush=True)
         ids = fill(port)
@@ -177,12 +177,12 @@ def run(context) -> dict:
 
     server, port = _millrace(context, ours)
     servers, sides = [server], [load.Side("millrace", server, port)]
-    if not context.peers["mlflow"].missing:
-        peer, peer_port = _mlflow(context, theirs)
-        servers.append(peer)
-        sides.append(load.Side("mlflow", peer, peer_port))
     result: dict = {"cases": []}
-    with running(*servers):
+    with running(servers):
+        if not context.peers["mlflow"].missing:
+            peer, peer_port = _mlflow(context, theirs)
+            servers.append(peer)
+            sides.append(load.Side("mlflow", peer, peer_port))
         for side in sides:
             side.server.wait_ready(side.port, "/health")
         _check_same(sides, ids)

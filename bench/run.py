@@ -117,6 +117,15 @@ def sources() -> str:
     return commit + (" with modified sources" if changed else "")
 
 
+def _rounded(value):
+    """Without the digits that are only noise."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure Millrace beside the real peers.")
     parser.add_argument("--only", action="append", choices=list(PARTS), metavar="NAME", help=", ".join(PARTS))
@@ -174,7 +183,7 @@ def main() -> int:
             del peer["program"]
         results["minutes"] = round((time.monotonic() - begin) / 60, 1)
         out.mkdir(parents=True, exist_ok=True)
-        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (out / "results.json").write_text(json.dumps(_rounded(results), indent=1) + "\n")
         text = report.render(results)
         (out / "RESULTS.md").write_text(text)
         print(f"\n{text}\nwritten: {out / 'RESULTS.md'} and results.json, after {results['minutes']} minutes")

@@ -194,8 +194,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(*servers):
-    """Stops the servers when the block ends, however it ends."""
+def running(servers: list[Server]):
+    """Stops the servers when the block ends, however it ends. The list may grow inside the block."""
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import harness  # noqa: E402  (the path above must be set first)
+import harness
 
 
 def pytest_configure(config):

@@ -263,8 +263,10 @@ def platform_from_environment():
 def launch_platform(data_dir, *extra_args, env=None, timeout=START_TIMEOUT):
     """`millrace up` on free ports with its data in data_dir."""
     offset = free_port_offset()
-    urls = {name: f"http://127.0.0.1:{base + offset}" for name, base in
-            (("tracking", PORT_TRACKING), ("gateway", PORT_GATEWAY), ("s3", PORT_S3))}
+    urls = {
+        name: f"http://127.0.0.1:{base + offset}"
+        for name, base in (("tracking", PORT_TRACKING), ("gateway", PORT_GATEWAY), ("s3", PORT_S3))
+    }
     args = ["up", "--data", data_dir, "--port-offset", offset, *extra_args]
     with launch(args, [u + "/readyz" for u in urls.values()], env=env, timeout=timeout) as proc:
         yield Platform(
@@ -278,18 +280,22 @@ def launch_platform(data_dir, *extra_args, env=None, timeout=START_TIMEOUT):
 
 
 @contextlib.contextmanager
-def launch_tracking(folder, *extra_args, port=None, env=None, static_prefix="", timeout=START_TIMEOUT,
-                    backend=None):
+def launch_tracking(folder, *extra_args, port=None, env=None, static_prefix="", timeout=START_TIMEOUT, backend=None):
     """`millrace tracking` alone with database and artifacts in folder; the process gets attribute `url`."""
     folder = pathlib.Path(folder)
     port = port or free_port()
     args = [
         "tracking",
-        "--backend-store-uri", backend or f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", folder / "artifacts",
-        "--host", "127.0.0.1",
-        "--port", port,
-        "--data", folder / "data",
+        "--backend-store-uri",
+        backend or f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        folder / "artifacts",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--data",
+        folder / "data",
         *extra_args,
     ]
     if static_prefix:

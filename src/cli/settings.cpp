@@ -256,6 +256,19 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     for (auto* o : c->get_options())
       if (o->get_items_expected_max() <= 1 && !o->get_lnames().empty() && o->get_lnames()[0] != "help")
         o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  auto known = [&](std::string_view name) {
+    for (auto* c : app.get_subcommands([](CLI::App*) { return true; }))
+      if (c->get_name() == name) return true;
+    return false;
+  };
+  if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
+    fmt::print(
+        stderr,
+        "millrace: '{}' is no command; up, tracking, serve, version, doctor and completion are (millrace --help)\n",
+        argv[1]);
+    exit_code = 2;
+    return false;
+  }
   try {
     auto args = with_environment(argc, argv, app);
     std::reverse(args.begin(), args.end());

@@ -179,7 +179,7 @@ def test_gzipped_requests(tracking_port):
     assert ask(tracking_port, post(SEARCH, body, "Content-Encoding: gzip")).status == 200
     assert ask(tracking_port, post(SEARCH, body, "Content-Encoding: br")).status == 415
     assert ask(tracking_port, post(SEARCH, b"no gzip", "Content-Encoding: gzip")).status == 400
-    bomb = gzip.compress(b"[" + b" " * (512 << 20) + b"]")
+    bomb = gzip.compress(b"[" + b" " * (512 << 20) + b"]", compresslevel=1)
     assert ask(tracking_port, post(SEARCH, bomb, "Content-Encoding: gzip"), timeout=30).status == 413
 
 

@@ -86,9 +86,7 @@ class Api:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
         headers = dict(headers or {})
         try:
-            connection.putrequest(
-                method, parts.path + path, skip_host="Host" in headers, skip_accept_encoding=True
-            )
+            connection.putrequest(method, parts.path + path, skip_host="Host" in headers, skip_accept_encoding=True)
             if data is not None:
                 headers.setdefault("Content-Length", str(len(data)))
             for name, value in headers.items():

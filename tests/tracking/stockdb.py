@@ -103,10 +103,16 @@ def structure(path, table):
         generated = re.findall(r"(\w+) \w+ GENERATED ALWAYS AS \(([^)]*)\) (\w+)", sql)
         triggers = sorted(
             _squeeze(row[0])
-            for row in db.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)))
+            for row in db.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,))
+        )
     return {
-        "columns": columns, "foreign keys": sorted(foreign.values()), "indexes": sorted(indexes), "checks": checks,
-        "constraint names": names, "generated": generated, "triggers": triggers,
+        "columns": columns,
+        "foreign keys": sorted(foreign.values()),
+        "indexes": sorted(indexes),
+        "checks": checks,
+        "constraint names": names,
+        "generated": generated,
+        "triggers": triggers,
     }
 
 

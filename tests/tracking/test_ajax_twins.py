@@ -45,27 +45,30 @@ def things(api):
     return {"experiment": experiment, "run": run, "name": name, "model": model}
 
 
-@pytest.mark.parametrize("method, path, fields", [
-    ("GET", "/experiments/get", {"experiment_id": "<experiment>"}),
-    ("GET", "/experiments/search", {"max_results": 5}),
-    ("POST", "/experiments/search", {"max_results": 5}),
-    ("GET", "/runs/get", {"run_id": "<run>"}),
-    ("POST", "/runs/search", {"experiment_ids": ["<experiment>"]}),
-    ("GET", "/metrics/get-history", {"run_id": "<run>", "metric_key": "m"}),
-    ("GET", "/artifacts/list", {"run_id": "<run>"}),
-    ("GET", "/registered-models/get", {"name": "<name>"}),
-    ("GET", "/registered-models/search", {"filter": "name = '<name>'"}),
-    ("POST", "/registered-models/get-latest-versions", {"name": "<name>"}),
-    ("GET", "/model-versions/get", {"name": "<name>", "version": "1"}),
-    ("GET", "/model-versions/search", {"filter": "name = '<name>'"}),
-    ("GET", "/model-versions/get-download-uri", {"name": "<name>", "version": "1"}),
-    ("POST", "/logged-models/search", {"experiment_ids": ["<experiment>"]}),
-    ("GET", "/logged-models/<model>", {}),
-    ("GET", "/logged-models/<model>/artifacts/directories", {}),
-    ("GET", "/experiments/get", {"experiment_id": "nope"}),
-    ("POST", "/runs/search", {"experiment_ids": ["<experiment>"], "filter": "bogus"}),
-    ("POST", "/runs/log-batch", {}),
-])
+@pytest.mark.parametrize(
+    "method, path, fields",
+    [
+        ("GET", "/experiments/get", {"experiment_id": "<experiment>"}),
+        ("GET", "/experiments/search", {"max_results": 5}),
+        ("POST", "/experiments/search", {"max_results": 5}),
+        ("GET", "/runs/get", {"run_id": "<run>"}),
+        ("POST", "/runs/search", {"experiment_ids": ["<experiment>"]}),
+        ("GET", "/metrics/get-history", {"run_id": "<run>", "metric_key": "m"}),
+        ("GET", "/artifacts/list", {"run_id": "<run>"}),
+        ("GET", "/registered-models/get", {"name": "<name>"}),
+        ("GET", "/registered-models/search", {"filter": "name = '<name>'"}),
+        ("POST", "/registered-models/get-latest-versions", {"name": "<name>"}),
+        ("GET", "/model-versions/get", {"name": "<name>", "version": "1"}),
+        ("GET", "/model-versions/search", {"filter": "name = '<name>'"}),
+        ("GET", "/model-versions/get-download-uri", {"name": "<name>", "version": "1"}),
+        ("POST", "/logged-models/search", {"experiment_ids": ["<experiment>"]}),
+        ("GET", "/logged-models/<model>", {}),
+        ("GET", "/logged-models/<model>/artifacts/directories", {}),
+        ("GET", "/experiments/get", {"experiment_id": "nope"}),
+        ("POST", "/runs/search", {"experiment_ids": ["<experiment>"], "filter": "bogus"}),
+        ("POST", "/runs/log-batch", {}),
+    ],
+)
 def test_twins_answer_alike(api, ajax, things, method, path, fields):
     def fill(value):
         if isinstance(value, list):
@@ -86,14 +89,17 @@ def test_artifacts_twin(api, things):
     assert api.http.put(api.url + "/ajax-api" + path, data=b"twin").status_code == 200
     assert api.http.get(api.url + "/api" + path).content == b"twin"
     assert api.http.get(api.url + "/ajax-api" + path).content == b"twin"
-    listed = api.http.get(api.url + "/ajax-api/2.0/mlflow-artifacts/artifacts",
-                          params={"path": f"{things['experiment']}/{things['run']}/artifacts"})
+    listed = api.http.get(
+        api.url + "/ajax-api/2.0/mlflow-artifacts/artifacts",
+        params={"path": f"{things['experiment']}/{things['run']}/artifacts"},
+    )
     assert [f["path"] for f in listed.json()["files"]] == ["twin.txt"]
 
 
 def test_files_of_a_logged_model(api, things):
     path = f"/artifacts/{things['experiment']}/models/{things['model']}/artifacts/MLmodel"
     api.http.put(api.url + "/api/2.0/mlflow-artifacts" + path, data=b"flavors: {}")
-    answer = api.http.get(f"{api.url}{AJAX}/logged-models/{things['model']}/artifacts/files",
-                          params={"artifact_file_path": "MLmodel"})
+    answer = api.http.get(
+        f"{api.url}{AJAX}/logged-models/{things['model']}/artifacts/files", params={"artifact_file_path": "MLmodel"}
+    )
     assert (answer.status_code, answer.content) == (200, b"flavors: {}")

@@ -72,7 +72,9 @@ def test_an_empty_file(api, folder):
     assert (answer.status_code, answer.content) == (200, b"")
     # A size of zero is left out, as proto JSON does.
     assert listing(api, folder) in (
-        [{"path": "empty.bin", "is_dir": False}], [{"path": "empty.bin", "is_dir": False, "file_size": 0}])
+        [{"path": "empty.bin", "is_dir": False}],
+        [{"path": "empty.bin", "is_dir": False, "file_size": 0}],
+    )
 
 
 def test_a_chunked_upload(api, folder):
@@ -92,12 +94,24 @@ def test_megabytes_come_back_whole(api, folder):
     assert hashlib.sha256(fetch(api, folder, "big.bin").content).digest() == hashlib.sha256(data).digest()
 
 
-@pytest.mark.parametrize("name, kind", [
-    ("x.txt", "text/plain"), ("x.json", "text/plain"), ("x.yaml", "text/plain"), ("x.py", "text/plain"),
-    ("x.csv", "text/plain"), ("x.md", "text/plain"), ("MLmodel", "text/plain"), ("x.html", "text/html"),
-    ("x.png", "image/png"), ("x.svg", "image/svg+xml"), ("x.pkl", "application/octet-stream"),
-    ("x.bin", "application/octet-stream"), ("noext", "application/octet-stream"),
-])
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("x.txt", "text/plain"),
+        ("x.json", "text/plain"),
+        ("x.yaml", "text/plain"),
+        ("x.py", "text/plain"),
+        ("x.csv", "text/plain"),
+        ("x.md", "text/plain"),
+        ("MLmodel", "text/plain"),
+        ("x.html", "text/html"),
+        ("x.png", "image/png"),
+        ("x.svg", "image/svg+xml"),
+        ("x.pkl", "application/octet-stream"),
+        ("x.bin", "application/octet-stream"),
+        ("noext", "application/octet-stream"),
+    ],
+)
 def test_content_types(api, folder, name, kind):
     put(api, folder, name, b"1")
     answer = fetch(api, folder, name)
@@ -106,13 +120,16 @@ def test_content_types(api, folder, name, kind):
     assert answer.headers["Content-Disposition"].startswith("attachment")
 
 
-@pytest.mark.parametrize("wanted, content, shown", [
-    ("bytes=2-4", b"llo", "bytes 2-4/11"),
-    ("bytes=0-0", b"h", "bytes 0-0/11"),
-    ("bytes=6-", b"world", "bytes 6-10/11"),
-    ("bytes=-3", b"rld", "bytes 8-10/11"),
-    ("bytes=6-99", b"world", "bytes 6-10/11"),
-])
+@pytest.mark.parametrize(
+    "wanted, content, shown",
+    [
+        ("bytes=2-4", b"llo", "bytes 2-4/11"),
+        ("bytes=0-0", b"h", "bytes 0-0/11"),
+        ("bytes=6-", b"world", "bytes 6-10/11"),
+        ("bytes=-3", b"rld", "bytes 8-10/11"),
+        ("bytes=6-99", b"world", "bytes 6-10/11"),
+    ],
+)
 def test_ranges(api, folder, wanted, content, shown):
     put(api, folder, "a.txt", b"hello world")
     answer = fetch(api, folder, "a.txt", Range=wanted)
@@ -145,17 +162,24 @@ def test_a_directory_is_not_a_file(api, folder):
 def test_listing(api, experiment, run, folder):
     for path in ("b.txt", "a.txt", "d/e/f.json", "d/z"):
         put(api, folder, path, b"12")
-    top = [{"path": "a.txt", "is_dir": False, "file_size": 2}, {"path": "b.txt", "is_dir": False, "file_size": 2},
-           {"path": "d", "is_dir": True}]
+    top = [
+        {"path": "a.txt", "is_dir": False, "file_size": 2},
+        {"path": "b.txt", "is_dir": False, "file_size": 2},
+        {"path": "d", "is_dir": True},
+    ]
     assert listing(api, folder) == top
     # The proxy answers paths relative to the asked folder, the run relative to its root.
-    assert listing(api, folder + "/d") == [{"path": "e", "is_dir": True},
-                                           {"path": "z", "is_dir": False, "file_size": 2}]
+    assert listing(api, folder + "/d") == [
+        {"path": "e", "is_dir": True},
+        {"path": "z", "is_dir": False, "file_size": 2},
+    ]
     root = f"mlflow-artifacts:/{experiment}/{run}/artifacts"
     assert in_run(api, run) == (root, top)
     for path in ("d", "d/"):
-        assert in_run(api, run, path=path) == (root, [{"path": "d/e", "is_dir": True},
-                                                      {"path": "d/z", "is_dir": False, "file_size": 2}])
+        assert in_run(api, run, path=path) == (
+            root,
+            [{"path": "d/e", "is_dir": True}, {"path": "d/z", "is_dir": False, "file_size": 2}],
+        )
     assert {"path": experiment, "is_dir": True} in listing(api, "")
 
 
@@ -190,11 +214,29 @@ def test_delete(api, folder):
 
 FIX = pytest.mark.fix
 NAMES = [
-    "with space.txt", "Tribeč.html", "a+b.txt", "日本/ünï.bin", "x=1&y=2.txt", "dir/.hidden", 'quo"te.txt',
-    "semi;colon,.txt", "it's.txt", "a:b", "100%", "...", "a..b", "tilde~", "back\\slash", "x" * 200,
-    "e\u0301.txt", "question?.txt",
-    pytest.param("a%20b.txt", marks=FIX), pytest.param("a#b?.txt", marks=FIX), pytest.param("tab\tx.txt", marks=FIX),
-    pytest.param("a%2Fb.txt", marks=FIX), pytest.param("new\nline.txt", marks=FIX),
+    "with space.txt",
+    "Tribeč.html",
+    "a+b.txt",
+    "日本/ünï.bin",
+    "x=1&y=2.txt",
+    "dir/.hidden",
+    'quo"te.txt',
+    "semi;colon,.txt",
+    "it's.txt",
+    "a:b",
+    "100%",
+    "...",
+    "a..b",
+    "tilde~",
+    "back\\slash",
+    "x" * 200,
+    "e\u0301.txt",
+    "question?.txt",
+    pytest.param("a%20b.txt", marks=FIX),
+    pytest.param("a#b?.txt", marks=FIX),
+    pytest.param("tab\tx.txt", marks=FIX),
+    pytest.param("a%2Fb.txt", marks=FIX),
+    pytest.param("new\nline.txt", marks=FIX),
 ]
 
 
@@ -246,8 +288,11 @@ def test_a_file_and_a_folder_of_one_name(api, folder, first, second):
 def test_an_aborted_upload_leaves_nothing_visible(api, folder):
     parts = urlsplit(api.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as wire:
-        wire.sendall(f"PUT {parts.path}{PROXY}/{folder}/half.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-                     "Content-Length: 1000000\r\n\r\n".encode() + b"x" * 300_000)
+        wire.sendall(
+            f"PUT {parts.path}{PROXY}/{folder}/half.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            "Content-Length: 1000000\r\n\r\n".encode()
+            + b"x" * 300_000
+        )
         time.sleep(0.1)
     time.sleep(0.3)
     assert fetch(api, folder, "half.bin").status_code == 404
@@ -258,8 +303,11 @@ def test_an_aborted_upload_keeps_the_old_file(api, folder):
     put(api, folder, "kept.bin", b"old")
     parts = urlsplit(api.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as wire:
-        wire.sendall(f"PUT {parts.path}{PROXY}/{folder}/kept.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-                     "Transfer-Encoding: chunked\r\n\r\n".encode() + b"5\r\nhello\r\n")
+        wire.sendall(
+            f"PUT {parts.path}{PROXY}/{folder}/kept.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+            + b"5\r\nhello\r\n"
+        )
         time.sleep(0.1)
     time.sleep(0.3)
     assert fetch(api, folder, "kept.bin").content == b"old"
@@ -314,8 +362,9 @@ def test_files_of_a_model_version(api, experiment):
     api.new_version(name, source=f"models:/{logged}", model_id=logged)
 
     def read(path):
-        return api.http.get(api.url + "/model-versions/get-artifact",
-                            params={"name": name, "version": "1", "path": path})
+        return api.http.get(
+            api.url + "/model-versions/get-artifact", params={"name": name, "version": "1", "path": path}
+        )
 
     assert read("MLmodel").content == b"flavors: {}"
     assert read("nope").status_code == 404
@@ -346,8 +395,7 @@ def test_multipart_upload(api, folder):
     # Nothing shows before the upload is complete.
     assert fetch(api, folder, "big.bin").status_code == 404
     assert listing(api, folder) == []
-    ended = api.http.post(f"{base}/complete/{folder}",
-                          json={"path": "big.bin", "upload_id": upload, "parts": done})
+    ended = api.http.post(f"{base}/complete/{folder}", json={"path": "big.bin", "upload_id": upload, "parts": done})
     assert ended.status_code == 200, ended.text
     assert fetch(api, folder, "big.bin").content == b"".join(content)
 

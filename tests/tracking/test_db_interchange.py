@@ -6,9 +6,8 @@ import re
 import shutil
 import sqlite3
 
-import pytest
-
 import harness
+import pytest
 
 from . import stockdb
 from .api import Api, as_dict, metric, pair, pairs
@@ -58,18 +57,32 @@ def fill(url):
     run_id = run.info.run_id
     client.log_batch(
         run_id,
-        metrics=[Metric("m", 0.5, 10, 1), Metric("m", 0.25, 11, 2), Metric("nan", math.nan, 12, 0),
-                 Metric("inf", math.inf, 13, 0), Metric("inf", -math.inf, 14, -1)],
+        metrics=[
+            Metric("m", 0.5, 10, 1),
+            Metric("m", 0.25, 11, 2),
+            Metric("nan", math.nan, 12, 0),
+            Metric("inf", math.inf, 13, 0),
+            Metric("inf", -math.inf, 14, -1),
+        ],
         params=[Param("p", "1"), Param("empty", "")],
         tags=[RunTag("t", "v")],
     )
-    client.log_inputs(run_id, datasets=[DatasetInput(
-        Dataset("ds", "digest", "local", "{}", "schema", "profile"), [InputTag("mlflow.data.context", "training")])])
-    model = client.create_logged_model(experiment, name="lm", source_run_id=run_id, tags={"mt": "mv"},
-                                       params={"mp": "1"}, model_type="agent")
+    client.log_inputs(
+        run_id,
+        datasets=[
+            DatasetInput(
+                Dataset("ds", "digest", "local", "{}", "schema", "profile"),
+                [InputTag("mlflow.data.context", "training")],
+            )
+        ],
+    )
+    model = client.create_logged_model(
+        experiment, name="lm", source_run_id=run_id, tags={"mt": "mv"}, params={"mp": "1"}, model_type="agent"
+    )
     client.log_model_params(model.model_id, {"more": "2"})
-    client.log_batch(run_id, metrics=[
-        Metric("acc", 0.9, 15, 0, model_id=model.model_id, dataset_name="ds", dataset_digest="digest")])
+    client.log_batch(
+        run_id, metrics=[Metric("acc", 0.9, 15, 0, model_id=model.model_id, dataset_name="ds", dataset_digest="digest")]
+    )
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 3)])
     other = client.create_run(experiment, start_time=2_000, run_name="r2")
@@ -80,8 +93,13 @@ def fill(url):
     client.delete_experiment(gone)
     client.create_registered_model("registered", tags={"rt": "rv"}, description="d")
     for number in (1, 2, 3):
-        client.create_model_version("registered", f"models:/{model.model_id}", model_id=model.model_id,
-                                    tags={"vt": str(number)}, description=f"v{number}")
+        client.create_model_version(
+            "registered",
+            f"models:/{model.model_id}",
+            model_id=model.model_id,
+            tags={"vt": str(number)},
+            description=f"v{number}",
+        )
     client.set_registered_model_alias("registered", "champion", "2")
     client.transition_model_version_stage("registered", "1", "Staging")
     client.delete_model_version("registered", "3")
@@ -122,7 +140,8 @@ def check_contents(api, ids):
     versions = api.get("/model-versions/search", filter="name = 'registered'")["model_versions"]
     assert {v["version"]: v["current_stage"] for v in versions} == {"1": "Staging", "2": "None"}
     assert api.get("/model-versions/get-download-uri", name="registered", version="2") == {
-        "artifact_uri": f"s3://bucket/filled/models/{ids['model']}/artifacts"}
+        "artifact_uri": f"s3://bucket/filled/models/{ids['model']}/artifacts"
+    }
     found = api.post("/runs/search", experiment_ids=[ids["experiment"]], filter="metrics.m < 0.3 AND params.p = '1'")
     assert [r["info"]["run_id"] for r in found["runs"]] == [ids["run"]]
 
@@ -130,8 +149,13 @@ def check_contents(api, ids):
 def write_more(api, ids):
     """New rows beside the old ones; answers the id of a new run."""
     run = api.new_run(ids["experiment"], run_name="later", start_time=9_000)
-    api.post("/runs/log-batch", run_id=run, metrics=[metric("m", 7, 20, 1), metric("n", "NaN", 21)],
-             params=pairs(p="x"), tags=pairs(t="y"))
+    api.post(
+        "/runs/log-batch",
+        run_id=run,
+        metrics=[metric("m", 7, 20, 1), metric("n", "NaN", 21)],
+        params=pairs(p="x"),
+        tags=pairs(t="y"),
+    )
     api.post("/runs/log-batch", run_id=ids["run"], metrics=[metric("m", 3, 30, 9)])
     assert api.new_version("registered", source="s3://bucket/more") == "4"
     return run
@@ -197,7 +221,11 @@ def test_our_database_has_the_rows_of_a_new_stock_one(ours, stock_filled):
         assert stockdb.rows(ours[0], table) == stockdb.rows(stock_filled[0], table)
     default = stockdb.rows(ours[0], "experiments")[0]
     assert (default["experiment_id"], default["name"], default["artifact_location"], default["workspace"]) == (
-        0, "Default", "mlflow-artifacts:/0", "default")
+        0,
+        "Default",
+        "mlflow-artifacts:/0",
+        "default",
+    )
 
 
 def test_the_stock_stores_open_our_database(ours, tmp_path):
@@ -214,10 +242,27 @@ def test_our_file_is_a_sound_database(ours):
 
 # Rows, compared one by one.
 
-COMPARED = ["experiments", "experiment_tags", "runs", "tags", "params", "metrics", "latest_metrics", "datasets",
-            "inputs", "input_tags", "logged_models", "logged_model_params", "logged_model_tags", "logged_model_metrics",
-            "registered_models", "registered_model_tags", "model_versions", "model_version_tags",
-            "registered_model_aliases"]
+COMPARED = [
+    "experiments",
+    "experiment_tags",
+    "runs",
+    "tags",
+    "params",
+    "metrics",
+    "latest_metrics",
+    "datasets",
+    "inputs",
+    "input_tags",
+    "logged_models",
+    "logged_model_params",
+    "logged_model_tags",
+    "logged_model_metrics",
+    "registered_models",
+    "registered_model_tags",
+    "model_versions",
+    "model_version_tags",
+    "registered_model_aliases",
+]
 
 
 def plain(path, table):
@@ -322,13 +367,26 @@ def refused(folder):
     path = folder / "mlflow.db"
     before, files = digest(path), sorted(p.name for p in folder.iterdir())
     ended = harness.run_once(
-        ["tracking", "--backend-store-uri", stockdb.uri(path), "--artifacts-destination", folder / "artifacts",
-         "--host", "127.0.0.1", "--port", harness.free_port(), "--data", folder / "data"])
+        [
+            "tracking",
+            "--backend-store-uri",
+            stockdb.uri(path),
+            "--artifacts-destination",
+            folder / "artifacts",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            harness.free_port(),
+            "--data",
+            folder / "data",
+        ]
+    )
     assert ended.returncode != 0
     assert digest(path) == before
     # No journal, no write-ahead log, no backup beside it.
     assert [p.name for p in sorted(folder.iterdir()) if p.name.startswith("mlflow.db")] == [
-        name for name in files if name.startswith("mlflow.db")]
+        name for name in files if name.startswith("mlflow.db")
+    ]
     return ended.stderr + ended.stdout
 
 

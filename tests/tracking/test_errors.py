@@ -20,8 +20,23 @@ def alive(api):
 # Bodies.
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"name":', b"\xff\xfe", b"{}garbage", b'{"name":"\xff"}', b"null",
-                                  b"{'name': 'x'}", b'{"name": "x",}', b"<xml/>", b"name=x", b'{"bogus": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"name":',
+        b"\xff\xfe",
+        b"{}garbage",
+        b'{"name":"\xff"}',
+        b"null",
+        b"{'name': 'x'}",
+        b'{"name": "x",}',
+        b"<xml/>",
+        b"name=x",
+        b'{"bogus": 1}',
+    ],
+)
 def test_what_is_not_json_counts_as_empty(api, body):
     assert_error(api.raw("POST", CREATE, body, JSON), *BAD, missing("name"))
 
@@ -47,17 +62,24 @@ def test_the_last_of_equal_keys_counts(api):
     assert_error(api.raw("POST", CREATE, b'{"name":"a","name":""}', JSON), *BAD, missing("name"))
 
 
-@pytest.mark.parametrize("value, shown, kind", [
-    (5, "5", "int"), (1.5, "1.5", "float"), (True, "true", "bool"), (["x"], '["x"]', "list"),
-    ({"a": 1}, '{"a":1}', "dict"),
-])
+@pytest.mark.parametrize(
+    "value, shown, kind",
+    [
+        (5, "5", "int"),
+        (1.5, "1.5", "float"),
+        (True, "true", "bool"),
+        (["x"], '["x"]', "list"),
+        ({"a": 1}, '{"a":1}', "dict"),
+    ],
+)
 def test_wrong_types_of_a_string(api, value, shown, kind):
     api.fail("POST", "/experiments/create", *BAD, wrong_type(shown, "name", kind), name=value)
     api.fail("POST", "/registered-models/create", *BAD, wrong_type(shown, "name", kind), name=value)
 
 
-@pytest.mark.parametrize("value, shown, kind", [(5, "5", "int"), ("x", '"x"', "str"), ({"key": "a"}, '{"key":"a"}',
-                                                                                       "dict")])
+@pytest.mark.parametrize(
+    "value, shown, kind", [(5, "5", "int"), ("x", '"x"', "str"), ({"key": "a"}, '{"key":"a"}', "dict")]
+)
 def test_wrong_types_of_a_list(api, value, shown, kind):
     api.fail("POST", "/experiments/create", *BAD, wrong_type(shown, "tags", kind), name=unique(), tags=value)
 
@@ -91,12 +113,16 @@ def test_control_characters_do_no_harm(api, run, text):
 # Content types.
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx",
-                                  "application/vnd.api+json"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/vnd.api+json"]
+)
 def test_other_content_types_are_refused(api, kind):
     body = json.dumps({"name": unique()}).encode()
-    assert_error(api.raw("POST", CREATE, body, {"Content-Type": kind}), *BAD,
-                 "Bad Request. Content-Type must be one of ['application/json'].")
+    assert_error(
+        api.raw("POST", CREATE, body, {"Content-Type": kind}),
+        *BAD,
+        "Bad Request. Content-Type must be one of ['application/json'].",
+    )
 
 
 def test_no_content_type(api):
@@ -120,20 +146,35 @@ def test_patch_and_delete_need_no_content_type(api):
 # Methods and paths.
 
 
-@pytest.mark.parametrize("method, path", [
-    ("GET", CREATE), ("PUT", CREATE), ("POST", REST + "/experiments/get"), ("GET", REST + "/runs/log-batch"),
-    ("POST", REST + "/registered-models/update"), ("GET", AJAX + "/runs/create"), ("POST", PROXY + "/x"),
-])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", CREATE),
+        ("PUT", CREATE),
+        ("POST", REST + "/experiments/get"),
+        ("GET", REST + "/runs/log-batch"),
+        ("POST", REST + "/registered-models/update"),
+        ("GET", AJAX + "/runs/create"),
+        ("POST", PROXY + "/x"),
+    ],
+)
 def test_wrong_methods(api, method, path):
     data = None if method == "GET" else b"{}"
     assert api.raw(method, path, data, JSON).status_code == 405
 
 
-@pytest.mark.parametrize("path", [
-    REST + "/nope", REST + "/experiments", "/api/1.0/mlflow/experiments/get?experiment_id=0",
-    "/api/3.0/mlflow/experiments/get?experiment_id=0", "/api/2.0/preview/mlflow/experiments/get?experiment_id=0",
-    REST + "/experiments/get/?experiment_id=0", "/api/2.0/mlflow/server-info",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        REST + "/nope",
+        REST + "/experiments",
+        "/api/1.0/mlflow/experiments/get?experiment_id=0",
+        "/api/3.0/mlflow/experiments/get?experiment_id=0",
+        "/api/2.0/preview/mlflow/experiments/get?experiment_id=0",
+        REST + "/experiments/get/?experiment_id=0",
+        "/api/2.0/mlflow/server-info",
+    ],
+)
 def test_unknown_paths(api, path):
     assert api.raw("GET", path).status_code == 404
 
@@ -159,14 +200,30 @@ def test_bool_in_a_query_in_any_letter_case(api, experiment):
 @pytest.mark.parametrize("run_id", ["x", "!!", "x" * 300, "../../x", "' OR 1=1 --", "%00", "🙂"])
 def test_odd_run_ids_are_unknown_runs(api, run_id):
     api.fail("GET", "/runs/get", 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={run_id} not found", run_id=run_id)
-    api.fail("POST", "/runs/set-tag", 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={run_id} not found",
-             run_id=run_id, key="k", value="v")
-    api.fail("POST", "/runs/log-metric", 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={run_id} not found",
-             run_id=run_id, **metric("m"))
+    api.fail(
+        "POST",
+        "/runs/set-tag",
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        f"Run with id={run_id} not found",
+        run_id=run_id,
+        key="k",
+        value="v",
+    )
+    api.fail(
+        "POST",
+        "/runs/log-metric",
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        f"Run with id={run_id} not found",
+        run_id=run_id,
+        **metric("m"),
+    )
 
 
-@pytest.mark.parametrize("number", ["-1", pytest.param(str(2**63), marks=pytest.mark.fix),
-                                    pytest.param("9" * 30, marks=pytest.mark.fix)])
+@pytest.mark.parametrize(
+    "number", ["-1", pytest.param(str(2**63), marks=pytest.mark.fix), pytest.param("9" * 30, marks=pytest.mark.fix)]
+)
 def test_odd_experiment_numbers(api, number):
     # The stock server fails with 500 beyond 64 bits.
     answer = api.call("GET", "/experiments/get", query={"experiment_id": number})
@@ -206,16 +263,23 @@ def test_foreign_host_names_are_refused(api, host):
         assert api.raw("GET", path, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:1", "[::1]:5", "10.1.2.3:5000",
-                                  "192.168.0.7", "172.16.0.1:80"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:5000", "127.0.0.1:1", "[::1]:5", "10.1.2.3:5000", "192.168.0.7", "172.16.0.1:80"]
+)
 def test_local_and_private_hosts_pass(api, host):
     assert api.raw("GET", GET_DEFAULT, headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example"])
-@pytest.mark.parametrize("method, path", [("POST", CREATE), ("POST", AJAX + "/experiments/create"),
-                                          ("PUT", PROXY + "/origin-test"),
-                                          ("DELETE", REST + "/registered-models/delete")])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("POST", CREATE),
+        ("POST", AJAX + "/experiments/create"),
+        ("PUT", PROXY + "/origin-test"),
+        ("DELETE", REST + "/registered-models/delete"),
+    ],
+)
 def test_writes_from_foreign_pages_are_refused(api, origin, method, path):
     answer = api.raw(method, path, json.dumps({"name": unique()}).encode(), {**JSON, "Origin": origin})
     assert (answer.status_code, answer.text) == (403, "Cross-origin request blocked")
@@ -228,8 +292,12 @@ def test_local_pages_may_write_and_others_may_read(api):
 
 
 def test_security_headers(api):
-    for answer in (api.raw("GET", GET_DEFAULT), api.raw("GET", REST + "/nope"), api.raw("GET", "/health"),
-                   api.raw("POST", CREATE, b"{}", JSON)):
+    for answer in (
+        api.raw("GET", GET_DEFAULT),
+        api.raw("GET", REST + "/nope"),
+        api.raw("GET", "/health"),
+        api.raw("POST", CREATE, b"{}", JSON),
+    ):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
 
@@ -246,8 +314,21 @@ def test_preflight(api):
 
 # Paths that try to climb out of the artifact root, written raw so that no client tidies them.
 
-CLIMBS = ["../x", "%2e%2e/x", "..%2fx", "%2e%2e%2fx", "a/../../b", "a/../b", "a%2f..%2f..%2fb", "%252e%252e/x",
-          "..", "%2e%2e", ".%2e/x", "..%252fx", "a/.."]
+CLIMBS = [
+    "../x",
+    "%2e%2e/x",
+    "..%2fx",
+    "%2e%2e%2fx",
+    "a/../../b",
+    "a/../b",
+    "a%2f..%2f..%2fb",
+    "%252e%252e/x",
+    "..",
+    "%2e%2e",
+    ".%2e/x",
+    "..%252fx",
+    "a/..",
+]
 
 
 @pytest.mark.parametrize("path", CLIMBS)
@@ -266,8 +347,9 @@ def test_climbing_in_listings_is_refused(api, run, path):
 
 
 @pytest.mark.fix
-@pytest.mark.parametrize("path", ["%2fetc/passwd", "/etc/passwd", "./x", "a/./b", "%2e/x", "a%00b", "%00",
-                                  "http:%2f%2fhost%2fx"])
+@pytest.mark.parametrize(
+    "path", ["%2fetc/passwd", "/etc/passwd", "./x", "a/./b", "%2e/x", "a%00b", "%00", "http:%2f%2fhost%2fx"]
+)
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 def test_paths_that_are_not_canonical_are_refused(api, experiment, run, method, path):
     # The stock server answers 500 to some of the writes and stores a NUL under another name.
@@ -277,12 +359,12 @@ def test_paths_that_are_not_canonical_are_refused(api, experiment, run, method, 
         assert answer.status_code in (400, 404)
     else:
         assert_error(answer, *BAD)
-    assert api.get("/artifacts/list", run_id=run) == {
-        "root_uri": f"mlflow-artifacts:/{experiment}/{run}/artifacts"}
+    assert api.get("/artifacts/list", run_id=run) == {"root_uri": f"mlflow-artifacts:/{experiment}/{run}/artifacts"}
 
 
-@pytest.mark.parametrize("path", ["..%5cx", "%5c%5chost%5cx", "a%5c..%5c..%5cb", "C%3A%5Cx", "%c0%ae%c0%ae/x",
-                                  "~root/x"])
+@pytest.mark.parametrize(
+    "path", ["..%5cx", "%5c%5chost%5cx", "a%5c..%5c..%5cb", "C%3A%5Cx", "%c0%ae%c0%ae/x", "~root/x"]
+)
 def test_tricks_of_other_systems_are_plain_names(api, experiment, run, path):
     # Backslashes, drive letters, overlong UTF-8 and home marks mean nothing here: refused or kept inside of the run.
     target = f"{PROXY}/{experiment}/{run}/artifacts/{path}"
@@ -307,8 +389,9 @@ def test_a_run_cannot_be_read_through_another(api, experiment):
 
 
 def test_a_long_name_in_a_large_body(api):
-    api.fail("POST", "/experiments/create", *BAD, "'name' exceeds the maximum length of 500 characters",
-             name="x" * 3_000_000)
+    api.fail(
+        "POST", "/experiments/create", *BAD, "'name' exceeds the maximum length of 500 characters", name="x" * 3_000_000
+    )
 
 
 def test_a_long_query(api):
@@ -323,8 +406,14 @@ def test_a_filter_of_many_clauses(api, experiment):
 
 
 def test_a_long_filter_of_nonsense(api, experiment):
-    api.fail("POST", "/runs/search", *BAD, re.compile(r"^Invalid clause\(s\) in filter string: "),
-             experiment_ids=[experiment], filter="x" * 5000)
+    api.fail(
+        "POST",
+        "/runs/search",
+        *BAD,
+        re.compile(r"^Invalid clause\(s\) in filter string: "),
+        experiment_ids=[experiment],
+        filter="x" * 5000,
+    )
 
 
 def test_answers_are_json_with_whole_numbers(api, experiment):
@@ -339,9 +428,14 @@ def test_answers_are_json_with_whole_numbers(api, experiment):
 
 def test_unknown_run_everywhere(api):
     for method, path, fields in (
-        ("GET", "/artifacts/list", {}), ("POST", "/runs/delete", {}), ("POST", "/runs/restore", {}),
-        ("POST", "/runs/update", {"status": "FAILED"}), ("POST", "/runs/log-inputs", {"datasets": []}),
-        ("POST", "/runs/log-batch", {}), ("POST", "/runs/log-parameter", {"key": "k", "value": "v"}),
+        ("GET", "/artifacts/list", {}),
+        ("POST", "/runs/delete", {}),
+        ("POST", "/runs/restore", {}),
+        ("POST", "/runs/update", {"status": "FAILED"}),
+        ("POST", "/runs/log-inputs", {"datasets": []}),
+        ("POST", "/runs/log-batch", {}),
+        ("POST", "/runs/log-parameter", {"key": "k", "value": "v"}),
     ):
-        api.fail(method, path, 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={NO_RUN} not found",
-                 run_id=NO_RUN, **fields)
+        api.fail(
+            method, path, 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={NO_RUN} not found", run_id=NO_RUN, **fields
+        )

@@ -71,12 +71,24 @@ def test_relative_artifact_location_becomes_absolute(api):
 
 
 def test_artifact_location_refusals(api):
-    api.fail("POST", "/experiments/create", 400, "INVALID_PARAMETER_VALUE",
-             "'artifact_location' URL can't include fragments or params.",
-             name=unique(), artifact_location="s3://bucket/x#fragment")
-    api.fail("POST", "/experiments/create", 400, "INVALID_PARAMETER_VALUE",
-             re.compile("^Invalid artifact path length.*2048 characters"),
-             name=unique(), artifact_location="s3://bucket/" + "y" * 2048)
+    api.fail(
+        "POST",
+        "/experiments/create",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        "'artifact_location' URL can't include fragments or params.",
+        name=unique(),
+        artifact_location="s3://bucket/x#fragment",
+    )
+    api.fail(
+        "POST",
+        "/experiments/create",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        re.compile("^Invalid artifact path length.*2048 characters"),
+        name=unique(),
+        artifact_location="s3://bucket/" + "y" * 2048,
+    )
 
 
 @pytest.mark.parametrize("name", ["", None])
@@ -99,7 +111,7 @@ def test_names_differ_by_letter_case(api):
     assert api.new_experiment(name=name.upper()) != first
 
 
-@pytest.mark.parametrize("name", ["ünï 日本 🙂", "a/b:c", "with  spaces", "it's \"quoted\"", "tab\tnew\nline", "50%"])
+@pytest.mark.parametrize("name", ["ünï 日本 🙂", "a/b:c", "with  spaces", 'it\'s "quoted"', "tab\tnew\nline", "50%"])
 def test_any_text_is_a_name(api, name):
     name = unique(name)
     experiment = api.new_experiment(name=name)
@@ -111,12 +123,18 @@ def test_get_refusals(api):
     gone = (404, "RESOURCE_DOES_NOT_EXIST")
     bad = (400, "INVALID_PARAMETER_VALUE")
     api.fail("GET", "/experiments/get", *gone, "No Experiment with id=99999999 exists", experiment_id="99999999")
-    api.fail("GET", "/experiments/get", *bad,
-             "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.", experiment_id="abc")
+    api.fail(
+        "GET",
+        "/experiments/get",
+        *bad,
+        "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.",
+        experiment_id="abc",
+    )
     api.fail("GET", "/experiments/get", *bad, missing("experiment_id"))
     name = unique()
-    api.fail("GET", "/experiments/get-by-name", *gone, f"Could not find experiment with name '{name}'",
-             experiment_name=name)
+    api.fail(
+        "GET", "/experiments/get-by-name", *gone, f"Could not find experiment with name '{name}'", experiment_name=name
+    )
     api.fail("GET", "/experiments/get-by-name", *bad, missing("experiment_name"))
 
 
@@ -137,11 +155,25 @@ def test_rename_refusals(api, experiment):
     api.fail("POST", update, 400, "BAD_REQUEST", experiment_id=experiment, new_name="Default")
     for name in ({}, {"new_name": ""}):
         api.fail("POST", update, 400, "INVALID_PARAMETER_VALUE", missing("new_name"), experiment_id=experiment, **name)
-    api.fail("POST", update, 404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=99999999 exists",
-             experiment_id="99999999", new_name=unique())
+    api.fail(
+        "POST",
+        update,
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        "No Experiment with id=99999999 exists",
+        experiment_id="99999999",
+        new_name=unique(),
+    )
     api.post("/experiments/delete", experiment_id=experiment)
-    api.fail("POST", update, 500, "INVALID_STATE", "Cannot rename a non-active experiment.",
-             experiment_id=experiment, new_name=unique())
+    api.fail(
+        "POST",
+        update,
+        500,
+        "INVALID_STATE",
+        "Cannot rename a non-active experiment.",
+        experiment_id=experiment,
+        new_name=unique(),
+    )
 
 
 def test_tags_are_set_changed_and_removed(api, experiment):
@@ -158,16 +190,45 @@ def test_tags_are_set_changed_and_removed(api, experiment):
 
 
 def test_tag_refusals(api, experiment):
-    api.fail("POST", "/experiments/set-experiment-tag", 400, "INVALID_PARAMETER_VALUE", missing("key"),
-             experiment_id=experiment, value="x")
-    api.fail("POST", "/experiments/set-experiment-tag", 404, "RESOURCE_DOES_NOT_EXIST",
-             "No Experiment with id=99999999 exists", experiment_id="99999999", key="a", value="b")
-    api.fail("POST", "/experiments/delete-experiment-tag", 404, "RESOURCE_DOES_NOT_EXIST",
-             f"No tag with name: nope in experiment with id {experiment}", experiment_id=experiment, key="nope")
+    api.fail(
+        "POST",
+        "/experiments/set-experiment-tag",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        missing("key"),
+        experiment_id=experiment,
+        value="x",
+    )
+    api.fail(
+        "POST",
+        "/experiments/set-experiment-tag",
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        "No Experiment with id=99999999 exists",
+        experiment_id="99999999",
+        key="a",
+        value="b",
+    )
+    api.fail(
+        "POST",
+        "/experiments/delete-experiment-tag",
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        f"No tag with name: nope in experiment with id {experiment}",
+        experiment_id=experiment,
+        key="nope",
+    )
     api.post("/experiments/delete", experiment_id=experiment)
-    api.fail("POST", "/experiments/set-experiment-tag", 400, "INVALID_PARAMETER_VALUE",
-             f"The experiment {experiment} must be in the 'active' state. Current state is deleted.",
-             experiment_id=experiment, key="a", value="b")
+    api.fail(
+        "POST",
+        "/experiments/set-experiment-tag",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        f"The experiment {experiment} must be in the 'active' state. Current state is deleted.",
+        experiment_id=experiment,
+        key="a",
+        value="b",
+    )
 
 
 def test_delete_takes_the_runs_along_and_restore_brings_them_back(api, experiment):
@@ -184,8 +245,14 @@ def test_delete_takes_the_runs_along_and_restore_brings_them_back(api, experimen
 
 def test_delete_and_restore_refusals(api, experiment):
     gone = f"No Experiment with id={experiment} exists"
-    api.fail("POST", "/experiments/restore", 404, "RESOURCE_DOES_NOT_EXIST",
-             re.compile(f"id={experiment}"), experiment_id=experiment)
+    api.fail(
+        "POST",
+        "/experiments/restore",
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        re.compile(f"id={experiment}"),
+        experiment_id=experiment,
+    )
     api.post("/experiments/delete", experiment_id=experiment)
     api.fail("POST", "/experiments/delete", 404, "RESOURCE_DOES_NOT_EXIST", gone, experiment_id=experiment)
     for path in ("/experiments/delete", "/experiments/restore"):
@@ -195,9 +262,14 @@ def test_delete_and_restore_refusals(api, experiment):
 
 def test_no_new_run_in_a_deleted_experiment(api, experiment):
     api.post("/experiments/delete", experiment_id=experiment)
-    api.fail("POST", "/runs/create", 400, "INVALID_PARAMETER_VALUE",
-             f"The experiment {experiment} must be in the 'active' state. Current state is deleted.",
-             experiment_id=experiment)
+    api.fail(
+        "POST",
+        "/runs/create",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        f"The experiment {experiment} must be in the 'active' state. Current state is deleted.",
+        experiment_id=experiment,
+    )
 
 
 def test_runs_of_a_deleted_experiment_are_found_as_deleted(api, experiment):
@@ -236,25 +308,28 @@ def test_search_view_type_and_natural_order(api, family, view, found):
     assert find(api, family, **({"view_type": view} if view else {})) == found
 
 
-@pytest.mark.parametrize("condition, found", [
-    ("tags.k = 'a'", "a"),
-    ("tag.`k` = 'a'", "a"),
-    ('tags."k" = "b"', "b"),
-    ("tags.k != 'a'", "b"),
-    ("tags.k LIKE '_'", "ba"),
-    ("tags.k LIKE 'A'", ""),
-    ("tags.k ILIKE 'A'", "a"),
-    ("tags.nope IS NULL", "ba"),
-    ("tags.k IS NOT NULL", "ba"),
-    ("tags.k IS NULL", ""),
-    ("tags.nope != 'x'", ""),
-    ("tags.same = 'x' AND tags.k = 'b'", "b"),
-    ("creation_time > 0", "ba"),
-    ("creation_time < 0", ""),
-    ("last_update_time >= 1", "ba"),
-    ("attribute.name ILIKE '%A'", "a"),
-    ("attributes.creation_time != 5", "ba"),
-])
+@pytest.mark.parametrize(
+    "condition, found",
+    [
+        ("tags.k = 'a'", "a"),
+        ("tag.`k` = 'a'", "a"),
+        ('tags."k" = "b"', "b"),
+        ("tags.k != 'a'", "b"),
+        ("tags.k LIKE '_'", "ba"),
+        ("tags.k LIKE 'A'", ""),
+        ("tags.k ILIKE 'A'", "a"),
+        ("tags.nope IS NULL", "ba"),
+        ("tags.k IS NOT NULL", "ba"),
+        ("tags.k IS NULL", ""),
+        ("tags.nope != 'x'", ""),
+        ("tags.same = 'x' AND tags.k = 'b'", "b"),
+        ("creation_time > 0", "ba"),
+        ("creation_time < 0", ""),
+        ("last_update_time >= 1", "ba"),
+        ("attribute.name ILIKE '%A'", "a"),
+        ("attributes.creation_time != 5", "ba"),
+    ],
+)
 def test_search_filters(api, family, condition, found):
     assert find(api, family, condition) == found
 
@@ -273,10 +348,18 @@ def test_search_by_name_and_id(api, family):
     assert found(f"experiment_id IN ('{ids['a']}', '{ids['b']}')") == [prefix + "b", prefix + "a"]
 
 
-@pytest.mark.parametrize("order, found", [
-    (["name ASC"], "ab"), (["name"], "ab"), (["name DESC"], "ba"), (["name desc"], "ba"),
-    (["creation_time ASC"], "ab"), (["last_update_time DESC"], "ba"), (["experiment_id ASC"], "ab"),
-])
+@pytest.mark.parametrize(
+    "order, found",
+    [
+        (["name ASC"], "ab"),
+        (["name"], "ab"),
+        (["name DESC"], "ba"),
+        (["name desc"], "ba"),
+        (["creation_time ASC"], "ab"),
+        (["last_update_time DESC"], "ba"),
+        (["experiment_id ASC"], "ab"),
+    ],
+)
 def test_search_order(api, family, order, found):
     assert find(api, family, order_by=order) == found
 
@@ -300,37 +383,66 @@ def test_search_by_get_equals_search_by_post(api, family):
     assert len(answer["experiments"]) == 3
 
 
-@pytest.mark.parametrize("body, message", [
-    ({}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
-    ({"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
-    ({"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"),
-    ({"max_results": "x"}, wrong_type('"x"', "max_results", "str")),
-    ({"max_results": 1, "page_token": "Zm9v"}, "Invalid page token, decoded value=b'foo'"),
-    ({"max_results": 1, "page_token": "x"}, "Invalid page token, could not base64-decode"),
-    ({"max_results": 1, "filter": "bogus = 'x'"}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys")),
-    ({"max_results": 1, "filter": "lifecycle_stage = 'active'"}, re.compile("^Invalid attribute key 'lifecycle_st")),
-    ({"max_results": 1, "filter": "name > 'x'"}, re.compile("^Invalid comparator '>' not one of ")),
-    ({"max_results": 1, "filter": "params.x = '1'"}, re.compile("^Invalid entity type 'params'. Valid entity types")),
-    ({"max_results": 1, "filter": "experiment_id = 0"}, "Expected a quoted string value for attributes. Got value 0"),
-    ({"max_results": 1, "filter": "creation_time > '0'"},
-     "Expected numeric value type for numeric attribute: creation_time. Found '0'"),
-    ({"max_results": 1, "filter": "name = 'a' OR name = 'b'"}, re.compile(r"^Invalid clause\(s\) in filter string")),
-    ({"max_results": 1, "filter": "name = Default"}, re.compile(r"^Invalid clause\(s\) in filter string")),
-    ({"max_results": 1, "filter": " "}, "Invalid filter ' '. Could not be parsed."),
-    ({"max_results": 1, "filter": "name IN ('Default')"},
-     "Only ['experiment_id'] attributes support comparison with a list of quoted string values."),
-    ({"max_results": 1, "order_by": ["bogus"]}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys")),
-    ({"max_results": 1, "order_by": ["name foo"]}, "Invalid ordering key in order_by clause 'name foo'."),
-    ({"max_results": 1, "order_by": ["tags.a"]}, "Invalid order_by entity: tag"),
-    ({"max_results": 1, "order_by": ["name DESC, experiment_id"]},
-     "Invalid order_by clause 'name DESC, experiment_id'. Could not be parsed."),
-])
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ({}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
+        ({"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
+        ({"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"),
+        ({"max_results": "x"}, wrong_type('"x"', "max_results", "str")),
+        ({"max_results": 1, "page_token": "Zm9v"}, "Invalid page token, decoded value=b'foo'"),
+        ({"max_results": 1, "page_token": "x"}, "Invalid page token, could not base64-decode"),
+        (
+            {"max_results": 1, "filter": "bogus = 'x'"},
+            re.compile("^Invalid attribute key 'bogus' specified. Valid keys"),
+        ),
+        (
+            {"max_results": 1, "filter": "lifecycle_stage = 'active'"},
+            re.compile("^Invalid attribute key 'lifecycle_st"),
+        ),
+        ({"max_results": 1, "filter": "name > 'x'"}, re.compile("^Invalid comparator '>' not one of ")),
+        (
+            {"max_results": 1, "filter": "params.x = '1'"},
+            re.compile("^Invalid entity type 'params'. Valid entity types"),
+        ),
+        (
+            {"max_results": 1, "filter": "experiment_id = 0"},
+            "Expected a quoted string value for attributes. Got value 0",
+        ),
+        (
+            {"max_results": 1, "filter": "creation_time > '0'"},
+            "Expected numeric value type for numeric attribute: creation_time. Found '0'",
+        ),
+        (
+            {"max_results": 1, "filter": "name = 'a' OR name = 'b'"},
+            re.compile(r"^Invalid clause\(s\) in filter string"),
+        ),
+        ({"max_results": 1, "filter": "name = Default"}, re.compile(r"^Invalid clause\(s\) in filter string")),
+        ({"max_results": 1, "filter": " "}, "Invalid filter ' '. Could not be parsed."),
+        (
+            {"max_results": 1, "filter": "name IN ('Default')"},
+            "Only ['experiment_id'] attributes support comparison with a list of quoted string values.",
+        ),
+        ({"max_results": 1, "order_by": ["bogus"]}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys")),
+        ({"max_results": 1, "order_by": ["name foo"]}, "Invalid ordering key in order_by clause 'name foo'."),
+        ({"max_results": 1, "order_by": ["tags.a"]}, "Invalid order_by entity: tag"),
+        (
+            {"max_results": 1, "order_by": ["name DESC, experiment_id"]},
+            "Invalid order_by clause 'name DESC, experiment_id'. Could not be parsed.",
+        ),
+    ],
+)
 def test_search_refusals(api, body, message):
     api.fail("POST", "/experiments/search", 400, "INVALID_PARAMETER_VALUE", message, **body)
 
 
 def test_unknown_run_of_any_kind_is_not_an_experiment(api):
-    api.fail("GET", "/experiments/get", 400, "INVALID_PARAMETER_VALUE",
-             "Invalid experiment ID '" + "a" * 32 + "'. Experiment ID must be a valid integer.",
-             experiment_id="a" * 32)
+    api.fail(
+        "GET",
+        "/experiments/get",
+        400,
+        "INVALID_PARAMETER_VALUE",
+        "Invalid experiment ID '" + "a" * 32 + "'. Experiment ID must be a valid integer.",
+        experiment_id="a" * 32,
+    )
     api.fail("GET", "/runs/get", 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={NO_RUN} not found", run_id=NO_RUN)

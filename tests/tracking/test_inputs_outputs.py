@@ -8,8 +8,7 @@ from .api import NO_RUN, missing, pair, pairs, wrong_type
 
 BAD = (400, "INVALID_PARAMETER_VALUE")
 GONE = (404, "RESOURCE_DOES_NOT_EXIST")
-DATASET = {"name": "ds", "digest": "dg", "source_type": "http", "source": '{"url": 1}', "schema": "sc",
-           "profile": "pr"}
+DATASET = {"name": "ds", "digest": "dg", "source_type": "http", "source": '{"url": 1}', "schema": "sc", "profile": "pr"}
 
 
 def inputs(api, run):
@@ -30,8 +29,11 @@ def test_schema_and_profile_may_be_left_out(api, run):
 
 def test_the_same_dataset_again_changes_nothing(api, run):
     for context in ("training", "eval"):
-        api.post("/runs/log-inputs", run_id=run,
-                 datasets=[{"tags": [pair("mlflow.data.context", context)], "dataset": DATASET}])
+        api.post(
+            "/runs/log-inputs",
+            run_id=run,
+            datasets=[{"tags": [pair("mlflow.data.context", context)], "dataset": DATASET}],
+        )
     assert inputs(api, run) == [{"tags": [pair("mlflow.data.context", "training")], "dataset": DATASET}]
 
 
@@ -53,7 +55,8 @@ def test_models_in_and_out(api, experiment, run):
     assert stored["outputs"] == {"model_outputs": [{"model_id": made, "step": 3}]}
     found = api.post("/runs/search", experiment_ids=[experiment])["runs"]
     assert [(r["info"], r["data"], r["outputs"]) for r in found] == [
-        (stored["info"], stored["data"], stored["outputs"])]
+        (stored["info"], stored["data"], stored["outputs"])
+    ]
 
 
 def test_nothing_to_log(api, run):
@@ -64,19 +67,32 @@ def test_nothing_to_log(api, run):
 
 def test_refusals(api, run):
     api.fail("POST", "/runs/log-inputs", *BAD, missing("run_id"), datasets=[])
-    api.fail("POST", "/runs/log-inputs", *GONE, f"Run with id={NO_RUN} not found",
-             run_id=NO_RUN, datasets=[{"dataset": DATASET}])
+    api.fail(
+        "POST",
+        "/runs/log-inputs",
+        *GONE,
+        f"Run with id={NO_RUN} not found",
+        run_id=NO_RUN,
+        datasets=[{"dataset": DATASET}],
+    )
     api.fail("POST", "/runs/log-inputs", *BAD, wrong_type('"x"', "datasets", "str"), run_id=run, datasets="x")
     api.fail("POST", "/runs/outputs", *BAD, missing("models"), run_id=run)
     api.fail("POST", "/runs/outputs", *BAD, missing("run_id"), models=[{"model_id": "m-1"}])
-    api.fail("POST", "/runs/outputs", *GONE, f"Run with id={NO_RUN} not found",
-             run_id=NO_RUN, models=[{"model_id": "m-1"}])
+    api.fail(
+        "POST", "/runs/outputs", *GONE, f"Run with id={NO_RUN} not found", run_id=NO_RUN, models=[{"model_id": "m-1"}]
+    )
 
 
 @pytest.mark.parametrize("field, limit", [("name", 500), ("digest", 36), ("schema", 1048575), ("source", 65535)])
 def test_dataset_limits(api, run, field, limit):
-    api.fail("POST", "/runs/log-inputs", *BAD, f"'{field}' exceeds the maximum length of {limit} characters",
-             run_id=run, datasets=[{"dataset": {**DATASET, field: "x" * (limit + 1)}}])
+    api.fail(
+        "POST",
+        "/runs/log-inputs",
+        *BAD,
+        f"'{field}' exceeds the maximum length of {limit} characters",
+        run_id=run,
+        datasets=[{"dataset": {**DATASET, field: "x" * (limit + 1)}}],
+    )
     assert inputs(api, run) == []
     longest = {**DATASET, "digest": run, field: "x" * limit}
     api.post("/runs/log-inputs", run_id=run, datasets=[{"dataset": longest}])
@@ -84,8 +100,10 @@ def test_dataset_limits(api, run, field, limit):
 
 
 def test_dataset_tag_limits(api, run):
-    for tag, text in ((pair("k" * 256, "v"), "'key' exceeds the maximum length of 255 characters"),
-                      (pair("k", "v" * 501), "'value' exceeds the maximum length of 500 characters")):
+    for tag, text in (
+        (pair("k" * 256, "v"), "'key' exceeds the maximum length of 255 characters"),
+        (pair("k", "v" * 501), "'value' exceeds the maximum length of 500 characters"),
+    ):
         api.fail("POST", "/runs/log-inputs", *BAD, text, run_id=run, datasets=[{"dataset": DATASET, "tags": [tag]}])
 
 

@@ -8,9 +8,8 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-import pytest
-
 import harness
+import pytest
 
 from .api import PROXY, Api
 
@@ -110,8 +109,10 @@ def trickle(url, results):
     parts = urlsplit(url)
     piece, count = os.urandom(1000), 66
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as wire:
-        wire.sendall(f"PUT {PROXY}/large/slow.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-                     f"Content-Length: {len(piece) * count}\r\nConnection: close\r\n\r\n".encode())
+        wire.sendall(
+            f"PUT {PROXY}/large/slow.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"Content-Length: {len(piece) * count}\r\nConnection: close\r\n\r\n".encode()
+        )
         for _ in range(count):
             wire.sendall(piece)
             time.sleep(0.5)
@@ -124,8 +125,10 @@ def test_an_upload_that_breaks_off_leaves_no_bytes(server):
     before = on_disk(server.folder)
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as wire:
-        wire.sendall(f"PUT {PROXY}/large/half.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-                     f"Content-Length: {100 * MIB}\r\n\r\n".encode())
+        wire.sendall(
+            f"PUT {PROXY}/large/half.bin HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            f"Content-Length: {100 * MIB}\r\n\r\n".encode()
+        )
         for block in blocks(50 * MIB):
             wire.sendall(block)
     deadline = time.monotonic() + 10

@@ -36,19 +36,25 @@ def test_tag_values_are_cut(api, run, letter, length, stored):
 @pytest.mark.parametrize("letter", ["x", "ü"])
 def test_key_lengths(api, run, letter):
     longest, longer = letter * 250, letter * 251
-    for path, fields in (("/runs/log-parameter", pair(longest, "v")), ("/runs/set-tag", pair(longest, "v")),
-                         ("/runs/log-metric", metric(longest))):
+    for path, fields in (
+        ("/runs/log-parameter", pair(longest, "v")),
+        ("/runs/set-tag", pair(longest, "v")),
+        ("/runs/log-metric", metric(longest)),
+    ):
         api.post(path, run_id=run, **fields)
         api.fail("POST", path, *BAD, run_id=run, **{**fields, "key": longer})
     params, tags, metrics = api.data(run)
     assert longest in params and longest in tags and longest in metrics
 
 
-@pytest.mark.parametrize("path, fields, what", [
-    ("/runs/log-parameter", pair("k" * 251, "v"), "Param key"),
-    ("/runs/set-tag", pair("k" * 251, "v"), "key"),
-    ("/runs/log-metric", metric("k" * 251), "Metric name"),
-])
+@pytest.mark.parametrize(
+    "path, fields, what",
+    [
+        ("/runs/log-parameter", pair("k" * 251, "v"), "Param key"),
+        ("/runs/set-tag", pair("k" * 251, "v"), "key"),
+        ("/runs/log-metric", metric("k" * 251), "Metric name"),
+    ],
+)
 def test_key_length_texts(api, run, path, fields, what):
     api.fail("POST", path, *BAD, f"'{what}' exceeds the maximum length of 250 characters", run_id=run, **fields)
 
@@ -57,8 +63,9 @@ def test_key_length_texts(api, run, path, fields, what):
 def test_experiment_names(api, letter):
     name = unique() + letter * 500
     assert api.new_experiment(name=name[:500])
-    api.fail("POST", "/experiments/create", *BAD, "'name' exceeds the maximum length of 500 characters",
-             name=name[:501])
+    api.fail(
+        "POST", "/experiments/create", *BAD, "'name' exceeds the maximum length of 500 characters", name=name[:501]
+    )
 
 
 def test_experiment_tags(api, experiment):
@@ -67,8 +74,9 @@ def test_experiment_tags(api, experiment):
     stored = as_dict(api.get("/experiments/get", experiment_id=experiment)["experiment"]["tags"])
     assert stored == {"k" * 250: "ü" * 20000}
     api.fail("POST", path, *BAD, "'key' exceeds the maximum length of 250 characters", **at, key="k" * 251, value="v")
-    api.fail("POST", path, *BAD, "'value' exceeds the maximum length of 20000 characters", **at, key="k",
-             value="v" * 20001)
+    api.fail(
+        "POST", path, *BAD, "'value' exceeds the maximum length of 20000 characters", **at, key="k", value="v" * 20001
+    )
 
 
 @pytest.mark.parametrize("kind, count, limit", [("metrics", 1001, 1000), ("params", 101, 100), ("tags", 101, 100)])
@@ -76,10 +84,15 @@ def test_items_in_a_batch(api, run, kind, count, limit):
     def make(number):
         return [metric(f"k{i}") if kind == "metrics" else pair(f"k{i}", "v") for i in range(number)]
 
-    api.fail("POST", "/runs/log-batch", *BAD,
-             f"A batch logging request can contain at most {limit} {kind}. Got {count} {kind}. "
-             f"Please split up {kind} across multiple requests and try again.",
-             run_id=run, **{kind: make(count)})
+    api.fail(
+        "POST",
+        "/runs/log-batch",
+        *BAD,
+        f"A batch logging request can contain at most {limit} {kind}. Got {count} {kind}. "
+        f"Please split up {kind} across multiple requests and try again.",
+        run_id=run,
+        **{kind: make(count)},
+    )
     assert api.data(run)[2] == {}
     api.post("/runs/log-batch", run_id=run, **{kind: make(limit)})
     index = {"params": 0, "tags": 1, "metrics": 2}[kind]
@@ -90,11 +103,16 @@ def test_items_in_a_batch(api, run, kind, count, limit):
 
 def test_items_in_a_batch_all_together(api, run):
     what = "metrics, params, and tags"
-    api.fail("POST", "/runs/log-batch", *BAD,
-             f"A batch logging request can contain at most 1000 {what}. Got 1001 {what}. "
-             f"Please split up {what} across multiple requests and try again.",
-             run_id=run, metrics=[metric(f"m{i}") for i in range(950)],
-             params=[pair(f"p{i}", "v") for i in range(51)])
+    api.fail(
+        "POST",
+        "/runs/log-batch",
+        *BAD,
+        f"A batch logging request can contain at most 1000 {what}. Got 1001 {what}. "
+        f"Please split up {what} across multiple requests and try again.",
+        run_id=run,
+        metrics=[metric(f"m{i}") for i in range(950)],
+        params=[pair(f"p{i}", "v") for i in range(51)],
+    )
     assert api.data(run)[0] == {} and api.data(run)[2] == {}
 
 
@@ -103,10 +121,24 @@ def test_registry_tags_are_refused_not_cut(api):
     api.new_version(name)
     for path, at in (("/registered-models/", {"name": name}), ("/model-versions/", {"name": name, "version": "1"})):
         api.post(path + "set-tag", **at, key="k" * 250, value="ü" * 100000)
-        api.fail("POST", path + "set-tag", *BAD, "'key' exceeds the maximum length of 250 characters",
-                 **at, key="k" * 251, value="v")
-        api.fail("POST", path + "set-tag", *BAD, "'value' exceeds the maximum length of 100000 characters",
-                 **at, key="k", value="v" * 100001)
+        api.fail(
+            "POST",
+            path + "set-tag",
+            *BAD,
+            "'key' exceeds the maximum length of 250 characters",
+            **at,
+            key="k" * 251,
+            value="v",
+        )
+        api.fail(
+            "POST",
+            path + "set-tag",
+            *BAD,
+            "'value' exceeds the maximum length of 100000 characters",
+            **at,
+            key="k",
+            value="v" * 100001,
+        )
     stored = api.get("/registered-models/get", name=name)["registered_model"]
     assert as_dict(stored["tags"]) == {"k" * 250: "ü" * 100000}
 
@@ -116,5 +148,11 @@ def test_runs_a_page(api, experiment, limit):
     run = api.new_run(experiment)
     found = api.post("/runs/search", experiment_ids=[experiment], max_results=limit)["runs"]
     assert [r["info"]["run_id"] for r in found] == [run]
-    api.fail("POST", "/runs/search", *BAD, wrong_type("50001", "max_results", "int"),
-             experiment_ids=[experiment], max_results=50001)
+    api.fail(
+        "POST",
+        "/runs/search",
+        *BAD,
+        wrong_type("50001", "max_results", "int"),
+        experiment_ids=[experiment],
+        max_results=50001,
+    )

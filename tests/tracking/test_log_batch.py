@@ -20,8 +20,13 @@ def stored(api, run):
 
 
 def test_all_three_kinds(api, run):
-    answer = api.post(BATCH, run_id=run, params=pairs(p="1", q="2"), tags=pairs(t="x"),
-                      metrics=[metric("m", 0.5, 10, 1), metric("m", 0.75, 11, 2), metric("n", 1, 10)])
+    answer = api.post(
+        BATCH,
+        run_id=run,
+        params=pairs(p="1", q="2"),
+        tags=pairs(t="x"),
+        metrics=[metric("m", 0.5, 10, 1), metric("m", 0.75, 11, 2), metric("n", 1, 10)],
+    )
     assert answer == {}
     assert stored(api, run) == ({"p": "1", "q": "2"}, {"t": "x"}, {"m": 0.75, "n": 1.0})
     assert api.history(run, "m") == [(1, 10, 0.5), (2, 11, 0.75)]
@@ -69,10 +74,17 @@ def test_same_params_again(api, run):
 
 def test_a_conflicting_param_stores_nothing_of_the_batch(api, run):
     api.post(BATCH, run_id=run, params=pairs(p="1"))
-    api.fail("POST", BATCH, *BAD,
-             "Changing param values is not allowed. Params were already logged="
-             f"'[{{'key': 'p', 'old_value': '1', 'new_value': '9'}}]' for run ID='{run}'.",
-             run_id=run, params=pairs(new="1", p="9"), metrics=[metric("m")], tags=pairs(t="x"))
+    api.fail(
+        "POST",
+        BATCH,
+        *BAD,
+        "Changing param values is not allowed. Params were already logged="
+        f"'[{{'key': 'p', 'old_value': '1', 'new_value': '9'}}]' for run ID='{run}'.",
+        run_id=run,
+        params=pairs(new="1", p="9"),
+        metrics=[metric("m")],
+        tags=pairs(t="x"),
+    )
     assert stored(api, run) == ({"p": "1"}, {}, {})
 
 
@@ -85,36 +97,57 @@ def test_every_conflict_is_named(api, run):
 
 @pytest.mark.parametrize("values", [("1", "1"), ("1", "2")])
 def test_one_param_twice_in_a_batch_is_refused_even_with_equal_values(api, run, values):
-    api.fail("POST", BATCH, *BAD,
-             "Duplicate parameter keys have been submitted: ['d']. "
-             "Please ensure the request contains only one param value per param key.",
-             run_id=run, params=[pair("d", v) for v in values], tags=pairs(t="x"))
+    api.fail(
+        "POST",
+        BATCH,
+        *BAD,
+        "Duplicate parameter keys have been submitted: ['d']. "
+        "Please ensure the request contains only one param value per param key.",
+        run_id=run,
+        params=[pair("d", v) for v in values],
+        tags=pairs(t="x"),
+    )
     assert stored(api, run) == ({}, {}, {})
 
 
 # Checks name the item and store nothing.
 
 
-@pytest.mark.parametrize("part, items, message", [
-    ("params", [{"value": "v"}], missing("params[0].key")),
-    ("params", [pair("ok", "1"), pair("a/../b", "1")],
-     re.compile("^Invalid value \"a/../b\" for parameter 'params\\[1\\].key' supplied: .* would resolve to 'b'$")),
-    ("params", [pair("k" * 251, "1")], "'Param key' exceeds the maximum length of 250 characters"),
-    ("metrics", [{"value": 1, "timestamp": 1}], missing("metrics[0].key")),
-    ("metrics", [metric("m"), {"key": "m", "timestamp": 1}], missing("metrics[1].value")),
-    ("metrics", [{"key": "m", "value": 1}], missing("metrics[0].timestamp")),
-    ("metrics", [metric("m"), metric("n", timestamp=-1)],
-     "Invalid value -1 for parameter 'metrics[1].timestamp' supplied: metric 'n' (value=1.0). "
-     "Timestamp must be a nonnegative long (64-bit integer) "),
-    ("metrics", [metric("m$")], re.compile("^Invalid value \"m\\$\" for parameter 'metrics\\[0\\].name' supplied: ")),
-    ("metrics", [metric("k" * 251)], "'Metric name' exceeds the maximum length of 250 characters"),
-    ("tags", [{"value": "v"}], missing("tags[0].key")),
-    ("tags", [pair("ok", "1"), pair("k" * 251, "1")], "'tags[1].key' exceeds the maximum length of 250 characters"),
-    ("metrics", "x", wrong_type('"x"', "metrics", "str")),
-    ("metrics", {"key": "x"}, wrong_type('{"key":"x"}', "metrics", "dict")),
-    ("params", 5, wrong_type("5", "params", "int")),
-    ("tags", "x", wrong_type('"x"', "tags", "str")),
-])
+@pytest.mark.parametrize(
+    "part, items, message",
+    [
+        ("params", [{"value": "v"}], missing("params[0].key")),
+        (
+            "params",
+            [pair("ok", "1"), pair("a/../b", "1")],
+            re.compile(
+                "^Invalid value \"a/../b\" for parameter 'params\\[1\\].key' supplied: .* would resolve to 'b'$"
+            ),
+        ),
+        ("params", [pair("k" * 251, "1")], "'Param key' exceeds the maximum length of 250 characters"),
+        ("metrics", [{"value": 1, "timestamp": 1}], missing("metrics[0].key")),
+        ("metrics", [metric("m"), {"key": "m", "timestamp": 1}], missing("metrics[1].value")),
+        ("metrics", [{"key": "m", "value": 1}], missing("metrics[0].timestamp")),
+        (
+            "metrics",
+            [metric("m"), metric("n", timestamp=-1)],
+            "Invalid value -1 for parameter 'metrics[1].timestamp' supplied: metric 'n' (value=1.0). "
+            "Timestamp must be a nonnegative long (64-bit integer) ",
+        ),
+        (
+            "metrics",
+            [metric("m$")],
+            re.compile("^Invalid value \"m\\$\" for parameter 'metrics\\[0\\].name' supplied: "),
+        ),
+        ("metrics", [metric("k" * 251)], "'Metric name' exceeds the maximum length of 250 characters"),
+        ("tags", [{"value": "v"}], missing("tags[0].key")),
+        ("tags", [pair("ok", "1"), pair("k" * 251, "1")], "'tags[1].key' exceeds the maximum length of 250 characters"),
+        ("metrics", "x", wrong_type('"x"', "metrics", "str")),
+        ("metrics", {"key": "x"}, wrong_type('{"key":"x"}', "metrics", "dict")),
+        ("params", 5, wrong_type("5", "params", "int")),
+        ("tags", "x", wrong_type('"x"', "tags", "str")),
+    ],
+)
 def test_refusals(api, run, part, items, message):
     good = {"params": pairs(good="1"), "tags": pairs(good="1"), "metrics": [metric("good")]}
     api.fail("POST", BATCH, *BAD, message, run_id=run, **{**good, part: items})
@@ -123,18 +156,28 @@ def test_refusals(api, run, part, items, message):
 
 def test_run_refusals(api):
     api.fail("POST", BATCH, *BAD, missing("run_id"))
-    api.fail("POST", BATCH, 404, "RESOURCE_DOES_NOT_EXIST", f"Run with id={NO_RUN} not found",
-             run_id=NO_RUN, metrics=[metric("m")])
+    api.fail(
+        "POST",
+        BATCH,
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        f"Run with id={NO_RUN} not found",
+        run_id=NO_RUN,
+        metrics=[metric("m")],
+    )
 
 
 @pytest.mark.fix
-@pytest.mark.parametrize("items", [
-    [metric("good"), metric("m", "x")],
-    [metric("m", [1])],
-    [metric("m", timestamp="x")],
-    [5],
-    [None],
-])
+@pytest.mark.parametrize(
+    "items",
+    [
+        [metric("good"), metric("m", "x")],
+        [metric("m", [1])],
+        [metric("m", timestamp="x")],
+        [5],
+        [None],
+    ],
+)
 def test_an_unreadable_metric_is_refused_not_dropped(api, run, items):
     # The stock server answers 200 and loses the metric, or 500.
     api.fail("POST", BATCH, *BAD, run_id=run, metrics=items)
@@ -171,12 +214,15 @@ def test_a_batch_that_is_new_only_in_part(api, run):
     assert stored(api, run)[2] == {"m": 0.5}
 
 
-@pytest.mark.parametrize("points, latest", [
-    ([metric("m", 1, 5, 2), metric("m", 9, 99, 1)], 1.0),
-    ([metric("m", 9, 4, 1), metric("m", 1, 5, 1)], 1.0),
-    ([metric("m", 1, 5, 1), metric("m", 9, 5, 1), metric("m", 3, 5, 1)], 9.0),
-    ([metric("m", 1, 5, -1), metric("m", 2, 4, -2)], 1.0),
-])
+@pytest.mark.parametrize(
+    "points, latest",
+    [
+        ([metric("m", 1, 5, 2), metric("m", 9, 99, 1)], 1.0),
+        ([metric("m", 9, 4, 1), metric("m", 1, 5, 1)], 1.0),
+        ([metric("m", 1, 5, 1), metric("m", 9, 5, 1), metric("m", 3, 5, 1)], 9.0),
+        ([metric("m", 1, 5, -1), metric("m", 2, 4, -2)], 1.0),
+    ],
+)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_latest_is_by_step_then_time_then_value(api, run, points, latest, at_once):
     for batch in [points] if at_once else [[p] for p in points]:

@@ -15,8 +15,9 @@ GONE = (404, "RESOURCE_DOES_NOT_EXIST")
 
 @pytest.fixture
 def model(api, experiment, run):
-    return api.new_logged_model(experiment, name="mm", model_type="agent", source_run_id=run,
-                                params=pairs(p="1"), tags=pairs(t="2"))
+    return api.new_logged_model(
+        experiment, name="mm", model_type="agent", source_run_id=run, params=pairs(p="1"), tags=pairs(t="2")
+    )
 
 
 def get(api, model_id, **query):
@@ -24,17 +25,30 @@ def get(api, model_id, **query):
 
 
 def test_create_and_get(api, experiment, run):
-    model = api.post("/logged-models", experiment_id=experiment, name="mm", model_type="agent", source_run_id=run,
-                     params=pairs(p="1"), tags=pairs(t="2"))["model"]
+    model = api.post(
+        "/logged-models",
+        experiment_id=experiment,
+        name="mm",
+        model_type="agent",
+        source_run_id=run,
+        params=pairs(p="1"),
+        tags=pairs(t="2"),
+    )["model"]
     info = model["info"]
     model_id = info["model_id"]
     assert re.fullmatch("m-[0-9a-f]{32}", model_id)
     assert isinstance(info["creation_timestamp_ms"], int)
     assert info["creation_timestamp_ms"] == info["last_updated_timestamp_ms"]
     assert {k: v for k, v in info.items() if not k.endswith("timestamp_ms")} == {
-        "model_id": model_id, "experiment_id": experiment, "name": "mm",
+        "model_id": model_id,
+        "experiment_id": experiment,
+        "name": "mm",
         "artifact_uri": f"mlflow-artifacts:/{experiment}/models/{model_id}/artifacts",
-        "status": "LOGGED_MODEL_PENDING", "model_type": "agent", "source_run_id": run, "tags": pairs(t="2")}
+        "status": "LOGGED_MODEL_PENDING",
+        "model_type": "agent",
+        "source_run_id": run,
+        "tags": pairs(t="2"),
+    }
     assert model["data"] == {"params": pairs(p="1")}
     assert get(api, model_id) == model
 
@@ -54,17 +68,27 @@ def test_names_that_pass(api, experiment, name):
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a.b", "a%b", 'a"b', "a'b"])
 def test_names_that_are_refused(api, experiment, name):
-    api.fail("POST", "/logged-models", *BAD,
-             f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and cannot contain the "
-             "following characters: ('/', ':', '.', '%', '\"', \"'\")",
-             experiment_id=experiment, name=name)
+    api.fail(
+        "POST",
+        "/logged-models",
+        *BAD,
+        f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and cannot contain the "
+        "following characters: ('/', ':', '.', '%', '\"', \"'\")",
+        experiment_id=experiment,
+        name=name,
+    )
 
 
 def test_create_refusals(api):
     api.fail("POST", "/logged-models", *BAD, missing("experiment_id"), name="x")
     api.fail("POST", "/logged-models", *GONE, "No Experiment with id=99999999 exists", experiment_id="99999999")
-    api.fail("POST", "/logged-models", *BAD, "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.",
-             experiment_id="abc")
+    api.fail(
+        "POST",
+        "/logged-models",
+        *BAD,
+        "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.",
+        experiment_id="abc",
+    )
 
 
 @pytest.mark.parametrize("status", ["LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"])
@@ -106,9 +130,15 @@ def test_unknown_model(api):
 
 
 def test_metrics_of_a_model(api, run, model):
-    api.post("/runs/log-batch", run_id=run, metrics=[
-        metric("acc", 0.9, 5, 1, model_id=model, dataset_name="d", dataset_digest="dd"),
-        metric("loss", 0.1, 5, 1, model_id=model), metric("unrelated", 7)])
+    api.post(
+        "/runs/log-batch",
+        run_id=run,
+        metrics=[
+            metric("acc", 0.9, 5, 1, model_id=model, dataset_name="d", dataset_digest="dd"),
+            metric("loss", 0.1, 5, 1, model_id=model),
+            metric("unrelated", 7),
+        ],
+    )
     api.post("/runs/log-metric", run_id=run, **metric("acc", 0.95, 6, 2, model_id=model))
     found = {(m["key"], m["step"]): m for m in get(api, model)["data"]["metrics"]}
     own = {"model_id": model, "run_id": run}
@@ -144,14 +174,24 @@ def family(api):
     run = api.new_run(experiment)
     ids = {}
     for letter in "abc":
-        ids[letter] = api.new_logged_model(experiment, name=letter, model_type="t" + letter,
-                                           source_run_id=run if letter == "a" else "",
-                                           params=pairs(p=letter), tags=pairs(t=letter))
+        ids[letter] = api.new_logged_model(
+            experiment,
+            name=letter,
+            model_type="t" + letter,
+            source_run_id=run if letter == "a" else "",
+            params=pairs(p=letter),
+            tags=pairs(t=letter),
+        )
         time.sleep(0.002)
     api.patch(f"/logged-models/{ids['a']}", model_id=ids["a"], status="LOGGED_MODEL_READY")
-    api.post("/runs/log-batch", run_id=run, metrics=[
-        metric("acc", 0.9, model_id=ids["a"], dataset_name="d", dataset_digest="dd"),
-        metric("acc", 0.5, model_id=ids["b"])])
+    api.post(
+        "/runs/log-batch",
+        run_id=run,
+        metrics=[
+            metric("acc", 0.9, model_id=ids["a"], dataset_name="d", dataset_digest="dd"),
+            metric("acc", 0.5, model_id=ids["b"]),
+        ],
+    )
     return experiment, run, ids
 
 
@@ -163,33 +203,62 @@ def find(api, family, text=None, **more):
     return "".join(m["info"]["name"] for m in answer.get("models", []))
 
 
-@pytest.mark.parametrize("text, found", [
-    (None, "cba"), ("name = 'a'", "a"), ("name != 'a'", "cb"), ("name LIKE 'A'", ""), ("name ILIKE 'A'", "a"),
-    ("name IN ('a', 'c')", "ca"), ("name NOT IN ('a')", "cb"), ("attributes.name = 'b'", "b"),
-    ("model_id = '<a>'", "a"), ("model_type = 'tb'", "b"), ("status = 'READY'", "a"), ("status = 'PENDING'", "cb"),
-    ("source_run_id = '<run>'", "a"), ("creation_timestamp > 0", "cba"), ("last_updated_timestamp > 0", "cba"),
-    ("params.p = 'b'", "b"), ("params.p != 'b'", "ca"), ("params.nope != 'b'", ""), ("tags.t = 'c'", "c"),
-    ("tags.t LIKE '_'", "cba"), ("metrics.acc > 0.6", "a"), ("metrics.acc < 0.6", "b"), ("metrics.acc >= 0.5", "ba"),
-    ("name = 'a' AND params.p = 'a'", "a"), ("name = 'a' AND params.p = 'b'", ""),
-])
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        (None, "cba"),
+        ("name = 'a'", "a"),
+        ("name != 'a'", "cb"),
+        ("name LIKE 'A'", ""),
+        ("name ILIKE 'A'", "a"),
+        ("name IN ('a', 'c')", "ca"),
+        ("name NOT IN ('a')", "cb"),
+        ("attributes.name = 'b'", "b"),
+        ("model_id = '<a>'", "a"),
+        ("model_type = 'tb'", "b"),
+        ("status = 'READY'", "a"),
+        ("status = 'PENDING'", "cb"),
+        ("source_run_id = '<run>'", "a"),
+        ("creation_timestamp > 0", "cba"),
+        ("last_updated_timestamp > 0", "cba"),
+        ("params.p = 'b'", "b"),
+        ("params.p != 'b'", "ca"),
+        ("params.nope != 'b'", ""),
+        ("tags.t = 'c'", "c"),
+        ("tags.t LIKE '_'", "cba"),
+        ("metrics.acc > 0.6", "a"),
+        ("metrics.acc < 0.6", "b"),
+        ("metrics.acc >= 0.5", "ba"),
+        ("name = 'a' AND params.p = 'a'", "a"),
+        ("name = 'a' AND params.p = 'b'", ""),
+    ],
+)
 def test_filters(api, family, text, found):
     assert find(api, family, text) == found
 
 
-@pytest.mark.parametrize("dataset, found", [
-    ({"dataset_name": "d", "dataset_digest": "dd"}, "a"), ({"dataset_name": "z", "dataset_digest": "dd"}, ""),
-])
+@pytest.mark.parametrize(
+    "dataset, found",
+    [
+        ({"dataset_name": "d", "dataset_digest": "dd"}, "a"),
+        ({"dataset_name": "z", "dataset_digest": "dd"}, ""),
+    ],
+)
 def test_metric_filter_bound_to_a_dataset(api, family, dataset, found):
     assert find(api, family, "metrics.acc > 0", datasets=[dataset]) == found
 
 
-@pytest.mark.parametrize("order, found", [
-    ({"field_name": "name"}, "abc"), ({"field_name": "name", "ascending": False}, "cba"),
-    ({"field_name": "creation_timestamp", "ascending": True}, "abc"),
-    ({"field_name": "metrics.acc", "ascending": True}, "bac"),
-    ({"field_name": "metrics.acc", "ascending": False}, "abc"),
-    ({"field_name": "metrics.acc", "ascending": True, "dataset_name": "d", "dataset_digest": "dd"}, "acb"),
-])
+@pytest.mark.parametrize(
+    "order, found",
+    [
+        ({"field_name": "name"}, "abc"),
+        ({"field_name": "name", "ascending": False}, "cba"),
+        ({"field_name": "creation_timestamp", "ascending": True}, "abc"),
+        ({"field_name": "metrics.acc", "ascending": True}, "bac"),
+        ({"field_name": "metrics.acc", "ascending": False}, "abc"),
+        ({"field_name": "metrics.acc", "ascending": True, "dataset_name": "d", "dataset_digest": "dd"}, "acb"),
+    ],
+)
 def test_order(api, family, order, found):
     assert find(api, family, order_by=[order]) == found
 
@@ -201,15 +270,24 @@ def test_pages(api, family):
     assert [m["info"]["name"] for m in first["models"]] == ["c", "b"]
     token = first["next_page_token"]
     assert json.loads(base64.b64decode(token)) == {
-        "experiment_ids": [experiment], "filter_string": None, "order_by": None, "offset": 2}
+        "experiment_ids": [experiment],
+        "filter_string": None,
+        "order_by": None,
+        "offset": 2,
+    }
     second = api.post("/logged-models/search", page_token=token, **body)
     assert [m["info"]["name"] for m in second["models"]] == ["a"]
     assert "next_page_token" not in second
     # A token belongs to its query.
-    api.fail("POST", "/logged-models/search", *BAD,
-             "Filter string in the page token does not match the requested filter string. "
-             "Expected: name='a'. Found: None",
-             page_token=token, filter="name='a'", **body)
+    api.fail(
+        "POST",
+        "/logged-models/search",
+        *BAD,
+        "Filter string in the page token does not match the requested filter string. Expected: name='a'. Found: None",
+        page_token=token,
+        filter="name='a'",
+        **body,
+    )
 
 
 def test_a_model_in_the_search_is_the_model(api, family):
@@ -222,27 +300,41 @@ def test_no_experiments_no_models(api):
     assert api.post("/logged-models/search", experiment_ids=[]) == {}
 
 
-@pytest.mark.parametrize("fields, message", [
-    ({"filter": "name > 'a'"}, re.compile("^Invalid comparison operator for attributes.name: '>'. Expected one of ")),
-    ({"filter": "params.p > '0'"}, re.compile("^Invalid comparison operator for params.p: '>'. Expected one of ")),
-    ({"filter": "status = 'LOGGED_MODEL_READY'"}, "Unknown model status in filter: 'LOGGED_MODEL_READY'"),
-    ({"filter": " "}, "Invalid filter string: ' '. Expected a single SQL expression."),
-    ({"filter": "name = 'a' OR name = 'b'"}, re.compile("Expected a list of comparisons separated by 'AND'")),
-    ({"filter": "tags.t IS NULL"}, re.compile("^Invalid comparison: .* Expected a comparison with 3 tokens.$")),
-    ({"datasets": [{"dataset_digest": "d"}]}, "`dataset_name` in the `datasets` clause must be specified."),
-    ({"order_by": [{"field_name": "bogus"}]}, "Invalid order by field name: bogus"),
-    ({"order_by": [{"field_name": "params.p"}]}, "Invalid order by field name: params.p. Only metrics are supported."),
-    ({"order_by": "name"}, wrong_type('"name"', "order_by", "str")),
-])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (
+            {"filter": "name > 'a'"},
+            re.compile("^Invalid comparison operator for attributes.name: '>'. Expected one of "),
+        ),
+        ({"filter": "params.p > '0'"}, re.compile("^Invalid comparison operator for params.p: '>'. Expected one of ")),
+        ({"filter": "status = 'LOGGED_MODEL_READY'"}, "Unknown model status in filter: 'LOGGED_MODEL_READY'"),
+        ({"filter": " "}, "Invalid filter string: ' '. Expected a single SQL expression."),
+        ({"filter": "name = 'a' OR name = 'b'"}, re.compile("Expected a list of comparisons separated by 'AND'")),
+        ({"filter": "tags.t IS NULL"}, re.compile("^Invalid comparison: .* Expected a comparison with 3 tokens.$")),
+        ({"datasets": [{"dataset_digest": "d"}]}, "`dataset_name` in the `datasets` clause must be specified."),
+        ({"order_by": [{"field_name": "bogus"}]}, "Invalid order by field name: bogus"),
+        (
+            {"order_by": [{"field_name": "params.p"}]},
+            "Invalid order by field name: params.p. Only metrics are supported.",
+        ),
+        ({"order_by": "name"}, wrong_type('"name"', "order_by", "str")),
+    ],
+)
 def test_refusals(api, family, fields, message):
     api.fail("POST", "/logged-models/search", *BAD, message, experiment_ids=[family[0]], **fields)
 
 
 @pytest.mark.fix
-@pytest.mark.parametrize("fields", [
-    {"filter": "bogus = 'x'"}, {"filter": "metrics.acc > 'a'"}, {"filter": "creation_timestamp > '0'"},
-    {"page_token": "x"},
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"filter": "bogus = 'x'"},
+        {"filter": "metrics.acc > 'a'"},
+        {"filter": "creation_timestamp > '0'"},
+        {"page_token": "x"},
+    ],
+)
 def test_bad_queries_are_the_fault_of_the_request(api, family, fields):
     # 500 on the stock server, which its own client repeats for minutes.
     api.fail("POST", "/logged-models/search", *BAD, experiment_ids=[family[0]], **fields)
@@ -260,11 +352,13 @@ def test_files_of_a_model(api, experiment, model):
     listing = api.get(f"/logged-models/{model}/artifacts/directories")
     assert listing == {
         "root_uri": f"mlflow-artifacts:/{experiment}/models/{model}/artifacts",
-        "files": [{"path": "MLmodel", "is_dir": False, "file_size": 11}, {"path": "sub", "is_dir": True}]}
+        "files": [{"path": "MLmodel", "is_dir": False, "file_size": 11}, {"path": "sub", "is_dir": True}],
+    }
     below = api.get(f"/logged-models/{model}/artifacts/directories", artifact_directory_path="sub")
     assert below["files"] == [{"path": "sub/x", "is_dir": False, "file_size": 1}]
-    api.fail("GET", f"/logged-models/{model}/artifacts/directories", *BAD, "Invalid path",
-             artifact_directory_path="../..")
+    api.fail(
+        "GET", f"/logged-models/{model}/artifacts/directories", *BAD, "Invalid path", artifact_directory_path="../.."
+    )
 
 
 def test_tag_values_are_kept(api, model):

@@ -22,10 +22,18 @@ def two_runs(api):
     """Two runs with metric h; ids in the order in which bulk answers list them."""
     experiment = api.new_experiment()
     first, second = sorted(api.new_run(experiment) for _ in range(2))
-    api.post("/runs/log-batch", run_id=first, metrics=[
-        metric("h", 1.0, 5, 1), metric("h", 3.0, 9, 0), metric("h", 2.0, 5, 1), metric("h", 7.0, 4, 1),
-        metric("h", "NaN", 1, 2), metric("h", 0.0, 5, 0),
-    ])
+    api.post(
+        "/runs/log-batch",
+        run_id=first,
+        metrics=[
+            metric("h", 1.0, 5, 1),
+            metric("h", 3.0, 9, 0),
+            metric("h", 2.0, 5, 1),
+            metric("h", 7.0, 4, 1),
+            metric("h", "NaN", 1, 2),
+            metric("h", 0.0, 5, 0),
+        ],
+    )
     api.post("/runs/log-batch", run_id=second, metrics=[metric("h", 1.0, 1, 0), metric("other", 5.0, 1, 0)])
     return first, second
 
@@ -72,7 +80,8 @@ def test_nothing_to_tell(api, two_runs):
 
 def test_old_name_of_the_run_id(api, two_runs):
     assert api.get(HISTORY, run_uuid=two_runs[0], metric_key="h") == api.get(
-        HISTORY, run_id=two_runs[0], metric_key="h")
+        HISTORY, run_id=two_runs[0], metric_key="h"
+    )
 
 
 def test_history_of_a_deleted_run_is_readable(api, run):
@@ -81,16 +90,25 @@ def test_history_of_a_deleted_run_is_readable(api, run):
     assert api.history(run, "m") == [(0, 1, 1.0)]
 
 
-@pytest.mark.parametrize("query, message", [
-    ({"metric_key": "h"}, missing("run_id")),
-    ({"run_id": NO_RUN}, missing("metric_key")),
-    ({"run_id": NO_RUN, "metric_key": "h", "max_results": 0},
-     "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer."),
-    ({"run_id": NO_RUN, "metric_key": "h", "max_results": -1},
-     "Invalid value -1 for parameter 'max_results' supplied. It must be a positive integer."),
-    ({"run_id": NO_RUN, "metric_key": "h", "max_results": 1, "page_token": "x"},
-     "Invalid page token, could not base64-decode"),
-])
+@pytest.mark.parametrize(
+    "query, message",
+    [
+        ({"metric_key": "h"}, missing("run_id")),
+        ({"run_id": NO_RUN}, missing("metric_key")),
+        (
+            {"run_id": NO_RUN, "metric_key": "h", "max_results": 0},
+            "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer.",
+        ),
+        (
+            {"run_id": NO_RUN, "metric_key": "h", "max_results": -1},
+            "Invalid value -1 for parameter 'max_results' supplied. It must be a positive integer.",
+        ),
+        (
+            {"run_id": NO_RUN, "metric_key": "h", "max_results": 1, "page_token": "x"},
+            "Invalid page token, could not base64-decode",
+        ),
+    ],
+)
 def test_refusals(api, query, message):
     api.fail("GET", HISTORY, *BAD, message, **query)
 
@@ -102,7 +120,9 @@ def test_bulk(ajax, two_runs):
     first, second = two_runs
     answer = ajax.get("/metrics/get-history-bulk", run_id=[second, first], metric_key="h")
     assert [(m["run_id"], m["step"], m["timestamp"]) for m in answer["metrics"]] == [
-        *((first, step, time) for step, time, _ in ORDERED), (second, 0, 1)]
+        *((first, step, time) for step, time, _ in ORDERED),
+        (second, 0, 1),
+    ]
     assert answer["metrics"][-1] == {"key": "h", "run_id": second, "step": 0, "timestamp": 1, "value": 1.0}
 
 
@@ -115,9 +135,14 @@ def test_bulk_refusals(ajax, two_runs):
     path = "/metrics/get-history-bulk"
     ajax.fail("GET", path, *BAD, "GetMetricHistoryBulk request must specify a metric_key.", run_id=two_runs[0])
     ajax.fail("GET", path, *BAD, "GetMetricHistoryBulk request must specify at least one run_id.", metric_key="h")
-    ajax.fail("GET", path, *BAD,
-              "GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received 101 run_ids.",
-              metric_key="h", run_id=[f"{i:032x}" for i in range(101)])
+    ajax.fail(
+        "GET",
+        path,
+        *BAD,
+        "GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received 101 run_ids.",
+        metric_key="h",
+        run_id=[f"{i:032x}" for i in range(101)],
+    )
 
 
 def interval(ajax, runs, **query):
@@ -128,13 +153,24 @@ def interval(ajax, runs, **query):
 def test_interval_within_steps(ajax, two_runs):
     run = two_runs[0]
     assert interval(ajax, [run], start_step=0, end_step=1, max_results=10) == [
-        (run, 0, 5, 0.0), (run, 0, 9, 3.0), (run, 1, 4, 7.0), (run, 1, 5, 1.0), (run, 1, 5, 2.0)]
+        (run, 0, 5, 0.0),
+        (run, 0, 9, 3.0),
+        (run, 1, 4, 7.0),
+        (run, 1, 5, 1.0),
+        (run, 1, 5, 2.0),
+    ]
 
 
 def test_interval_without_bounds(ajax, two_runs):
     run = two_runs[0]
     assert interval(ajax, [run]) == [
-        (run, 0, 5, 0.0), (run, 0, 9, 3.0), (run, 1, 4, 7.0), (run, 1, 5, 1.0), (run, 1, 5, 2.0), (run, 2, 1, "NaN")]
+        (run, 0, 5, 0.0),
+        (run, 0, 9, 3.0),
+        (run, 1, 4, 7.0),
+        (run, 1, 5, 1.0),
+        (run, 1, 5, 2.0),
+        (run, 2, 1, "NaN"),
+    ]
 
 
 def test_interval_samples_and_keeps_both_ends(api, ajax, run):
@@ -149,8 +185,16 @@ def test_interval_refusals(ajax, two_runs):
     path = "/metrics/get-history-bulk-interval"
     query = {"run_ids": two_runs[0], "metric_key": "h"}
     ajax.fail("GET", path, *BAD, re.compile("^max_results must be between 1 and 2500"), **query, max_results=2501)
-    ajax.fail("GET", path, *BAD, "end_step must be greater than start_step. Found start_step=5 and end_step=1.",
-              **query, start_step=5, end_step=1, max_results=5)
+    ajax.fail(
+        "GET",
+        path,
+        *BAD,
+        "end_step must be greater than start_step. Found start_step=5 and end_step=1.",
+        **query,
+        start_step=5,
+        end_step=1,
+        max_results=5,
+    )
 
 
 def test_interval_is_a_plain_api_call_too(api, ajax, two_runs):

@@ -44,8 +44,15 @@ def trained(mlflow):
         )
     version = mlflow.register_model(logged.model_uri, registered)
     mlflow.MlflowClient().set_registered_model_alias(registered, "champion", version.version)
-    return {"experiment": experiment, "run_id": run.info.run_id, "model": logged, "name": registered,
-            "version": version, "rows": rows, "predictions": estimator.predict(rows)}
+    return {
+        "experiment": experiment,
+        "run_id": run.info.run_id,
+        "model": logged,
+        "name": registered,
+        "version": version,
+        "rows": rows,
+        "predictions": estimator.predict(rows),
+    }
 
 
 def test_set_experiment_finds_and_restores(mlflow, client):
@@ -94,8 +101,16 @@ def test_files_of_the_logged_model(client, trained):
     assert {"MLmodel", "requirements.txt", "input_example.json"} <= files
 
 
-@pytest.mark.parametrize("form", ["models:/{name}@champion", "models:/{name}/1", "models:/{name}/latest",
-                                  "runs:/{run_id}/model", "models:/{model_id}"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "models:/{name}@champion",
+        "models:/{name}/1",
+        "models:/{name}/latest",
+        "runs:/{run_id}/model",
+        "models:/{model_id}",
+    ],
+)
 def test_the_model_loads_by_every_uri(mlflow, trained, form):
     uri = form.format(name=trained["name"], run_id=trained["run_id"], model_id=trained["model"].model_id)
     model = mlflow.pyfunc.load_model(uri)
@@ -150,18 +165,23 @@ def test_copying_a_version(mlflow, client, trained):
 
 def test_search_runs(mlflow, trained):
     name = trained["experiment"].name
-    frame = mlflow.search_runs(experiment_names=[name], filter_string="metrics.acc > 0.5 AND params.solver = 'lbfgs'",
-                               order_by=["metrics.acc DESC"])
+    frame = mlflow.search_runs(
+        experiment_names=[name],
+        filter_string="metrics.acc > 0.5 AND params.solver = 'lbfgs'",
+        order_by=["metrics.acc DESC"],
+    )
     assert list(frame["run_id"]) == [trained["run_id"]]
     assert frame["metrics.acc"][0] == 0.75
     assert mlflow.search_runs(experiment_names=[name], filter_string="metrics.acc > 0.8").empty
 
 
 def test_search_logged_models(mlflow, trained):
-    found = mlflow.search_logged_models(experiment_ids=[trained["experiment"].experiment_id],
-                                        filter_string="metrics.auc > 0.5 AND params.solver = 'lbfgs'",
-                                        order_by=[{"field_name": "metrics.auc", "ascending": False}],
-                                        output_format="list")
+    found = mlflow.search_logged_models(
+        experiment_ids=[trained["experiment"].experiment_id],
+        filter_string="metrics.auc > 0.5 AND params.solver = 'lbfgs'",
+        order_by=[{"field_name": "metrics.auc", "ascending": False}],
+        output_format="list",
+    )
     assert [m.model_id for m in found] == [trained["model"].model_id]
 
 
@@ -169,12 +189,15 @@ def test_search_experiments_and_models(mlflow, trained):
     name = trained["experiment"].name
     assert [e.name for e in mlflow.search_experiments(filter_string=f"name = '{name}'")] == [name]
     assert [m.name for m in mlflow.search_registered_models(filter_string=f"name = '{trained['name']}'")] == [
-        trained["name"]]
+        trained["name"]
+    ]
 
 
 def test_download_artifacts(mlflow, trained, tmp_path):
-    for source in ({"run_id": trained["run_id"], "artifact_path": "notes"},
-                   {"artifact_uri": f"runs:/{trained['run_id']}/notes"}):
+    for source in (
+        {"run_id": trained["run_id"], "artifact_path": "notes"},
+        {"artifact_uri": f"runs:/{trained['run_id']}/notes"},
+    ):
         target = tmp_path / str(len(list(tmp_path.iterdir())))
         target.mkdir()
         mlflow.artifacts.download_artifacts(dst_path=str(target), **source)
@@ -201,8 +224,11 @@ def exchange(mlflow, client, tmp_path, names):
     mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="n", dst_path=str(target))
 
     def hashes(folder):
-        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-                for p in folder.rglob("*") if p.is_file()}
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in folder.rglob("*")
+            if p.is_file()
+        }
 
     return hashes(source), hashes(target / "n")
 
@@ -226,8 +252,9 @@ def test_multipart_lands_at_the_same_path(mlflow, client, tmp_path, monkeypatch)
     for folder in ("plain", "multi"):
         (listed,) = client.list_artifacts(run.info.run_id, folder)
         assert (listed.path, listed.file_size) == (f"{folder}/big.bin", 256 * 50_000)
-        local = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=f"{folder}/big.bin",
-                                                    dst_path=str(tmp_path / folder))
+        local = mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path=f"{folder}/big.bin", dst_path=str(tmp_path / folder)
+        )
         with open(local, "rb") as copy:
             assert hashlib.sha256(copy.read()).digest() == hashlib.sha256(file.read_bytes()).digest()
 
@@ -274,11 +301,18 @@ def test_errors_reach_the_user_with_their_text(mlflow, client):
         client.search_runs(["0"], "nonsense")
 
 
-@pytest.mark.parametrize("text, count", [
-    ("metrics.`avg model score` > 0.5", 1), ("params.model ILIKE 'l%'", 1), ("tags.mlflow.runName = 'r1'", 1),
-    ("attributes.`Run name` = 'r1'", 1), ("params.nokey IS NULL", 1), ("params.model LIKE 'l%'", 0),
-    ("params.nokey != 'x'", 0),
-])
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        ("metrics.`avg model score` > 0.5", 1),
+        ("params.model ILIKE 'l%'", 1),
+        ("tags.mlflow.runName = 'r1'", 1),
+        ("attributes.`Run name` = 'r1'", 1),
+        ("params.nokey IS NULL", 1),
+        ("params.model LIKE 'l%'", 0),
+        ("params.nokey != 'x'", 0),
+    ],
+)
 def test_filters_through_the_client(mlflow, filtered, text, count):
     # Public case 4; the grammar itself is in test_search_runs.py.
     assert len(mlflow.search_runs([filtered], filter_string=text)) == count
@@ -297,8 +331,11 @@ def filtered(mlflow):
 def test_large_batches_are_split_by_the_client(mlflow, client):
     run = client.create_run("0")
     entities = mlflow.entities
-    client.log_batch(run.info.run_id, params=[entities.Param(f"p{i}", "v") for i in range(100)],
-                     metrics=[entities.Metric(f"m{i}", i, 1, 0) for i in range(900)])
+    client.log_batch(
+        run.info.run_id,
+        params=[entities.Param(f"p{i}", "v") for i in range(100)],
+        metrics=[entities.Metric(f"m{i}", i, 1, 0) for i in range(900)],
+    )
     stored = client.get_run(run.info.run_id).data
     assert len(stored.params) == 100 and len(stored.metrics) == 900
     # The fluent call splits what is too much for one request.

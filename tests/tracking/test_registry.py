@@ -35,7 +35,10 @@ def test_create_and_get_a_model(api):
     assert model["creation_timestamp"] == model["last_updated_timestamp"]
     assert isinstance(model["creation_timestamp"], int)
     assert {k: v for k, v in model.items() if not k.endswith("timestamp")} == {
-        "name": name, "description": "d", "tags": [pair("a", "1"), pair("b", "")]}
+        "name": name,
+        "description": "d",
+        "tags": [pair("a", "1"), pair("b", "")],
+    }
     assert get_model(api, name) == model
 
 
@@ -50,8 +53,14 @@ def test_model_refusals(api, model):
     api.fail("POST", RM + "create", *BAD, missing("name"), name="")
     api.fail("POST", RM + "create", *BAD, missing("name"))
     api.fail("POST", RM + "create", *BAD, wrong_type("5", "name", "int"), name=5)
-    api.fail("POST", RM + "create", 400, "RESOURCE_ALREADY_EXISTS",
-             f"Registered Model (name={model}) already exists.", name=model)
+    api.fail(
+        "POST",
+        RM + "create",
+        400,
+        "RESOURCE_ALREADY_EXISTS",
+        f"Registered Model (name={model}) already exists.",
+        name=model,
+    )
     nobody = unique()
     unknown = f"Registered Model with name={nobody} not found"
     api.fail("GET", RM + "get", *GONE, unknown, name=nobody)
@@ -69,9 +78,15 @@ def test_model_refusals(api, model):
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "/", ":"])
-@pytest.mark.parametrize("method, call", [
-    ("POST", "create"), ("GET", "get"), ("DELETE", "delete"), ("PATCH", "update"),
-])
+@pytest.mark.parametrize(
+    "method, call",
+    [
+        ("POST", "create"),
+        ("GET", "get"),
+        ("DELETE", "delete"),
+        ("PATCH", "update"),
+    ],
+)
 def test_names_that_would_break_model_uris_are_refused(api, name, method, call):
     text = f"Invalid model name '{name}'. Names cannot contain '/' or ':'."
     api.fail(method, RM + call, *BAD, text, name=name)
@@ -138,11 +153,24 @@ def test_rename_takes_versions_tags_and_aliases_along(api):
 
 def test_rename_refusals(api, model):
     api.fail("POST", RM + "rename", *BAD, missing("new_name"), name=model)
-    api.fail("POST", RM + "rename", *BAD, "Invalid model name 'a/b'. Names cannot contain '/' or ':'.",
-             name=model, new_name="a/b")
+    api.fail(
+        "POST",
+        RM + "rename",
+        *BAD,
+        "Invalid model name 'a/b'. Names cannot contain '/' or ':'.",
+        name=model,
+        new_name="a/b",
+    )
     other = api.new_model()
-    api.fail("POST", RM + "rename", 400, "RESOURCE_ALREADY_EXISTS",
-             re.compile(rf"^Registered Model \(name={other}\) already exists\."), name=model, new_name=other)
+    api.fail(
+        "POST",
+        RM + "rename",
+        400,
+        "RESOURCE_ALREADY_EXISTS",
+        re.compile(rf"^Registered Model \(name={other}\) already exists\."),
+        name=model,
+        new_name=other,
+    )
 
 
 def test_delete_a_model_with_everything(api):
@@ -176,12 +204,27 @@ def test_model_tags(api):
 
 
 def test_create_and_get_a_version(api, model, run):
-    version = api.post(MV + "create", name=model, source="s3://bucket/m", run_id=run, description="d",
-                       run_link="http://link", tags=pairs(t="1"))["model_version"]
+    version = api.post(
+        MV + "create",
+        name=model,
+        source="s3://bucket/m",
+        run_id=run,
+        description="d",
+        run_link="http://link",
+        tags=pairs(t="1"),
+    )["model_version"]
     assert isinstance(version["creation_timestamp"], int)
     assert {k: v for k, v in version.items() if not k.endswith("timestamp")} == {
-        "name": model, "version": "1", "current_stage": "None", "description": "d", "source": "s3://bucket/m",
-        "run_id": run, "status": "READY", "run_link": "http://link", "tags": pairs(t="1")}
+        "name": model,
+        "version": "1",
+        "current_stage": "None",
+        "description": "d",
+        "source": "s3://bucket/m",
+        "run_id": run,
+        "status": "READY",
+        "run_link": "http://link",
+        "tags": pairs(t="1"),
+    }
     assert get_version(api, model, "1") == version
 
 
@@ -235,17 +278,31 @@ def test_version_tags(api, model):
     assert "tags" not in get_version(api, **at)
 
 
-@pytest.mark.parametrize("method, call, more", [
-    ("GET", "get", {}), ("PATCH", "update", {"description": "x"}), ("DELETE", "delete", {}),
-    ("POST", "set-tag", {"key": "a", "value": "b"}), ("DELETE", "delete-tag", {"key": "a"}),
-    ("POST", "transition-stage", {"stage": "Staging", "archive_existing_versions": False}),
-    ("GET", "get-download-uri", {}),
-])
+@pytest.mark.parametrize(
+    "method, call, more",
+    [
+        ("GET", "get", {}),
+        ("PATCH", "update", {"description": "x"}),
+        ("DELETE", "delete", {}),
+        ("POST", "set-tag", {"key": "a", "value": "b"}),
+        ("DELETE", "delete-tag", {"key": "a"}),
+        ("POST", "transition-stage", {"stage": "Staging", "archive_existing_versions": False}),
+        ("GET", "get-download-uri", {}),
+    ],
+)
 def test_version_refusals(api, model, method, call, more):
-    api.fail(method, MV + call, *GONE, f"Model Version (name={model}, version=99) not found",
-             name=model, version="99", **more)
-    api.fail(method, MV + call, *BAD, "Parameter 'version' must be an integer, got 'x'.",
-             name=model, version="x", **more)
+    api.fail(
+        method,
+        MV + call,
+        *GONE,
+        f"Model Version (name={model}, version=99) not found",
+        name=model,
+        version="99",
+        **more,
+    )
+    api.fail(
+        method, MV + call, *BAD, "Parameter 'version' must be an integer, got 'x'.", name=model, version="x", **more
+    )
     if method != "GET":
         api.fail(method, MV + call, *BAD, wrong_type("1", "version", "int"), name=model, version=1, **more)
         api.fail(method, MV + call, *BAD, missing("version"), name=model, **more)
@@ -256,10 +313,18 @@ def test_create_version_refusals(api, model):
     api.fail("POST", MV + "create", *BAD, missing("name"), source="s3://b/x")
     api.fail("POST", MV + "create", *BAD, missing("source"), name=model)
     api.fail("POST", MV + "create", *BAD, missing("source"), name=model, source="")
-    api.fail("POST", MV + "create", *GONE, f"Registered Model with name={nobody} not found",
-             name=nobody, source="s3://b/x")
-    api.fail("POST", MV + "create", *GONE, "Logged model with ID 'm-zzz' not found.",
-             name=model, source="s3://b/x", model_id="m-zzz")
+    api.fail(
+        "POST", MV + "create", *GONE, f"Registered Model with name={nobody} not found", name=nobody, source="s3://b/x"
+    )
+    api.fail(
+        "POST",
+        MV + "create",
+        *GONE,
+        "Logged model with ID 'm-zzz' not found.",
+        name=model,
+        source="s3://b/x",
+        model_id="m-zzz",
+    )
 
 
 # Sources of versions.
@@ -271,19 +336,35 @@ def test_sources_that_pass(api, model, source):
     assert api.get(MV + "get-download-uri", name=model, version="1") == {"artifact_uri": source}
 
 
-LOCAL = ("Invalid model version source: '{}'. To use a local path as a model version source, the run_id request "
-         "parameter has to be specified and the local path has to be contained within the artifact directory of the "
-         "run specified by the run_id.")
-RELATIVE = ("Invalid model version source: '{}'. If supplying a source as an http, https, local file path, ftp, "
-            "objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references "
-            "present. Please provide an absolute path.")
+LOCAL = (
+    "Invalid model version source: '{}'. To use a local path as a model version source, the run_id request "
+    "parameter has to be specified and the local path has to be contained within the artifact directory of the "
+    "run specified by the run_id."
+)
+RELATIVE = (
+    "Invalid model version source: '{}'. If supplying a source as an http, https, local file path, ftp, "
+    "objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references "
+    "present. Please provide an absolute path."
+)
 
 
-@pytest.mark.parametrize("source, text", [
-    *((s, LOCAL) for s in ("/tmp/x", "file:///tmp/x", "rel/x")),
-    *((s, RELATIVE) for s in ("s3://a", "s3://a/", "s3://a/b/../c", "s3://a/b/%2e%2e/c", "s3://a/%252e%252e/c",
-                              "mlflow-artifacts:/1/../2")),
-])
+@pytest.mark.parametrize(
+    "source, text",
+    [
+        *((s, LOCAL) for s in ("/tmp/x", "file:///tmp/x", "rel/x")),
+        *(
+            (s, RELATIVE)
+            for s in (
+                "s3://a",
+                "s3://a/",
+                "s3://a/b/../c",
+                "s3://a/b/%2e%2e/c",
+                "s3://a/%252e%252e/c",
+                "mlflow-artifacts:/1/../2",
+            )
+        ),
+    ],
+)
 def test_sources_that_are_refused(api, model, source, text):
     api.fail("POST", MV + "create", *BAD, text.format(source), name=model, source=source)
 
@@ -295,8 +376,10 @@ def test_a_local_path_outside_of_the_run_is_refused(api, model, run):
 @pytest.mark.parametrize("form", ["runs:/{run}/model", "mlflow-artifacts:/{experiment}/{run}/artifacts/model"])
 def test_a_source_in_a_run_must_name_the_run(api, model, experiment, run, form):
     source = form.format(experiment=experiment, run=run)
-    text = (f"Invalid model version source: '{source}'. The run_id request parameter must identify the resource that "
-            "contains the source.")
+    text = (
+        f"Invalid model version source: '{source}'. The run_id request parameter must identify the resource that "
+        "contains the source."
+    )
     for more in ({}, {"run_id": NO_RUN}):
         api.fail("POST", MV + "create", *BAD, text, name=model, source=source, **more)
     version = api.post(MV + "create", name=model, source=source, run_id=run)["model_version"]
@@ -304,21 +387,35 @@ def test_a_source_in_a_run_must_name_the_run(api, model, experiment, run, form):
 
 
 def test_a_source_in_a_logged_model_must_name_it(api, model, experiment):
-    api.fail("POST", MV + "create", *BAD,
-             "Invalid model version source: 'models:/m-0'. The model_id request parameter must identify the resource "
-             "that contains the source.", name=model, source="models:/m-0")
+    api.fail(
+        "POST",
+        MV + "create",
+        *BAD,
+        "Invalid model version source: 'models:/m-0'. The model_id request parameter must identify the resource "
+        "that contains the source.",
+        name=model,
+        source="models:/m-0",
+    )
     logged = api.new_logged_model(experiment)
     source = f"mlflow-artifacts:/{experiment}/models/{logged}/artifacts"
     api.fail("POST", MV + "create", *BAD, name=model, source=source)
     assert api.new_version(model, source=source, model_id=logged) == "1"
 
 
-@pytest.mark.parametrize("source", ["http://host/x", "https://host/x", "ftp://host/x",
-                                    "mlflow-artifacts://host/1/abc/artifacts/model"])
+@pytest.mark.parametrize(
+    "source", ["http://host/x", "https://host/x", "ftp://host/x", "mlflow-artifacts://host/1/abc/artifacts/model"]
+)
 def test_a_source_must_not_make_the_server_call_another_host(api, model, source):
     scheme = source.split(":")[0]
-    api.fail("POST", MV + "create", *BAD, re.compile(f"^'source' cannot use the '{scheme}' scheme: "),
-             name=model, source=source, run_id=NO_RUN)
+    api.fail(
+        "POST",
+        MV + "create",
+        *BAD,
+        re.compile(f"^'source' cannot use the '{scheme}' scheme: "),
+        name=model,
+        source=source,
+        run_id=NO_RUN,
+    )
 
 
 def test_a_version_as_source(api, model, run):
@@ -329,8 +426,14 @@ def test_a_version_as_source(api, model, run):
     api.new_version(model, source=f"models:/{model}/2")
     for number in ("2", "3"):
         assert api.get(MV + "get-download-uri", name=model, version=number) == {"artifact_uri": "s3://b/first"}
-    api.fail("POST", MV + "create", *GONE, f"Model Version (name={model}, version=99) not found",
-             name=model, source=f"models:/{model}/99")
+    api.fail(
+        "POST",
+        MV + "create",
+        *GONE,
+        f"Model Version (name={model}, version=99) not found",
+        name=model,
+        source=f"models:/{model}/99",
+    )
     api.fail("POST", MV + "create", *GONE, name=model, source=f"models:/{unique()}/1")
 
 
@@ -339,24 +442,28 @@ def test_a_version_of_a_logged_model(api, model, experiment, run):
     version = api.post(MV + "create", name=model, source=f"models:/{logged}", model_id=logged)["model_version"]
     assert version["run_id"] == run
     assert api.get(MV + "get-download-uri", name=model, version="1") == {
-        "artifact_uri": f"mlflow-artifacts:/{experiment}/models/{logged}/artifacts"}
+        "artifact_uri": f"mlflow-artifacts:/{experiment}/models/{logged}/artifacts"
+    }
     tags = as_dict(api.get(f"/logged-models/{logged}")["model"]["info"]["tags"])
     assert tags == {"mlflow.modelVersions": f'[{{"name": "{model}", "version": 1}}]'}
     api.post(MV + "create", name=model, source=f"models:/{logged}", model_id=logged)
     tags = as_dict(api.get(f"/logged-models/{logged}")["model"]["info"]["tags"])
     assert tags["mlflow.modelVersions"] == (
-        f'[{{"name": "{model}", "version": 1}}, {{"name": "{model}", "version": 2}}]')
+        f'[{{"name": "{model}", "version": 1}}, {{"name": "{model}", "version": 2}}]'
+    )
 
 
 # Stages.
 
 
-@pytest.mark.parametrize("given, stage", [("Staging", "Staging"), ("production", "Production"),
-                                          ("ARCHIVED", "Archived"), ("none", "None")])
+@pytest.mark.parametrize(
+    "given, stage", [("Staging", "Staging"), ("production", "Production"), ("ARCHIVED", "Archived"), ("none", "None")]
+)
 def test_stages(api, model, given, stage):
     api.new_version(model)
-    version = api.post(MV + "transition-stage", name=model, version="1", stage=given,
-                       archive_existing_versions=False)["model_version"]
+    version = api.post(MV + "transition-stage", name=model, version="1", stage=given, archive_existing_versions=False)[
+        "model_version"
+    ]
     assert version["current_stage"] == stage
     assert get_version(api, model, "1")["current_stage"] == stage
 
@@ -364,16 +471,36 @@ def test_stages(api, model, given, stage):
 def test_stage_refusals(api, model):
     api.new_version(model)
     at = {"name": model, "version": "1"}
-    api.fail("POST", MV + "transition-stage", *BAD,
-             "Invalid Model Version stage: bogus. Value must be one of None, Staging, Production, Archived.",
-             **at, stage="bogus", archive_existing_versions=False)
+    api.fail(
+        "POST",
+        MV + "transition-stage",
+        *BAD,
+        "Invalid Model Version stage: bogus. Value must be one of None, Staging, Production, Archived.",
+        **at,
+        stage="bogus",
+        archive_existing_versions=False,
+    )
     api.fail("POST", MV + "transition-stage", *BAD, missing("stage"), **at, archive_existing_versions=False)
-    api.fail("POST", MV + "transition-stage", *BAD, wrong_type('"x"', "archive_existing_versions", "str"),
-             **at, stage="Staging", archive_existing_versions="x")
-    api.fail("POST", MV + "transition-stage", 500, "INTERNAL_ERROR",
-             "Model version transition cannot archive existing model versions because 'Archived' is not an Active "
-             "stage. Valid stages are ['Staging', 'Production']",
-             **at, stage="Archived", archive_existing_versions=True)
+    api.fail(
+        "POST",
+        MV + "transition-stage",
+        *BAD,
+        wrong_type('"x"', "archive_existing_versions", "str"),
+        **at,
+        stage="Staging",
+        archive_existing_versions="x",
+    )
+    api.fail(
+        "POST",
+        MV + "transition-stage",
+        500,
+        "INTERNAL_ERROR",
+        "Model version transition cannot archive existing model versions because 'Archived' is not an Active "
+        "stage. Valid stages are ['Staging', 'Production']",
+        **at,
+        stage="Archived",
+        archive_existing_versions=True,
+    )
 
 
 def test_archiving_the_others(api, model):
@@ -400,9 +527,14 @@ def test_latest_versions(api, model):
         assert latest(method, stages=["Production"]) == {"Production": "1"}
         assert latest(method, stages=["archived", "Staging"]) == {"Archived": "3"}
     assert {v["version"] for v in get_model(api, model)["latest_versions"]} == {"1", "3", "4"}
-    api.fail("POST", RM + "get-latest-versions", *BAD,
-             "Invalid Model Version stage: bogus. Value must be one of None, Staging, Production, Archived.",
-             name=model, stages=["bogus"])
+    api.fail(
+        "POST",
+        RM + "get-latest-versions",
+        *BAD,
+        "Invalid Model Version stage: bogus. Value must be one of None, Staging, Production, Archived.",
+        name=model,
+        stages=["bogus"],
+    )
 
 
 # Aliases: public case 6.
@@ -472,16 +604,19 @@ def test_alias_names_that_pass(api, model, alias):
     assert get_version(api, model, "1")["aliases"] == [alias]
 
 
-@pytest.mark.parametrize("alias, text", [
-    ("latest", "'latest' alias name (case insensitive) is reserved."),
-    ("LaTest", "'latest' alias name (case insensitive) is reserved."),
-    ("v1", "Version alias name 'v1' is reserved."),
-    ("V12", "Version alias name 'V12' is reserved."),
-    ("a.b", "Invalid alias name: 'a.b'. Names may only contain alphanumerics, underscores (_), and dashes (-)."),
-    ("a b", "Invalid alias name: 'a b'. Names may only contain alphanumerics, underscores (_), and dashes (-)."),
-    ("a" * 256, "'Registered model alias name' exceeds the maximum length of 255 characters"),
-    ("", missing("alias")),
-])
+@pytest.mark.parametrize(
+    "alias, text",
+    [
+        ("latest", "'latest' alias name (case insensitive) is reserved."),
+        ("LaTest", "'latest' alias name (case insensitive) is reserved."),
+        ("v1", "Version alias name 'v1' is reserved."),
+        ("V12", "Version alias name 'V12' is reserved."),
+        ("a.b", "Invalid alias name: 'a.b'. Names may only contain alphanumerics, underscores (_), and dashes (-)."),
+        ("a b", "Invalid alias name: 'a b'. Names may only contain alphanumerics, underscores (_), and dashes (-)."),
+        ("a" * 256, "'Registered model alias name' exceeds the maximum length of 255 characters"),
+        ("", missing("alias")),
+    ],
+)
 def test_alias_names_that_are_refused(api, model, alias, text):
     api.new_version(model)
     api.fail("POST", RM + "alias", *BAD, text, name=model, alias=alias, version="1")
@@ -489,10 +624,24 @@ def test_alias_names_that_are_refused(api, model, alias, text):
 
 def test_alias_refusals(api, model):
     nobody = unique()
-    api.fail("POST", RM + "alias", *GONE, f"Model Version (name={model}, version=99) not found",
-             name=model, alias="x", version="99")
-    api.fail("POST", RM + "alias", *BAD, "Parameter 'version' must be an integer, got 'y'.",
-             name=model, alias="x", version="y")
+    api.fail(
+        "POST",
+        RM + "alias",
+        *GONE,
+        f"Model Version (name={model}, version=99) not found",
+        name=model,
+        alias="x",
+        version="99",
+    )
+    api.fail(
+        "POST",
+        RM + "alias",
+        *BAD,
+        "Parameter 'version' must be an integer, got 'y'.",
+        name=model,
+        alias="x",
+        version="y",
+    )
     api.fail("POST", RM + "alias", *BAD, wrong_type("1", "version", "int"), name=model, alias="x", version=1)
     api.fail("GET", RM + "alias", *GONE, f"Registered Model with name={nobody} not found", name=nobody, alias="a")
     api.fail("GET", RM + "alias", *BAD, missing("alias"), name=model)
@@ -527,11 +676,20 @@ def models(api, family, condition=None, **query):
     return "".join(m["name"].removeprefix(prefix) for m in answer.get("registered_models", []))
 
 
-@pytest.mark.parametrize("condition, found", [
-    (None, "abc"), ("tags.k = 'a'", "a"), ("tag.k != 'a'", "bc"), ("tags.`k` = 'b'", "b"), ("tags.k LIKE '_'", "abc"),
-    ("tags.k ILIKE 'C'", "c"), ("tags.k = 'a' AND tags.k = 'b'", ""), ("attribute.name ILIKE '%A'", "a"),
-    ("tags.nope != 'x'", ""),
-])
+@pytest.mark.parametrize(
+    "condition, found",
+    [
+        (None, "abc"),
+        ("tags.k = 'a'", "a"),
+        ("tag.k != 'a'", "bc"),
+        ("tags.`k` = 'b'", "b"),
+        ("tags.k LIKE '_'", "abc"),
+        ("tags.k ILIKE 'C'", "c"),
+        ("tags.k = 'a' AND tags.k = 'b'", ""),
+        ("attribute.name ILIKE '%A'", "a"),
+        ("tags.nope != 'x'", ""),
+    ],
+)
 def test_model_filters(api, family, condition, found):
     assert models(api, family, condition) == found
 
@@ -550,10 +708,17 @@ def test_model_filter_by_name(api, family):
     assert found(f"name IN ('{prefix}a')") == [prefix + "a"]
 
 
-@pytest.mark.parametrize("order, found", [
-    (["name"], "abc"), (["name DESC"], "cba"), (["timestamp"], "bca"), (["timestamp DESC"], "acb"),
-    (["last_updated_timestamp DESC"], "acb"), (["last_updated_timestamp ASC", "name DESC"], "bca"),
-])
+@pytest.mark.parametrize(
+    "order, found",
+    [
+        (["name"], "abc"),
+        (["name DESC"], "cba"),
+        (["timestamp"], "bca"),
+        (["timestamp DESC"], "acb"),
+        (["last_updated_timestamp DESC"], "acb"),
+        (["last_updated_timestamp ASC", "name DESC"], "bca"),
+    ],
+)
 def test_model_order(api, family, order, found):
     assert models(api, family, order_by=order) == found
 
@@ -562,24 +727,26 @@ def test_model_pages(api, family):
     prefix, _ = family
     first = api.get(RM + "search", filter=f"name LIKE '{prefix}%'", max_results=2)
     assert [m["name"] for m in first["registered_models"]] == [prefix + "a", prefix + "b"]
-    second = api.get(RM + "search", filter=f"name LIKE '{prefix}%'", max_results=2,
-                     page_token=first["next_page_token"])
+    second = api.get(RM + "search", filter=f"name LIKE '{prefix}%'", max_results=2, page_token=first["next_page_token"])
     assert [m["name"] for m in second["registered_models"]] == [prefix + "c"]
     assert "next_page_token" not in second
 
 
-@pytest.mark.parametrize("query, message", [
-    ({"filter": "name > 'a'"}, "Invalid comparator for attribute: >"),
-    ({"filter": "bogus = 'x'"}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are '{'name'}'$")),
-    ({"filter": "name = 'x' OR name = 'y'"}, re.compile(r"^Invalid clause\(s\) in filter string: ")),
-    ({"filter": " "}, "Invalid filter ' '. Could not be parsed."),
-    ({"filter": "name = x"}, re.compile("^Parameter value is either not quoted")),
-    ({"filter": "tags.k IS NULL"}, "IS NULL / IS NOT NULL is not supported for registered model search."),
-    ({"order_by": ["bogus"]}, re.compile("^Invalid order by key 'bogus' specified. Valid keys are ")),
-    ({"order_by": ["name foo"]}, "Invalid ordering key in order_by clause 'name foo'."),
-    ({"max_results": 1001}, wrong_type('"1001"', "max_results", "str")),
-    ({"page_token": "x"}, "Invalid page token, could not base64-decode"),
-])
+@pytest.mark.parametrize(
+    "query, message",
+    [
+        ({"filter": "name > 'a'"}, "Invalid comparator for attribute: >"),
+        ({"filter": "bogus = 'x'"}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are '{'name'}'$")),
+        ({"filter": "name = 'x' OR name = 'y'"}, re.compile(r"^Invalid clause\(s\) in filter string: ")),
+        ({"filter": " "}, "Invalid filter ' '. Could not be parsed."),
+        ({"filter": "name = x"}, re.compile("^Parameter value is either not quoted")),
+        ({"filter": "tags.k IS NULL"}, "IS NULL / IS NOT NULL is not supported for registered model search."),
+        ({"order_by": ["bogus"]}, re.compile("^Invalid order by key 'bogus' specified. Valid keys are ")),
+        ({"order_by": ["name foo"]}, "Invalid ordering key in order_by clause 'name foo'."),
+        ({"max_results": 1001}, wrong_type('"1001"', "max_results", "str")),
+        ({"page_token": "x"}, "Invalid page token, could not base64-decode"),
+    ],
+)
 def test_model_search_refusals(api, query, message):
     api.fail("GET", RM + "search", *BAD, message, **query)
 
@@ -591,20 +758,39 @@ def versions(api, family, condition=None, **query):
     return "".join(v["version"] for v in answer.get("model_versions", []))
 
 
-@pytest.mark.parametrize("condition, found", [
-    (None, "321"), ("run_id = '<run>'", "321"), ("run_id IN ('<run>', 'x')", "321"), ("run_id = 'x'", ""),
-    ("source_path = 's3://b/1'", "2"), ("source_path LIKE 's3://b/%'", "321"), ("source_path ILIKE 'S3://B/2'", "3"),
-    ("version_number > 1", "32"), ("version_number = 2", "2"), ("version_number != 2", "31"),
-    ("version_number <= 1", "1"), ("tags.i = '1'", "2"), ("tag.`i` != '1'", "31"), ("tags.i LIKE '_'", "321"),
-])
+@pytest.mark.parametrize(
+    "condition, found",
+    [
+        (None, "321"),
+        ("run_id = '<run>'", "321"),
+        ("run_id IN ('<run>', 'x')", "321"),
+        ("run_id = 'x'", ""),
+        ("source_path = 's3://b/1'", "2"),
+        ("source_path LIKE 's3://b/%'", "321"),
+        ("source_path ILIKE 'S3://B/2'", "3"),
+        ("version_number > 1", "32"),
+        ("version_number = 2", "2"),
+        ("version_number != 2", "31"),
+        ("version_number <= 1", "1"),
+        ("tags.i = '1'", "2"),
+        ("tag.`i` != '1'", "31"),
+        ("tags.i LIKE '_'", "321"),
+    ],
+)
 def test_version_filters(api, family, condition, found):
     assert versions(api, family, condition) == found
 
 
-@pytest.mark.parametrize("order, found", [
-    (["version_number ASC"], "123"), (["version_number DESC"], "321"), (["creation_timestamp ASC"], "123"),
-    (["last_updated_timestamp ASC"], "123"), (["name ASC"], "321"),
-])
+@pytest.mark.parametrize(
+    "order, found",
+    [
+        (["version_number ASC"], "123"),
+        (["version_number DESC"], "321"),
+        (["creation_timestamp ASC"], "123"),
+        (["last_updated_timestamp ASC"], "123"),
+        (["name ASC"], "321"),
+    ],
+)
 def test_version_order(api, family, order, found):
     assert versions(api, family, order_by=order) == found
 
@@ -633,18 +819,21 @@ def test_a_version_in_the_search_is_the_version(api, family):
     assert found == [get_version(api, prefix + "a", "2")]
 
 
-@pytest.mark.parametrize("query, message", [
-    ({"filter": "bogus = 'x'"}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are ")),
-    ({"filter": "current_stage = 'None'"}, re.compile("^Invalid attribute key 'current_stage' specified.")),
-    ({"filter": "run_id > 'x'"}, "Invalid comparator for attribute: >"),
-    ({"filter": "name = 'x' OR name = 'y'"}, re.compile(r"^Invalid clause\(s\) in filter string: ")),
-    ({"filter": " "}, "Invalid filter ' '. Could not be parsed."),
-    ({"filter": "run_id IN ()"}, re.compile("expected a non-empty list of string values, but got empty list$")),
-    ({"order_by": ["bogus"]}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are ")),
-    ({"max_results": 0}, "Invalid value for max_results. It must be a positive integer, but got 0"),
-    ({"max_results": 200001}, wrong_type('"200001"', "max_results", "str")),
-    ({"page_token": "x"}, "Invalid page token, could not base64-decode"),
-])
+@pytest.mark.parametrize(
+    "query, message",
+    [
+        ({"filter": "bogus = 'x'"}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are ")),
+        ({"filter": "current_stage = 'None'"}, re.compile("^Invalid attribute key 'current_stage' specified.")),
+        ({"filter": "run_id > 'x'"}, "Invalid comparator for attribute: >"),
+        ({"filter": "name = 'x' OR name = 'y'"}, re.compile(r"^Invalid clause\(s\) in filter string: ")),
+        ({"filter": " "}, "Invalid filter ' '. Could not be parsed."),
+        ({"filter": "run_id IN ()"}, re.compile("expected a non-empty list of string values, but got empty list$")),
+        ({"order_by": ["bogus"]}, re.compile("^Invalid attribute key 'bogus' specified. Valid keys are ")),
+        ({"max_results": 0}, "Invalid value for max_results. It must be a positive integer, but got 0"),
+        ({"max_results": 200001}, wrong_type('"200001"', "max_results", "str")),
+        ({"page_token": "x"}, "Invalid page token, could not base64-decode"),
+    ],
+)
 def test_version_search_refusals(api, query, message):
     api.fail("GET", MV + "search", *BAD, message, **query)
 

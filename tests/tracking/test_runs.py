@@ -12,8 +12,14 @@ GONE = (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 def test_create_answers_the_whole_run(api, experiment):
-    run = api.post("/runs/create", experiment_id=experiment, run_name="first", user_id="ann", start_time=1234567890123,
-                   tags=[pair("k", "v"), pair("mlflow.source.type", "LOCAL")])["run"]
+    run = api.post(
+        "/runs/create",
+        experiment_id=experiment,
+        run_name="first",
+        user_id="ann",
+        start_time=1234567890123,
+        tags=[pair("k", "v"), pair("mlflow.source.type", "LOCAL")],
+    )["run"]
     info = run["info"]
     run_id = info["run_id"]
     assert re.fullmatch("[0-9a-f]{32}", run_id)
@@ -59,8 +65,9 @@ def test_camel_case_names_in_a_body(api, experiment):
 def test_create_refusals(api, experiment):
     create = "/runs/create"
     api.fail("POST", create, *GONE, "No Experiment with id=99999999 exists", experiment_id="99999999")
-    api.fail("POST", create, *BAD, "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.",
-             experiment_id="abc")
+    api.fail(
+        "POST", create, *BAD, "Invalid experiment ID 'abc'. Experiment ID must be a valid integer.", experiment_id="abc"
+    )
     api.fail("POST", create, *BAD, wrong_type("7", "experiment_id", "int"), experiment_id=7)
     api.fail("POST", create, *BAD, wrong_type('"x"', "start_time", "str"), experiment_id=experiment, start_time="x")
 
@@ -70,8 +77,9 @@ def test_create_without_experiment_is_refused(api):
 
 
 def test_create_with_one_tag_twice_is_refused(api, experiment):
-    answer = api.call("POST", "/runs/create",
-                      body={"experiment_id": experiment, "tags": [pair("a", "1"), pair("a", "2")]})
+    answer = api.call(
+        "POST", "/runs/create", body={"experiment_id": experiment, "tags": [pair("a", "1"), pair("a", "2")]}
+    )
     assert answer.status_code == 400
     assert api.post("/runs/search", experiment_ids=[experiment]) == {}
 
@@ -94,10 +102,16 @@ def test_the_tag_names_the_run_too(api, experiment):
 
 
 def test_two_different_names_are_refused(api, experiment):
-    api.fail("POST", "/runs/create", *BAD,
-             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
-             "(run_name='a', mlflow.runName='b').",
-             experiment_id=experiment, run_name="a", tags=[pair("mlflow.runName", "b")])
+    api.fail(
+        "POST",
+        "/runs/create",
+        *BAD,
+        "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
+        "(run_name='a', mlflow.runName='b').",
+        experiment_id=experiment,
+        run_name="a",
+        tags=[pair("mlflow.runName", "b")],
+    )
 
 
 def test_an_update_renames_in_both_places(api, run):
@@ -157,14 +171,17 @@ def test_update_refusals(api, run):
 # Times in other units and types: public case 16.
 
 
-@pytest.mark.parametrize("value, stored", [
-    (1700000000, 1700000000),
-    (1700000000000, 1700000000000),
-    (1700000000000000, 1700000000000000),
-    ("1700000000000", 1700000000000),
-    (2**63 - 1, 2**63 - 1),
-    (0, 0),
-])
+@pytest.mark.parametrize(
+    "value, stored",
+    [
+        (1700000000, 1700000000),
+        (1700000000000, 1700000000000),
+        (1700000000000000, 1700000000000000),
+        ("1700000000000", 1700000000000),
+        (2**63 - 1, 2**63 - 1),
+        (0, 0),
+    ],
+)
 def test_times_are_stored_as_given(api, experiment, run, value, stored):
     api.post("/runs/log-metric", run_id=run, key="m", value=1, timestamp=value)
     assert api.history(run, "m") == [(0, stored, 1.0)]
@@ -173,10 +190,17 @@ def test_times_are_stored_as_given(api, experiment, run, value, stored):
 
 
 def test_negative_metric_time_is_refused(api, run):
-    api.fail("POST", "/runs/log-metric", *BAD,
-             "Invalid value -5 for parameter 'timestamp' supplied: metric 'm' (value=1.0). "
-             "Timestamp must be a nonnegative long (64-bit integer) ",
-             run_id=run, key="m", value=1, timestamp=-5)
+    api.fail(
+        "POST",
+        "/runs/log-metric",
+        *BAD,
+        "Invalid value -5 for parameter 'timestamp' supplied: metric 'm' (value=1.0). "
+        "Timestamp must be a nonnegative long (64-bit integer) ",
+        run_id=run,
+        key="m",
+        value=1,
+        timestamp=-5,
+    )
 
 
 @pytest.mark.fix
@@ -225,26 +249,48 @@ def test_tag_refusals(api, run):
     api.fail("POST", "/runs/delete-tag", *GONE, f"Run with id={NO_RUN} not found", run_id=NO_RUN, key="k")
 
 
-CHARSET = ("Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) "
-           "and slashes (/).")
-PATHLIKE = ("Names may be treated as files in certain cases, and must not resolve to other names when treated as such. "
-            "This name would resolve to '{}'")
+CHARSET = (
+    "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) "
+    "and slashes (/)."
+)
+PATHLIKE = (
+    "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. "
+    "This name would resolve to '{}'"
+)
 
 
-@pytest.mark.parametrize("key, text", [
-    ("b$", CHARSET), ("a;b", CHARSET), ("a\nb", CHARSET), ("a\\b", CHARSET), ("🙂", CHARSET),
-    ("a/../b", PATHLIKE.format("b")), ("/a", PATHLIKE.format("/a")), (".", PATHLIKE.format(".")),
-    ("..", PATHLIKE.format("..")), ("a//b", PATHLIKE.format("a/b")), ("a/", PATHLIKE.format("a")),
-    ("./a", PATHLIKE.format("a")),
-])
+@pytest.mark.parametrize(
+    "key, text",
+    [
+        ("b$", CHARSET),
+        ("a;b", CHARSET),
+        ("a\nb", CHARSET),
+        ("a\\b", CHARSET),
+        ("🙂", CHARSET),
+        ("a/../b", PATHLIKE.format("b")),
+        ("/a", PATHLIKE.format("/a")),
+        (".", PATHLIKE.format(".")),
+        ("..", PATHLIKE.format("..")),
+        ("a//b", PATHLIKE.format("a/b")),
+        ("a/", PATHLIKE.format("a")),
+        ("./a", PATHLIKE.format("a")),
+    ],
+)
 def test_key_rules(api, run, key, text):
     shown = json.dumps(key)
     for path, more in (
         ("/runs/set-tag", {"value": "v"}),
         ("/runs/log-parameter", {"value": "v"}),
     ):
-        api.fail("POST", path, *BAD, f"Invalid value {shown} for parameter 'key' supplied: {text}",
-                 run_id=run, key=key, **more)
+        api.fail(
+            "POST",
+            path,
+            *BAD,
+            f"Invalid value {shown} for parameter 'key' supplied: {text}",
+            run_id=run,
+            key=key,
+            **more,
+        )
     api.fail("POST", "/runs/log-metric", *BAD, re.compile(re.escape(text)), run_id=run, **metric(key))
 
 
@@ -263,10 +309,16 @@ def test_keys_that_pass(api, run, key):
 def test_a_param_never_changes(api, run):
     for _ in range(2):
         assert api.post("/runs/log-parameter", run_id=run, key="p", value="1") == {}
-    api.fail("POST", "/runs/log-parameter", *BAD,
-             "Changing param values is not allowed. Param with key='p' was already logged with value='1' "
-             f"for run ID='{run}'. Attempted logging new value '2'.",
-             run_id=run, key="p", value="2")
+    api.fail(
+        "POST",
+        "/runs/log-parameter",
+        *BAD,
+        "Changing param values is not allowed. Param with key='p' was already logged with value='1' "
+        f"for run ID='{run}'. Attempted logging new value '2'.",
+        run_id=run,
+        key="p",
+        value="2",
+    )
     assert api.data(run)[0] == {"p": "1"}
 
 
@@ -275,7 +327,7 @@ def test_a_param_without_value_is_empty(api, run):
     assert api.data(run)[0] == {"q": ""}
 
 
-@pytest.mark.parametrize("value", ["it's", 'say "hi"', "ünï 🙂", "a\nb\tc", " ", "{\"json\": [1]}", "\\"])
+@pytest.mark.parametrize("value", ["it's", 'say "hi"', "ünï 🙂", "a\nb\tc", " ", '{"json": [1]}', "\\"])
 def test_param_and_tag_values_come_back_as_sent(api, run, value):
     api.post("/runs/log-parameter", run_id=run, key="p", value=value)
     api.post("/runs/set-tag", run_id=run, key="t", value=value)
@@ -288,19 +340,34 @@ def test_param_refusals(api, run):
     api.fail("POST", "/runs/log-parameter", *BAD, missing("run_id"), key="x", value="5")
     api.fail("POST", "/runs/log-parameter", *BAD, wrong_type("5", "value", "int"), run_id=run, key="n", value=5)
     for unknown in (NO_RUN, "nope", "!!"):
-        api.fail("POST", "/runs/log-parameter", *GONE, f"Run with id={unknown} not found",
-                 run_id=unknown, key="x", value="5")
+        api.fail(
+            "POST", "/runs/log-parameter", *GONE, f"Run with id={unknown} not found", run_id=unknown, key="x", value="5"
+        )
 
 
 # Single metrics.
 
 
 def test_metric_values(api, run):
-    for key, value in (("half", 0.5), ("whole", 3), ("text", "1.25"), ("big", 1e308), ("tiny", 5e-324),
-                       ("long", 123456789012), ("minus", -0.1)):
+    for key, value in (
+        ("half", 0.5),
+        ("whole", 3),
+        ("text", "1.25"),
+        ("big", 1e308),
+        ("tiny", 5e-324),
+        ("long", 123456789012),
+        ("minus", -0.1),
+    ):
         assert api.post("/runs/log-metric", run_id=run, key=key, value=value, timestamp=10) == {}
-    expected = {"half": 0.5, "whole": 3.0, "text": 1.25, "big": 1e308, "tiny": 5e-324, "long": 123456789012.0,
-                "minus": -0.1}
+    expected = {
+        "half": 0.5,
+        "whole": 3.0,
+        "text": 1.25,
+        "big": 1e308,
+        "tiny": 5e-324,
+        "long": 123456789012.0,
+        "minus": -0.1,
+    }
     assert api.data(run)[2] == expected
 
 
@@ -319,15 +386,18 @@ def test_step_may_be_left_out_negative_or_text(api, run):
     assert api.history(run, "m") == [(0, 1, 1.0), (-3, 2, 2.0), (4, 3, 3.0)]
 
 
-@pytest.mark.parametrize("fields, message", [
-    ({"key": "m", "timestamp": 1}, missing("value")),
-    ({"key": "m", "value": 1}, missing("timestamp")),
-    ({"value": 1, "timestamp": 1}, missing("key")),
-    ({"key": 5, "value": 1, "timestamp": 1}, wrong_type("5", "key", "int")),
-    ({"key": "m", "value": "abc", "timestamp": 1}, wrong_type('"abc"', "value", "str")),
-    ({"key": "m", "value": 1, "timestamp": "x"}, wrong_type('"x"', "timestamp", "str")),
-    ({"key": "x" * 251, "value": 1, "timestamp": 1}, "'Metric name' exceeds the maximum length of 250 characters"),
-])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"key": "m", "timestamp": 1}, missing("value")),
+        ({"key": "m", "value": 1}, missing("timestamp")),
+        ({"value": 1, "timestamp": 1}, missing("key")),
+        ({"key": 5, "value": 1, "timestamp": 1}, wrong_type("5", "key", "int")),
+        ({"key": "m", "value": "abc", "timestamp": 1}, wrong_type('"abc"', "value", "str")),
+        ({"key": "m", "value": 1, "timestamp": "x"}, wrong_type('"x"', "timestamp", "str")),
+        ({"key": "x" * 251, "value": 1, "timestamp": 1}, "'Metric name' exceeds the maximum length of 250 characters"),
+    ],
+)
 def test_metric_refusals(api, run, fields, message):
     api.fail("POST", "/runs/log-metric", *BAD, message, run_id=run, **fields)
     assert api.data(run)[2] == {}
@@ -361,8 +431,14 @@ def test_a_deleted_run_takes_no_writes(api, run):
         ("/runs/log-batch", {}),
         ("/runs/update", {"status": "FAILED"}),
     ):
-        api.fail("POST", path, *BAD,
-                 f"The run {run} must be in the 'active' state. Current state is deleted.", run_id=run, **fields)
+        api.fail(
+            "POST",
+            path,
+            *BAD,
+            f"The run {run} must be in the 'active' state. Current state is deleted.",
+            run_id=run,
+            **fields,
+        )
     api.post("/runs/restore", run_id=run)
     assert api.data(run)[0] == {}
 

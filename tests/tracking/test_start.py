@@ -1,8 +1,7 @@
 """`millrace tracking` as a process: flags of the stock server, health, stop, restart."""
 
-import pytest
-
 import harness
+import pytest
 
 from .api import AJAX, Api, metric, pairs
 
@@ -105,9 +104,21 @@ def test_flags_from_the_environment(tmp_path):
 def test_a_port_in_use_is_told(tmp_path):
     with harness.launch_tracking(tmp_path) as server:
         port = server.url.rsplit(":", 1)[1]
-        ended = harness.run_once(["tracking", "--backend-store-uri", f"sqlite:///{tmp_path / 'other.db'}",
-                                  "--artifacts-destination", tmp_path / "other", "--host", "127.0.0.1", "--port", port,
-                                  "--data", tmp_path / "data2"])
+        ended = harness.run_once(
+            [
+                "tracking",
+                "--backend-store-uri",
+                f"sqlite:///{tmp_path / 'other.db'}",
+                "--artifacts-destination",
+                tmp_path / "other",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                port,
+                "--data",
+                tmp_path / "data2",
+            ]
+        )
         assert ended.returncode != 0
         assert port in ended.stderr + ended.stdout
         assert Api(server.url).get("/experiments/get", experiment_id="0")
@@ -115,8 +126,21 @@ def test_a_port_in_use_is_told(tmp_path):
 
 @pytest.mark.parametrize("uri", ["nonsense", "sqlite:////proc/no/such/x.db", "oracle://host/db"])
 def test_a_store_that_cannot_be_opened_is_told(tmp_path, uri):
-    ended = harness.run_once(["tracking", "--backend-store-uri", uri, "--artifacts-destination", tmp_path / "a",
-                              "--host", "127.0.0.1", "--port", harness.free_port(), "--data", tmp_path / "data"],
-                             cwd=tmp_path)
+    ended = harness.run_once(
+        [
+            "tracking",
+            "--backend-store-uri",
+            uri,
+            "--artifacts-destination",
+            tmp_path / "a",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            harness.free_port(),
+            "--data",
+            tmp_path / "data",
+        ],
+        cwd=tmp_path,
+    )
     assert ended.returncode != 0
     assert uri.split(":")[0] in ended.stderr + ended.stdout

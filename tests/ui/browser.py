@@ -29,12 +29,14 @@ FLAGS = (
     "--disable-sync",
     # The UI's own links to the outside world must not make a test depend on it.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # Dialogs and boxes stand still at once.
+    "--force-prefers-reduced-motion",
     # Tall, so that tables that draw visible rows only draw all of them.
     "--window-size=1800,1500",
     "--remote-debugging-port=0",
 )
 PAGE_DEADLINE = 20.0
-QUIET = 0.3
+QUIET = 0.2
 
 
 @dataclasses.dataclass
@@ -149,7 +151,7 @@ class Browser:
 
     def open(self, url) -> Page:
         """Load the address anew, as a reader does who follows a link from outside for the first time."""
-        # Filters and choices of an earlier page are remembered here.
+        # Here lie the filters and choices of earlier pages.
         origin = "/".join(url.split("/", 3)[:3])
         self._call("Storage.clearDataForOrigin", origin=origin, storageTypes="local_storage,indexeddb")
         # A change behind the # alone would not load anything.
@@ -162,15 +164,13 @@ class Browser:
     def follow(self, fragment) -> Page:
         """Go to another page of the loaded application, as a click on a link in it does."""
         self.page = Page(fragment)
-        self.evaluate(f"void (location.hash = {json.dumps(fragment)})")
+        # Filters and choices of an earlier page would be remembered.
+        self.evaluate(f"void (localStorage.clear(), location.hash = {json.dumps(fragment)})")
         return self.page
 
     def text(self) -> str:
-        """The visible text of the page with the values of its input fields."""
-        return self.evaluate(
-            "document.body ? [document.body.innerText, ...Array.from(document.querySelectorAll('input,textarea'),"
-            " e => e.value)].join('\\n') : ''"
-        )
+        """The visible text of the page."""
+        return self.evaluate("document.body ? document.body.innerText : ''")
 
     def wait_for(self, *texts, deadline=PAGE_DEADLINE) -> str:
         """Until every text shows; answers the page's text then."""
@@ -186,14 +186,14 @@ class Browser:
                     "--- requests ---\n"
                     + "\n".join(str(e) for e in self.page.to_server() if "/static-files/" not in e.url)
                 )
-            self.listen(0.1)
+            self.listen(0.05)
 
     def wait_until(self, expression, what, deadline=PAGE_DEADLINE):
         """Until a JavaScript expression is true."""
         end = time.monotonic() + deadline
         while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < end, f"{self.page.url}: {what}: not so after {deadline:g} s\n{self.text()[:4000]}"
-            self.listen(0.1)
+            self.listen(0.05)
 
     def wait_quiet(self, deadline=PAGE_DEADLINE):
         """Until no request is under way and none was started for a moment."""
@@ -202,7 +202,7 @@ class Browser:
             if time.monotonic() > end:
                 hanging = [str(e) for e in self.page.under_way()]
                 raise AssertionError(f"{self.page.url}: still busy after {deadline:g} s: {hanging}")
-            self.listen(0.1)
+            self.listen(0.05)
 
     def alerts(self) -> list[str]:
         """Texts of the error and warning boxes that show."""
@@ -227,27 +227,27 @@ class Browser:
         place = before = None
         # In the same place twice: dialogs slide in.
         while not place or place != before:
-            assert time.monotonic() < end, f"{self.page.url}: nothing to click with the text {text!r}\n{self.text()[:4000]}"
-            self.listen(0.1)
+            assert time.monotonic() < end, (
+                f"{self.page.url}: nothing to click with the text {text!r}\n{self.text()[:4000]}"
+            )
+            self.listen(0.05)
             before, place = place, self.evaluate(find)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             button = "none" if kind == "mouseMoved" else "left"
             self._call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)
 
-    def type_into(self, selector, text, *, then=None):
-        """Put the text into the first element of the selector, as the keyboard does; then press a key."""
-        self.wait_until(f"document.querySelector({json.dumps(selector)})", f"no {selector}")
+    def type_into(self, selector, text):
+        """Put the text into the first element of the selector, as the keyboard does."""
+        self.wait_until(f"document.querySelector({json.dumps(selector)})", f"{selector} is there")
         self.evaluate(f"void document.querySelector({json.dumps(selector)}).focus()")
         self._call("Input.insertText", text=text)
-        if then:
-            code = {"Enter": 13}[then]
-            for kind in ("rawKeyDown", "keyUp"):
-                self._call("Input.dispatchKeyEvent", type=kind, key=then, code=then, windowsVirtualKeyCode=code)
 
     def screenshot(self, path):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+        path.write_bytes(
+            base64.b64decode(self._call("Page.captureScreenshot", format="png", optimizeForSpeed=True)["data"])
+        )
 
 
 def executable() -> str:

@@ -54,6 +54,14 @@ class Site:
         self.browser.open(f"{self.url}/{fragment}")
         return self.browser.wait_for(*texts)
 
+    def go(self, fragment):
+        """Go to a page in the running application where that is possible: loading it costs a second each time."""
+        # The open tree of artifacts does not look at the address any more.
+        if self.browser.shows(self.url) and "/artifacts" not in fragment:
+            self.browser.follow(fragment)
+        else:
+            self.open(fragment)
+
     def check(self, *texts, shot):
         """The page has come to rest, shows the texts and no trouble; a picture of it is kept."""
         self.browser.wait_for(*texts)

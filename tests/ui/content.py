@@ -41,7 +41,9 @@ def fill(url) -> Content:
     frame["power"] = 3 * frame["flow"] + 0.5 * frame["head"]
     client = mlflow.MlflowClient()
 
-    with mlflow.start_run(run_name="breastshot", tags={"miller": "agnes"}, description="A wheel fed at half height.") as run:
+    with mlflow.start_run(
+        run_name="breastshot", tags={"miller": "agnes"}, description="A wheel fed at half height."
+    ) as run:
         c.parent = run.info.run_id
         mlflow.log_params({"paddles": 36, "timber": "elm"})
         mlflow.log_input(mlflow.data.from_pandas(frame, name="gauge-readings", targets="power"), context="training")

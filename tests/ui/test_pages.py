@@ -28,7 +28,10 @@ def pages(c: Content):
             f"{experiment}/runs?compareRunsMode=CHART",
             ["Model metrics", "efficiency", "0.81", "0.91", "r2", "overshot (rmse)", "breastshot (rmse)"],
         ),
-        "runs-filtered": (f"{experiment}/runs?searchFilter=params.timber+%3D+%22oak%22", ["overshot", "1 matching run"]),
+        "runs-filtered": (
+            f"{experiment}/runs?searchFilter=params.timber+%3D+%22oak%22",
+            ["overshot", "1 matching run"],
+        ),
         "run": (
             run,
             ["breastshot", "A wheel fed at half height.", "Metrics (3)", "0.8125", "0.9990234375", "Parameters (2)"]
@@ -39,7 +42,6 @@ def pages(c: Content):
         "run-metrics": (f"{run}/model-metrics", ["efficiency", "0.81", "r2", "breastshot (rmse)", "40"]),
         "run-artifact-text": (f"{run}/artifacts/notes/field.txt", ["notes/field.txt", "51B", *NOTE_LINES]),
         "run-artifact-json": (f"{run}/artifacts/settings/sluice.json", ["settings/sluice.json", '"height_mm": 417']),
-        "run-artifact-picture": (f"{run}/artifacts/pictures/wheel.png", ["pictures/wheel.png", "wheel.png"]),
         "compare": (
             f"#/compare-runs?{both}",
             ["Comparing 2 Runs", "breastshot", "overshot", "36", "48", "elm", "oak", "0.813", "0.906", "0.25", "ulric"],
@@ -65,38 +67,47 @@ def pages(c: Content):
 
 
 PAGES = list(pages(Content("")))
+# Their requests differ from those of other pages by nothing that a prefix could spoil.
+PREFIX_TELLS_NOTHING = {"experiment-traces", "experiment-datasets", "runs-filtered", "run-child", "run-artifact-json"}
+
+BOTH_SITES = ["up_site", pytest.param("prefixed_site", marks=pytest.mark.binary)]
+
+
+@pytest.fixture
+def site(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page(up_site, name):
     fragment, texts = pages(up_site.content)[name]
-    up_site.open(fragment)
+    up_site.go(fragment)
     up_site.check(*texts, shot=name)
 
 
 @pytest.mark.binary
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [n for n in PAGES if n not in PREFIX_TELLS_NOTHING])
 def test_page_below_a_prefix(prefixed_site, name):
-    """Followed from page to page in the running application, as a reader does who clicks on."""
-    browser = prefixed_site.browser
-    if not browser.shows(prefixed_site.url):
-        prefixed_site.open("#/settings", "Settings")
-        browser.wait_quiet()
     fragment, texts = pages(prefixed_site.content)[name]
-    if name.startswith("run-artifact"):
-        # The open tree of artifacts does not look at the address any more.
-        browser.open(f"{prefixed_site.url}/{fragment}")
-    else:
-        browser.follow(fragment)
+    prefixed_site.go(fragment)
     prefixed_site.check(*texts, shot=name)
 
 
-def test_a_picture_is_drawn(up_site):
-    c = up_site.content
-    up_site.open(f"#/experiments/{c.experiment_id}/runs/{c.parent}/artifacts/pictures/wheel.png", "pictures/wheel.png")
+@pytest.mark.parametrize("name", ["experiments", "runs-table", "run", "compare", "model-version", "logged-model"])
+def test_page_from_outside(up_site, name):
+    """By its address alone, with nothing loaded before, as from a link in a mail."""
+    fragment, texts = pages(up_site.content)[name]
+    up_site.open(fragment)
+    up_site.check(*texts, shot=f"{name}-from-outside")
+
+
+@pytest.mark.parametrize("site", BOTH_SITES, indirect=True)
+def test_a_picture_is_drawn(site):
+    c = site.content
+    site.open(f"#/experiments/{c.experiment_id}/runs/{c.parent}/artifacts/pictures/wheel.png", "pictures/wheel.png")
     drawn = "[...document.images].some(i => i.complete && i.naturalWidth === 60 && i.naturalHeight === 40)"
-    up_site.browser.wait_until(drawn, "no picture of 60 x 40 points")
-    up_site.check(shot="picture")
+    site.browser.wait_until(drawn, "a picture of 60 x 40 points is drawn")
+    site.check("pictures/wheel.png", shot="run-artifact-picture")
 
 
 def test_the_signature_unfolds(up_site):
@@ -106,11 +117,12 @@ def test_the_signature_unfolds(up_site):
     up_site.check("flow", "head", "double", shot="signature")
 
 
-def test_a_file_of_a_logged_model_is_previewed(up_site):
-    c = up_site.content
-    up_site.open(f"#/experiments/{c.experiment_id}/models/{c.model_id}/artifacts", "MLmodel")
-    up_site.browser.click("MLmodel")
-    up_site.check("loader_module: mlflow.sklearn", c.model_id, shot="logged-model-file")
+@pytest.mark.parametrize("site", BOTH_SITES, indirect=True)
+def test_a_file_of_a_logged_model_is_previewed(site):
+    c = site.content
+    site.open(f"#/experiments/{c.experiment_id}/models/{c.model_id}/artifacts", "MLmodel")
+    site.browser.click("MLmodel")
+    site.check("loader_module: mlflow.sklearn", c.model_id, shot="logged-model-file")
 
 
 def test_an_unknown_experiment_is_said_to_be_unknown(up_site):

@@ -38,7 +38,9 @@ def test_scripts_are_kept_by_the_browser(url, ui_folder):
 
 
 def test_scripts_travel_compressed(url):
-    with requests.get(f"{url}/{main_script(url)}", headers={"accept-encoding": "gzip"}, stream=True, timeout=10) as answer:
+    with requests.get(
+        f"{url}/{main_script(url)}", headers={"accept-encoding": "gzip"}, stream=True, timeout=10
+    ) as answer:
         assert answer.headers["content-encoding"] == "gzip"
         assert "accept-encoding" in answer.headers["vary"].lower()
         packed = len(answer.raw.read())
