@@ -147,41 +147,27 @@ Result<std::vector<BulkMetric>> metric_history_bulk(sql::Connection& c, std::vec
 Result<std::vector<BulkMetric>> metric_history_interval(sql::Connection& c, std::vector<std::string> ids,
                                                         const std::string& key, std::optional<std::int64_t> start,
                                                         std::optional<std::int64_t> end, std::int64_t max) {
-  std::int64_t lo = start.value_or(INT64_MIN);
-  std::int64_t hi = end.value_or(INT64_MAX);
-  std::set<std::int64_t> steps;
-  std::set<std::int64_t> keep;  // the first and last step of each run stay visible
-  for (const auto& id : ids) {
-    std::optional<std::int64_t> first;
-    std::optional<std::int64_t> last;
-    MR_CHECK(c.query(
-        "SELECT DISTINCT step FROM metrics WHERE run_uuid = ? AND key = ? AND step BETWEEN ? AND ? ORDER BY step", "i",
-        {id, key, lo, hi}, [&](const sql::Row& r) {
-          steps.insert(r.i64(0));
-          if (!first) first = r.i64(0);
-          last = r.i64(0);
-        }));
-    if (first) {
-      keep.insert(*first);
-      keep.insert(*last);
-    }
-  }
-  if (static_cast<std::int64_t>(steps.size()) > max) {
-    std::vector<std::int64_t> all(steps.begin(), steps.end());
-    double stride = static_cast<double>(all.size()) / static_cast<double>(max);
-    for (std::int64_t i = 0; i < max; ++i) keep.insert(all[static_cast<std::size_t>(static_cast<double>(i) * stride)]);
-    keep.insert(all.back());
-    steps = std::move(keep);
-  }
   std::vector<BulkMetric> out;
   for (const auto& id : ids) {
+    std::vector<Metric> rows;
     MR_CHECK(
         c.query("SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? AND step "
-                "BETWEEN ? AND ? ORDER BY step, timestamp, value",
-                "sdiii", {id, key, lo, hi}, [&](const sql::Row& r) {
-                  auto m = metric_row(r);
-                  if (steps.contains(m.step)) out.push_back({std::move(m), id});
-                }));
+                "BETWEEN ? AND ? ORDER BY step, timestamp, value, is_nan",
+                "sdiii", {id, key, start.value_or(INT64_MIN), end.value_or(INT64_MAX)},
+                [&](const sql::Row& r) { rows.push_back(metric_row(r)); }));
+    if (static_cast<std::int64_t>(rows.size()) <= max) {
+      for (auto& m : rows) out.push_back({std::move(m), id});
+      continue;
+    }
+    // As SQL's NTILE(max): the first row of each bucket, the first buckets one row larger; the very last row takes the
+    // last sample's place, so that a chart ends where the run does.
+    auto buckets = static_cast<std::size_t>(max);
+    auto size = rows.size() / buckets;
+    auto larger = rows.size() % buckets;
+    for (std::size_t b = 0; b < buckets; ++b) {
+      auto at = b + 1 == buckets ? rows.size() - 1 : b * size + std::min(b, larger);
+      out.push_back({rows[at], id});
+    }
   }
   return out;
 }
