@@ -13,7 +13,7 @@ cd "$root"
 seconds=${1:-60}
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "'$seconds' is not a number of seconds"
 
-scripts/build.sh fuzz
+scripts/build.sh fuzz --target fuzz_targets
 mapfile -t targets < <(find build/fuzz -name CMakeFiles -prune -o -type f -executable -name '*_fuzz' -print | sort)
 ((${#targets[@]} > 0)) || die "no fuzz target was built in build/fuzz"
 

@@ -24,16 +24,19 @@ struct S3 {
   S3() {
     log::configure({.level = log::Level::off});
     auto s = objects::Store::open(dir.file("objects"));
-    if (!s || !(*s)->make_bucket_blocking("b")) std::abort();
+    if (!s || !(*s)->make_bucket_blocking("bucket")) std::abort();
     store = std::move(*s);
     handler = objects::make_handler(*store, {"minio", "minio123"});
-    (void)ask("PUT", http::Method::put, "/b/k", {}, "content");
-    auto made = ask("POST", http::Method::post, "/b/big", {{"uploads", ""}}, "");
+    (void)ask("PUT", http::Method::put, "/bucket/k", {}, "content");
+    auto made = ask("POST", http::Method::post, "/bucket/big", {{"uploads", ""}}, "");
     const auto& xml = std::get<std::string>(made.body);
     auto at = xml.find("<UploadId>");
-    if (at == std::string::npos) std::abort();
+    if (at == std::string::npos) {
+      std::fprintf(stderr, "no upload: %d %s\n", made.status, xml.c_str());
+      std::abort();
+    }
     upload = xml.substr(at + 10, xml.find('<', at + 10) - at - 10);
-    (void)ask("PUT", http::Method::put, "/b/big", {{"partNumber", "1"}, {"uploadId", upload}}, "part");
+    (void)ask("PUT", http::Method::put, "/bucket/big", {{"partNumber", "1"}, {"uploadId", upload}}, "part");
   }
 
   http::Response ask(std::string_view method_text, http::Method method, std::string path,
@@ -91,42 +94,44 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using enum http::Method;
   std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   http::Response r;
-  auto key = "/b/" + text::percent_encode(input.substr(0, 1100), "/");
+  auto key = "/bucket/" + text::percent_encode(input.substr(0, 1100), "/");
   auto nl = input.find('\n');
   auto first = std::string(input.substr(0, nl));
   auto second = nl == std::string_view::npos ? std::string() : std::string(input.substr(nl + 1));
   switch (data[0] % 10) {
     case 0:
-      r = s3.ask("POST", post, "/b", {{"delete", ""}}, input);
+      r = s3.ask("POST", post, "/bucket", {{"delete", ""}}, input);
       break;
     case 1:
-      r = s3.ask("POST", post, "/b/big", {{"uploadId", s3.upload}}, input);
+      r = s3.ask("POST", post, "/bucket/big", {{"uploadId", s3.upload}}, input);
       break;
     case 2:
-      r = s3.ask("PUT", put, "/b/k", {{"tagging", ""}}, input);
+      r = s3.ask("PUT", put, "/bucket/k", {{"tagging", ""}}, input);
       break;
     case 3:
       r = s3.ask("PUT", put, "/newbucket", {}, input);
       break;
     case 4:
-      r = s3.ask("GET", get, "/b", {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}},
-                 "");
+      r = s3.ask("GET", get, "/bucket",
+                 {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}}, "");
       break;
     case 5:
-      r = s3.ask("GET", get, "/b", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}}, "");
+      r = s3.ask("GET", get, "/bucket", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}},
+                 "");
       break;
     case 6:
       r = s3.ask("GET", get, key, {}, "", {{"Range", second}, {"If-None-Match", first}});
       break;
     case 7:
-      r = s3.ask("PUT", put, "/b/copied", {}, "", {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}});
+      r = s3.ask("PUT", put, "/bucket/copied", {}, "",
+                 {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}});
       break;
     case 8:
-      r = s3.ask("PUT", put, "/b/k", {}, "content",
+      r = s3.ask("PUT", put, "/bucket/k", {}, "content",
                  {{"x-amz-checksum-crc32", first}, {"x-amz-tagging", second}, {"x-amz-meta-a", second}});
       break;
     default:
-      r = s3.ask("GET", get, "/b/k", {{first, second}}, "");
+      r = s3.ask("GET", get, "/bucket/k", {{first, second}}, "");
       break;
   }
   const auto* text = std::get_if<std::string>(&r.body);
