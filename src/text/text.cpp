@@ -161,7 +161,15 @@ std::optional<std::string> base64_decode(std::string_view in) {
 std::string xml_escape(std::string_view s) {
   std::string out;
   out.reserve(s.size() + 8);
-  for (char c : s) {
+  for (std::size_t i = 0; i < s.size();) {
+    // A document of a byte that is no UTF-8 would be no XML: it shows as the replacement character.
+    auto n = sequence(s.substr(i));
+    if (n != 1) {
+      out += n == 0 ? std::string_view("\xEF\xBF\xBD") : s.substr(i, n);
+      i += std::max<std::size_t>(1, n);
+      continue;
+    }
+    char c = s[i++];
     switch (c) {
       case '&':
         out += "&amp;";

@@ -70,6 +70,7 @@ TEST(Text, SmallHelpers) {
   EXPECT_EQ(split("", ','), (std::vector<std::string_view>{""}));
   EXPECT_EQ(hex(std::string_view("\x00\xff\x1a", 3)), "00ff1a");
   EXPECT_EQ(xml_escape("<a b=\"c\">'&\x01\n"), "&lt;a b=&quot;c&quot;&gt;&apos;&amp;&#x1;&#xA;");
+  EXPECT_EQ(xml_escape("\xC3\xBC\xFF<\xED\xA0\x80"), "\xC3\xBC\xEF\xBF\xBD&lt;\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
 }  // namespace
