@@ -153,8 +153,7 @@ Result<std::unique_ptr<Connection>> Connection::open_sqlite(const std::string& p
       MR_CHECK(c->query("PRAGMA wal_autocheckpoint=4000", "i", {}, [](const Row&) {}));
     }
     MR_CHECK(c->exec("PRAGMA case_sensitive_like=true"));
-    // The journal of savepoints (one a job) and the sorter stay in memory: in a file they were 70% of the bytes
-    // written.
+    // The journal of savepoints (one a job) and the sorter stay in memory: in a file they were 70% of the writes.
     MR_CHECK(c->exec("PRAGMA temp_store=MEMORY"));
     MR_CHECK(c->exec(read_only ? "PRAGMA cache_size=-8000" : "PRAGMA cache_size=-32000"));
     return c;
