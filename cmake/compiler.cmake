@@ -1,13 +1,5 @@
 # Compiler, warnings, linker, and the check that refuses a compiler whose coroutines are broken.
 
-if(CMAKE_CXX_COMPILER_LAUNCHER STREQUAL "")
-  find_program(CCACHE ccache)
-  if(CCACHE)
-    set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-  endif()
-endif()
-
 # gcc 12 destroys a capturing lambda temporary inside a co_await expression twice; the program in the
 # test counts constructions and destructions and fails where they differ.
 if(NOT DEFINED MILLRACE_COROUTINES_OK)
