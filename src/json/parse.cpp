@@ -65,6 +65,8 @@ js::value parse_exact(std::string_view text, std::size_t max_depth, js::error_co
   return parser.handler().stack.release();
 }
 
+void write(Writer& w, const js::object& o);
+
 void write(Writer& w, const js::value& v) {
   switch (v.kind()) {
     case js::kind::null:
@@ -94,14 +96,18 @@ void write(Writer& w, const js::value& v) {
       w.end_array();
       break;
     case js::kind::object:
-      w.begin_object();
-      for (const auto& [k, e] : v.get_object()) {
-        w.key(k);
-        write(w, e);
-      }
-      w.end_object();
+      write(w, v.get_object());
       break;
   }
+}
+
+void write(Writer& w, const js::object& o) {
+  w.begin_object();
+  for (const auto& [k, e] : o) {
+    w.key(k);
+    write(w, e);
+  }
+  w.end_object();
 }
 
 // Quotes bare NaN/Infinity literals outside strings; most bodies have none and are returned unchanged.
@@ -164,6 +170,15 @@ std::string serialize(const boost::json::value& v) {
   std::string out;
   Writer w(out);
   write(w, v);
+  return out;
+}
+void serialize_to(std::string& out, const boost::json::object& o) {
+  Writer w(out);
+  write(w, o);
+}
+std::string serialize(const boost::json::object& o) {
+  std::string out;
+  serialize_to(out, o);
   return out;
 }
 

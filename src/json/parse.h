@@ -17,5 +17,8 @@ const boost::json::value* find(const boost::json::value& v, std::string_view key
 // The text of a string member, or empty.
 std::string_view string_or_empty(const boost::json::value& v, std::string_view key);
 std::string serialize(const boost::json::value& v);
+std::string serialize(const boost::json::object& o);
+// Appends the same text to `out`.
+void serialize_to(std::string& out, const boost::json::object& o);
 
 }  // namespace mr::json

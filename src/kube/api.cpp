@@ -1,0 +1,190 @@
+#include "kube/api.h"
+
+#include "json/parse.h"
+#include "kube/selectors.h"
+#include "text/text.h"
+
+namespace mr::kube {
+
+Api::Api(Store& store, Kinds& kinds, Hooks hooks) : store_(store), kinds_(kinds), hooks_(std::move(hooks)) {}
+Api::~Api() = default;
+
+ObjectPtr as_version(ObjectPtr o, const Kind& kind, const KindVersion& version) {
+  auto wanted = kind.api_version(version.name);
+  if (api_version_of(*o) == wanted) return o;
+  Object copy = *o;
+  copy["apiVersion"] = wanted;
+  return std::make_shared<const Object>(std::move(copy));
+}
+
+namespace {
+std::int64_t int_at_path(const Object& o, std::string_view path) {
+  if (path.starts_with('.')) path.remove_prefix(1);
+  return int_at(o, path);
+}
+}  // namespace
+
+Object scale_of(const Object& o, const KindVersion& version) {
+  Object scale = make_object("autoscaling/v1", "Scale", namespace_of(o), name_of(o));
+  auto& meta = metadata(scale);
+  for (const char* f : {"uid", "resourceVersion", "creationTimestamp"})
+    if (const auto* v = at(o, fmt::format("metadata.{}", f))) meta[f] = *v;
+  scale["spec"] = Object{{"replicas", int_at_path(o, version.scale_spec)}};
+  Object status{{"replicas", int_at_path(o, version.scale_status)}};
+  std::string_view path = version.scale_selector;
+  if (path.starts_with('.')) path.remove_prefix(1);
+  if (!path.empty()) {
+    if (const auto* v = at(o, path); v != nullptr && v->is_string()) {
+      status["selector"] = *v;
+    } else if (v != nullptr && v->is_object()) {
+      status["selector"] = selector_text(v->get_object());
+    }
+  }
+  scale["status"] = std::move(status);
+  return scale;
+}
+
+struct Selection::Impl {
+  std::optional<LabelSelector> labels;
+  std::optional<FieldSelector> fields;
+};
+bool Selection::matches(const Object& o) const {
+  if (!impl) return true;
+  if (impl->labels && !impl->labels->matches(object_at(o, "metadata.labels"))) return false;
+  return !impl->fields || impl->fields->matches(o);
+}
+Answer<Selection> parse_selection(const Kind& kind, std::string_view labels, std::string_view fields) {
+  if (labels.empty() && fields.empty()) return Selection{};
+  auto impl = std::make_shared<Selection::Impl>();
+  if (!labels.empty()) {
+    auto l = parse_label_selector(labels);
+    if (!l) return std::unexpected(l.error());
+    impl->labels = std::move(*l);
+  }
+  if (!fields.empty()) {
+    auto f = parse_field_selector(fields, kind);
+    if (!f) return std::unexpected(f.error());
+    impl->fields = std::move(*f);
+  }
+  return Selection{std::move(impl)};
+}
+
+Answer<Target> Api::resolve(const Gvr& r, std::string ns, std::string name) const {
+  auto kind = kinds_.find(r.group, r.version, r.plural);
+  if (!kind) return std::unexpected(make_error(404, "NotFound", "the server could not find the requested resource"));
+  const auto* version = kind->version(r.version);
+  return Target{kind, version, std::move(ns), std::move(name), {}};
+}
+
+Answer<ObjectPtr> Api::get(const Target& t) const {
+  auto o = store_.get(t.kind->qualified(), {t.kind->namespaced ? t.ns : "", t.name});
+  if (!o) return std::unexpected(not_found(t.kind->group, t.kind->plural, t.name));
+  return as_version(std::move(o), *t.kind, *t.version);
+}
+
+namespace {
+
+// The position of the next page: a revision and the last key given, opaque to clients.
+struct Continue {
+  std::uint64_t revision = 0;
+  Key after;
+};
+std::string encode(const Continue& c) {
+  return text::base64_encode(json::serialize(
+      Object{{"v", "meta.k8s.io/v1"}, {"rv", c.revision}, {"start", c.after.name}, {"ns", c.after.ns}}));
+}
+std::optional<Continue> decode(std::string_view token) {
+  auto raw = text::base64_decode(token);
+  if (!raw) return std::nullopt;
+  auto doc = json::parse(*raw, 4);
+  if (!doc || !doc->is_object()) return std::nullopt;
+  const auto& o = doc->get_object();
+  Continue c;
+  c.revision = static_cast<std::uint64_t>(int_at(o, "rv"));
+  c.after = {std::string(text_at(o, "ns")), std::string(text_at(o, "start"))};
+  if (c.revision == 0 || c.after.name.empty()) return std::nullopt;
+  return c;
+}
+
+}  // namespace
+
+Answer<Listed> Api::list(const Target& t, const ListQuery& q) const {
+  auto selection = parse_selection(*t.kind, q.label_selector, q.field_selector);
+  if (!selection) return std::unexpected(selection.error());
+  Continue from;
+  if (!q.continue_token.empty()) {
+    auto c = decode(q.continue_token);
+    if (!c) return std::unexpected(bad_request("continue key is not valid: the token was not made by this server"));
+    from = std::move(*c);
+  }
+  auto page = store_.list(t.kind->qualified(), t.kind->namespaced ? t.ns : "", from.revision);
+  if (page.expired)
+    return std::unexpected(expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter."));
+  Listed out;
+  out.revision = page.revision;
+  std::size_t i = 0;
+  if (from.revision != 0)
+    i = static_cast<std::size_t>(
+        std::ranges::upper_bound(page.items, from.after, {}, [](const ObjectPtr& o) { return key_of(*o); }) -
+        page.items.begin());
+  for (; i < page.items.size(); ++i) {
+    if (!selection->matches(*page.items[i])) continue;
+    if (q.limit != 0 && out.items.size() == q.limit) {
+      out.continue_token = encode({page.revision, key_of(*out.items.back())});
+      if (!selection->impl) out.remaining = page.items.size() - i;
+      break;
+    }
+    out.items.push_back(as_version(page.items[i], *t.kind, *t.version));
+  }
+  return out;
+}
+
+StoreWatch::StoreWatch(Store& store, KindPtr kind, const KindVersion* version, std::string ns, Selection selection,
+                       std::uint64_t after)
+    : store_(store),
+      kind_(std::move(kind)),
+      version_(version),
+      ns_(std::move(ns)),
+      selection_(std::move(selection)),
+      after_(after) {}
+
+task::Task<StoreWatch::Batch> StoreWatch::next(long ms) {
+  constexpr std::size_t kAtOnce = 256;
+  Batch batch;
+  auto table = kind_->qualified();
+  auto changes = store_.changes(table, after_, kAtOnce);
+  if (changes.items.empty() && !changes.expired && !changes.stopped) {
+    co_await store_.wait(table, after_, ms);
+    changes = store_.changes(table, after_, kAtOnce);
+  }
+  batch.expired = changes.expired;
+  batch.stopped = changes.stopped;
+  if (changes.expired) co_return batch;
+  auto wanted = kind_->api_version(version_->name);
+  for (auto& c : changes.items) {
+    if (!ns_.empty() && namespace_of(*c->object) != ns_) continue;
+    bool was = c->before && selection_.matches(*c->before);
+    bool is = c->type != ChangeType::deleted && selection_.matches(*c->object);
+    if (!was && !is) continue;
+    Event e;
+    e.revision = c->revision;
+    e.type = !is ? EventType::deleted : !was ? EventType::added : EventType::modified;
+    if (e.type == EventType::deleted && c->type != ChangeType::deleted) {
+      // It left the selection: watchers see its last matching state, with the revision of the change.
+      Object last = *c->before;
+      metadata(last)["resourceVersion"] = std::to_string(c->revision);
+      e.object = as_version(std::make_shared<const Object>(std::move(last)), *kind_, *version_);
+    } else {
+      e.object = as_version(c->object, *kind_, *version_);
+      if (e.object == c->object) e.json = &c->json;
+    }
+    e.keep = c;
+    batch.events.push_back(std::move(e));
+  }
+  after_ = std::max(after_, changes.revision);
+  co_return batch;
+}
+
+}  // namespace mr::kube
