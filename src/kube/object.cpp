@@ -235,6 +235,20 @@ bool has_labels(const Object& labels, const Object& wanted) {
   return true;
 }
 
+bool same(const Value& a, const Value& b) {
+  if (a.is_number() && b.is_number()) return a == b || a.to_number<double>() == b.to_number<double>();
+  if (a.is_array() && b.is_array()) return std::ranges::equal(a.get_array(), b.get_array(), same);
+  if (a.is_object() && b.is_object()) {
+    if (a.get_object().size() != b.get_object().size()) return false;
+    for (const auto& m : a.get_object()) {
+      const auto* other = b.get_object().if_contains(m.key());
+      if (other == nullptr || !same(m.value(), *other)) return false;
+    }
+    return true;
+  }
+  return a == b;
+}
+
 std::string now_text() { return broken_down(time::now_ms() / 1000, "%Y-%m-%dT%H:%M:%SZ"); }
 
 std::string micro_now_text() {

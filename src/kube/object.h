@@ -1,5 +1,6 @@
 // A Kubernetes object as a document, and what every room asks of one: names, paths, ownership, conditions.
-// Objects in the store and in caches are immutable and shared (ObjectPtr): copy, change the copy, write it. Pure functions.
+// Objects in the store and in caches are immutable and shared (ObjectPtr): copy, change the copy, write it. Pure
+// functions.
 #pragma once
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
@@ -71,6 +72,9 @@ const Object* condition(const Object& o, std::string_view type);
 bool matches_selector(const Object& selector, const Object& labels);
 // Whether `labels` has every pair of `wanted` (a Service's spec.selector).
 bool has_labels(const Object& labels, const Object& wanted);
+
+// Equal as JSON: the order of members and the kind of a number (1, 1.0) do not matter.
+bool same(const Value& a, const Value& b);
 
 // RFC 3339 with seconds, UTC: the form of metav1.Time. micro_now(): metav1.MicroTime.
 std::string now_text();
