@@ -4,6 +4,7 @@
 
 #include "crypto/random.h"
 #include "json/writer.h"
+#include "serving/number_text.h"
 #include "text/text.h"
 
 namespace mr::serving {
@@ -372,26 +373,6 @@ Checked<Frame> frame_of_tensor(const Model& m, std::vector<Input>& inputs) {
   return f;
 }
 
-void append_value(std::string& out, DataType type, double v) {
-  char buf[40];
-  if (type == DataType::boolean) {
-    out += v != 0 ? "true" : "false";
-  } else if (!is_float(type)) {
-    auto r = type == DataType::uint64 ? std::to_chars(buf, buf + sizeof buf, static_cast<std::uint64_t>(v))
-                                      : std::to_chars(buf, buf + sizeof buf, static_cast<std::int64_t>(v));
-    out.append(buf, r.ptr);
-  } else if (!std::isfinite(v)) {
-    out += "null";  // JSON has no NaN
-  } else if (type == DataType::fp32) {
-    auto r = std::to_chars(buf, buf + sizeof buf, static_cast<float>(v));
-    std::string_view t(buf, static_cast<std::size_t>(r.ptr - buf));
-    out += t;
-    if (t.find_first_of(".e") == std::string_view::npos) out += ".0";
-  } else {
-    json::append_double(out, v);
-  }
-}
-
 // Appends ".0" to integers of 19 digits and more, outside of texts.
 std::string integers_as_floats(std::string_view body) {
   std::string out;
@@ -445,7 +426,7 @@ std::string render(const Model& m, const std::string& id, const Output& o) {
   for (double v : o.numbers) {
     if (!first) out += ',';
     first = false;
-    append_value(out, o.type, v);
+    append_number(out, o.type, v);
   }
   out += "]}]}";
   return out;

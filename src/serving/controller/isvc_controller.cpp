@@ -1,0 +1,366 @@
+#include "serving/controller/isvc_controller.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "log/log.h"
+#include "serving/controller/writer.h"
+#include "text/text.h"
+#include "time/clock.h"
+
+namespace mr::serving {
+
+using kube::Array;
+using kube::Key;
+using kube::Object;
+using kube::ObjectPtr;
+using kube::Value;
+
+namespace {
+
+constexpr std::string_view kIsvcLabel = "serving.kserve.io/inferenceservice";
+constexpr std::string_view kSource = "v1beta1Controllers";
+
+int wanted_replicas(const Object& spec) {
+  return static_cast<int>(std::clamp<std::int64_t>(kube::int_at(spec, "minReplicas", 1), 1, 1000));
+}
+
+std::string condition_status(const Object& isvc, std::string_view type) {
+  const auto* c = kube::condition(isvc, type);
+  return c == nullptr ? "" : std::string(kube::text_at(*c, "status"));
+}
+
+}  // namespace
+
+struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl> {
+  Impl(kube::Manager& m, ControllerOptions o)
+      : manager(m),
+        options(std::move(o)),
+        isvcs(m.informer(kube::gvr::inferenceservices)),
+        runtimes(m.informer(kube::gvr::servingruntimes)),
+        cluster_runtimes(m.informer(kube::gvr::clusterservingruntimes)),
+        deployments(m.informer(kube::gvr::deployments)),
+        pods(m.informer(kube::gvr::pods)),
+        services(m.informer(kube::gvr::services)),
+        endpoints(m.informer(kube::gvr::endpoints)),
+        routes(m.informer(kube::gvr::virtualservices)),
+        secrets(m.informer(kube::gvr::secrets)),
+        accounts(m.informer(kube::gvr::serviceaccounts)) {}
+
+  kube::Manager& manager;
+  ControllerOptions options;
+  kube::Informer &isvcs, &runtimes, &cluster_runtimes, &deployments, &pods, &services, &endpoints, &routes, &secrets,
+      &accounts;
+  kube::Queue* queue = nullptr;
+  // Deployments made here that the informer has not shown yet, and since when a revision has had no traffic.
+  struct Fresh {
+    ObjectPtr object;
+    std::int64_t since_ns;
+  };
+  std::map<Key, Fresh> fresh;
+  std::map<Key, std::int64_t> idle_since_ns;
+
+  void watch() {
+    std::weak_ptr<Impl> weak = shared_from_this();
+    queue = &manager.controller("inferenceservice", [weak](Key key) -> task::Task<Result<kube::Again>> {
+      auto self = weak.lock();
+      if (!self) co_return kube::Again{};
+      co_return co_await self->reconcile(std::move(key));
+    });
+    manager.enqueue_changes(isvcs, *queue);
+    for (auto* of : {&deployments, &services, &routes}) manager.enqueue_owner(*of, "InferenceService", *queue);
+    pods.on_change([this](const ObjectPtr& now, const ObjectPtr& before) {
+      const auto& o = now ? *now : *before;
+      if (auto name = kube::label(o, kIsvcLabel); !name.empty())
+        queue->add({std::string(kube::namespace_of(o)), std::string(name)});
+    });
+    auto all_of_namespace = [this](const ObjectPtr& now, const ObjectPtr& before) {
+      for (const auto& i : isvcs.list(kube::namespace_of(now ? *now : *before))) queue->add(kube::key_of(*i));
+    };
+    for (auto* of : {&secrets, &accounts, &runtimes}) of->on_change(all_of_namespace);
+    cluster_runtimes.on_change([this](const ObjectPtr&, const ObjectPtr&) {
+      for (const auto& i : isvcs.list()) queue->add(kube::key_of(*i));
+    });
+  }
+
+  CredentialSource credentials(const std::string& ns, const Object& spec) {
+    CredentialSource out;
+    std::string account(kube::text_at(spec, "serviceAccountName", "default"));
+    out.service_account = accounts.get({ns, account});
+    out.storage_config = secrets.get({ns, "storage-config"});
+    if (!out.service_account) return out;
+    auto add = [&](std::string_view name) {
+      if (name.empty()) return;
+      if (auto s = secrets.get({ns, std::string(name)})) out.secrets.push_back(std::move(s));
+    };
+    add(kube::annotation(*out.service_account, "serving.kserve.io/storageSecretName"));
+    for (const auto& ref : kube::array_at(*out.service_account, "secrets"))
+      if (ref.is_object()) add(kube::text_at(ref.get_object(), "name"));
+    return out;
+  }
+
+  std::vector<ObjectPtr> deployments_of(const Object& isvc) {
+    auto out = deployments.owned_by(kube::uid_of(isvc));
+    for (auto it = fresh.begin(); it != fresh.end();) {
+      bool seen = deployments.get(it->first) != nullptr;
+      if (seen || time::mono_ns() - it->second.since_ns > 10'000'000'000) {
+        it = fresh.erase(it);
+        continue;
+      }
+      const auto* ref = kube::controller_of(*it->second.object);
+      if (ref != nullptr && kube::text_at(*ref, "uid") == kube::uid_of(isvc)) out.push_back(it->second.object);
+      ++it;
+    }
+    return out;
+  }
+
+  std::vector<ObjectPtr> pods_of(const Object& isvc) {
+    std::vector<ObjectPtr> out;
+    for (const auto& p : pods.list(kube::namespace_of(isvc)))
+      if (kube::label(*p, kIsvcLabel) == kube::name_of(isvc)) out.push_back(p);
+    return out;
+  }
+
+  // Makes the revision that the spec asks for, where the newest is another one.
+  task::Task<Result<void>> make_revision(ObjectPtr isvc, Component c, const Template& t, int replicas,
+                                         std::vector<ObjectPtr>& deployments_now) {
+    auto have = revisions_of(c, deployments_now, {});
+    if (!have.empty() && have.back().hash == t.hash) co_return Result<void>{};
+    int number = have.empty() ? 1 : have.back().number + 1;
+    // A number is not used twice, also when its Deployment is gone.
+    auto last = kube::text_at(*isvc, fmt::format("status.components.{}.latestCreatedRevision", component_name(c)));
+    if (auto dash = last.rfind('-'); dash != std::string_view::npos) {
+      auto n = last.substr(dash + 1);
+      while (n.size() > 1 && n.starts_with('0')) n.remove_prefix(1);
+      if (auto used = text::to_i64(n); used && *used >= number && *used < 99999) number = static_cast<int>(*used) + 1;
+    }
+    auto made =
+        co_await manager.client().create(kube::gvr::deployments, revision_deployment(*isvc, c, number, t, replicas));
+    if (!made) co_return std::unexpected(made.error());
+    fresh[kube::key_of(**made)] = {*made, time::mono_ns()};
+    deployments_now.push_back(*made);
+    manager.event(*isvc, "Normal", "Created",
+                  fmt::format("Created revision {}", revision_name(kube::name_of(*isvc), c, number)), kSource);
+    co_return Result<void>{};
+  }
+
+  task::Task<Result<void>> scale(ObjectPtr deployment, int replicas) {
+    if (kube::int_at(*deployment, "spec.replicas", 1) == replicas) co_return Result<void>{};
+    auto done =
+        co_await manager.client().patch(kube::gvr::deployments, kube::key_of(*deployment), kube::PatchType::merge,
+                                        Object{{"spec", Object{{"replicas", replicas}}}});
+    if (!done) co_return std::unexpected(done.error());
+    co_return Result<void>{};
+  }
+
+  // Pods for what has traffic or is being brought up, none for the rest; the oldest of the rest are removed.
+  task::Task<Result<long>> scale_revisions(const ComponentState& c, int replicas) {
+    long again = -1;
+    std::set<std::string> keep{c.traffic.latest_created, c.traffic.latest_ready, c.traffic.latest_rolled_out,
+                               c.traffic.previous_rolled_out};
+    std::size_t idle = 0;
+    for (auto r = c.revisions.rbegin(); r != c.revisions.rend(); ++r) {
+      auto key = kube::key_of(*r->deployment);
+      bool used = r->name == c.traffic.latest_created ||
+                  std::find(c.traffic.wanted.begin(), c.traffic.wanted.end(), r->name) != c.traffic.wanted.end() ||
+                  std::any_of(c.traffic.targets.begin(), c.traffic.targets.end(),
+                              [&](const Traffic::Target& t) { return t.revision == r->name; });
+      if (used) {
+        idle_since_ns.erase(key);
+        MR_CO_CHECK(co_await scale(r->deployment, replicas));
+        continue;
+      }
+      if (++idle > options.revision_history && !keep.contains(r->name)) {
+        idle_since_ns.erase(key);
+        for (const auto* suffix : {"", "-private"})
+          if (services.get({key.ns, r->name + suffix}))
+            (void)co_await manager.client().remove(kube::gvr::services, {key.ns, r->name + suffix});
+        if (auto gone = co_await manager.client().remove(kube::gvr::deployments, key);
+            !gone && gone.error().reason != "NotFound")
+          co_return std::unexpected(gone.error());
+        continue;
+      }
+      if (kube::int_at(*r->deployment, "spec.replicas", 1) == 0) continue;
+      auto [since, first] = idle_since_ns.try_emplace(key, time::mono_ns());
+      auto left = options.idle_scale_down_ms - (time::mono_ns() - since->second) / 1'000'000;
+      if (left > 0) {
+        again = again < 0 ? left + 1 : std::min(again, static_cast<long>(left) + 1);
+        continue;
+      }
+      MR_CO_CHECK(co_await scale(r->deployment, 0));
+      idle_since_ns.erase(since);
+    }
+    co_return again;
+  }
+
+  task::Task<Result<void>> ensure(ObjectPtr isvc, const kube::Gvr& gvr, kube::Informer& cache, Object want) {
+    auto r = co_await ensure_owned(manager.client(), gvr, isvc, want, cache.get(kube::key_of(want)));
+    if (!r && r.error().code == Code::failed_precondition && r.error().reason.empty()) {
+      manager.event(*isvc, "Warning", "NameTaken", r.error().message, kSource);
+      co_return Result<void>{};
+    }
+    co_return r;
+  }
+
+  // Routes that nothing asks for any more.
+  task::Task<Result<void>> remove_others(ObjectPtr isvc, const std::set<std::string>& service_names,
+                                         const std::set<std::string>& route_names) {
+    for (const auto& o : routes.owned_by(kube::uid_of(*isvc)))
+      if (!route_names.contains(std::string(kube::name_of(*o))))
+        (void)co_await manager.client().remove(kube::gvr::virtualservices, kube::key_of(*o));
+    for (const auto& o : services.owned_by(kube::uid_of(*isvc)))
+      if (!service_names.contains(std::string(kube::name_of(*o))))
+        (void)co_await manager.client().remove(kube::gvr::services, kube::key_of(*o));
+    co_return Result<void>{};
+  }
+
+  task::Task<Result<void>> write_status(ObjectPtr isvc, Object status) {
+    const auto* have = isvc->if_contains("status");
+    if (have != nullptr && *have == Value(status)) co_return Result<void>{};
+    auto was = condition_status(*isvc, "Ready");
+    Object next = *isvc;
+    next["status"] = std::move(status);
+    auto done = co_await manager.client().update_status(kube::gvr::inferenceservices, std::move(next));
+    if (!done) co_return std::unexpected(done.error());
+    auto now = condition_status(**done, "Ready");
+    auto name = kube::name_of(*isvc);
+    if (was != "True" && now == "True")
+      manager.event(*isvc, "Normal", "InferenceServiceReady", fmt::format("InferenceService [{}] is Ready", name),
+                    kSource);
+    else if (was == "True" && now != "True")
+      manager.event(*isvc, "Warning", "InferenceServiceNotReady",
+                    fmt::format("InferenceService [{}] is no longer Ready because of: {}", name,
+                                kube::text_at(*kube::condition(**done, "Ready"), "message")),
+                    kSource);
+    auto failure = kube::text_at(**done, "status.modelStatus.lastFailureInfo.message");
+    if (!failure.empty() && failure != kube::text_at(*isvc, "status.modelStatus.lastFailureInfo.message"))
+      manager.event(*isvc, "Warning", std::string(kube::text_at(**done, "status.modelStatus.lastFailureInfo.reason")),
+                    std::string(failure), kSource);
+    co_return Result<void>{};
+  }
+
+  task::Task<Result<void>> stop(ObjectPtr isvc) {
+    for (const auto& d : deployments_of(*isvc))
+      (void)co_await manager.client().remove(kube::gvr::deployments, kube::key_of(*d));
+    MR_CO_CHECK(co_await remove_others(isvc, {}, {}));
+    std::vector<ComponentState> components;
+    for (auto c : {Component::predictor, Component::transformer, Component::explainer})
+      if (kube::at(*isvc, fmt::format("spec.{}", component_name(c))) != nullptr) {
+        components.emplace_back();
+        components.back().component = c;
+      }
+    co_return co_await write_status(isvc, isvc_status({*isvc, components, nullptr, options.routing.urls, true}));
+  }
+
+  task::Task<Result<kube::Again>> reconcile(Key key) {
+    auto isvc = isvcs.get(key);
+    if (!isvc || kube::deleting(*isvc)) {
+      for (auto it = idle_since_ns.lower_bound({key.ns, key.name + "-"}); it != idle_since_ns.end();)
+        it = it->first.ns == key.ns && it->first.name.starts_with(key.name + "-") ? idle_since_ns.erase(it)
+                                                                                  : idle_since_ns.end();
+      co_return kube::Again{};
+    }
+    if (kube::annotation(*isvc, "serving.kserve.io/stop") == "true") {
+      MR_CO_CHECK(co_await stop(isvc));
+      co_return kube::Again{};
+    }
+    std::vector<ComponentState> components;
+    std::optional<RuntimeChoice> runtime;
+    auto owned = deployments_of(*isvc);
+    auto my_pods = pods_of(*isvc);
+    std::map<Component, int> replicas;
+    for (auto c : {Component::predictor, Component::transformer, Component::explainer}) {
+      const auto& given = kube::object_at(*isvc, fmt::format("spec.{}", component_name(c)));
+      if (given.empty()) {
+        for (const auto& r : revisions_of(c, owned, {}))
+          (void)co_await manager.client().remove(kube::gvr::deployments, kube::key_of(*r.deployment));
+        continue;
+      }
+      ComponentState state;
+      state.component = c;
+      auto spec = c == Component::predictor ? normal_predictor(given) : given;
+      replicas[c] = wanted_replicas(spec);
+      if (kube::int_at(spec, "minReplicas", 1) == 0)
+        state.note = "minReplicas is 0: one replica stays, as nothing here can hold requests while it would start";
+      std::optional<RuntimeChoice> chosen;
+      if (const auto& model = kube::object_at(spec, "model"); c == Component::predictor && !model.empty()) {
+        auto choice = choose_runtime(model, runtimes.list(key.ns), cluster_runtimes.list());
+        if (choice)
+          chosen = std::move(*choice);
+        else
+          state.refusal = choice.error();
+      }
+      if (!state.refusal) {
+        auto t = pod_template({*isvc, c, spec, chosen ? &*chosen : nullptr, credentials(key.ns, spec)});
+        if (!t)
+          state.refusal = t.error();
+        else
+          MR_CO_CHECK(co_await make_revision(isvc, c, *t, replicas[c], owned));
+      }
+      if (chosen) runtime = std::move(chosen);
+      state.revisions = revisions_of(c, owned, my_pods);
+      std::optional<int> canary;
+      if (kube::at(spec, "canaryTrafficPercent") != nullptr)
+        canary = static_cast<int>(kube::int_at(spec, "canaryTrafficPercent", 100));
+      const auto& before = kube::object_at(*isvc, fmt::format("status.components.{}", component_name(c)));
+      state.traffic = share_traffic(before, state.revisions, canary);
+      components.push_back(std::move(state));
+    }
+    long again = -1;
+    std::set<std::string> service_names, route_names;
+    for (const auto& c : components) {
+      for (const auto& r : c.revisions)
+        for (auto& s : revision_services(*isvc, c.component, r)) {
+          service_names.emplace(kube::name_of(s));
+          MR_CO_CHECK(co_await ensure(isvc, kube::gvr::services, services, std::move(s)));
+        }
+      MR_CO_TRY(long after, co_await scale_revisions(c, replicas[c.component]));
+      if (after >= 0) again = again < 0 ? after : std::min(again, after);
+    }
+    for (auto& o : name_services(*isvc, components, options.routing)) {
+      bool is_service = kube::kind_of(o) == "Service";
+      if (is_service) service_names.emplace(kube::name_of(o));
+      MR_CO_CHECK(is_service ? co_await ensure(isvc, kube::gvr::services, services, std::move(o))
+                             : co_await ensure(isvc, kube::gvr::endpoints, endpoints, std::move(o)));
+    }
+    for (auto& v : virtual_services(*isvc, components, options.routing)) {
+      route_names.emplace(kube::name_of(v));
+      MR_CO_CHECK(co_await ensure(isvc, kube::gvr::virtualservices, routes, std::move(v)));
+    }
+    MR_CO_CHECK(co_await remove_others(isvc, service_names, route_names));
+    MR_CO_CHECK(co_await write_status(
+        isvc, isvc_status({*isvc, components, runtime ? &*runtime : nullptr, options.routing.urls, false})));
+    co_return kube::Again{again};
+  }
+};
+
+IsvcController::IsvcController(kube::Manager& manager, ControllerOptions options)
+    : impl_(std::make_shared<Impl>(manager, std::move(options))) {
+  impl_->watch();
+}
+IsvcController::~IsvcController() = default;
+
+task::Task<void> publish_runtimes(kube::Client& client) {
+  for (auto& want : published_runtimes()) {
+    auto key = kube::key_of(want);
+    auto have = co_await client.get(kube::gvr::clusterservingruntimes, key);
+    Result<ObjectPtr> done;
+    if (!have) {
+      done = co_await client.create(kube::gvr::clusterservingruntimes, want);
+    } else {
+      if (kube::label(**have, "app.kubernetes.io/managed-by") != "millrace") continue;
+      const auto* spec = (*have)->if_contains("spec");
+      if (spec != nullptr && covers(*spec, want.at("spec"))) continue;
+      Object next = **have;
+      next["spec"] = want.at("spec");
+      done = co_await client.update(kube::gvr::clusterservingruntimes, std::move(next));
+    }
+    if (!done && done.error().reason != "AlreadyExists")
+      log::error("a serving runtime cannot be published", {{"name", key.name}, {"error", done.error().message}});
+  }
+}
+
+}  // namespace mr::serving

@@ -1,0 +1,301 @@
+#include "serving/predictor.h"
+
+#include <filesystem>
+
+#include "core/durable_file.h"
+#include "crypto/random.h"
+#include "http/server.h"
+#include "serving/api.h"
+#include "serving/controller/runtimes.h"
+#include "serving/v1.h"
+#include "task/event.h"
+#include "task/pool.h"
+#include "text/text.h"
+#include "time/clock.h"
+
+namespace mr::serving {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using node::BuiltinContainer;
+using node::BuiltinStart;
+
+// How long a start waits for its model before it shows as running and not ready.
+constexpr long kFastLoadMs = 1500;
+
+std::string stamp() {
+  auto t = kube::micro_now_text();  // 2026-01-01T00:00:00.000000Z
+  return t.size() > 23 ? t.substr(0, 10) + " " + t.substr(11, 8) + "," + t.substr(20, 3) : t;
+}
+
+void say(const node::LogSink& log, std::string_view level, std::string_view text) {
+  if (log) log(fmt::format("{} [millrace.predictor] {} - {}\n", stamp(), level, text));
+}
+
+Environment environment(const BuiltinStart& start) { return {start.env.begin(), start.env.end()}; }
+
+// A path inside the container as the place on this machine where it lies, by the longest mount.
+std::string on_this_machine(const BuiltinStart& start, const std::string& path) {
+  std::string best, place;
+  for (const auto& [mount, host] : start.mounts) {
+    auto m = mount;
+    while (m.size() > 1 && m.ends_with('/')) m.pop_back();
+    if ((path == m || path.starts_with(m + "/")) && m.size() >= best.size()) {
+      best = m;
+      place = host + path.substr(m.size());
+    }
+  }
+  return best.empty() ? path : place;
+}
+
+struct Folder {
+  std::string path;
+  ~Folder() {
+    std::error_code ec;
+    if (!path.empty()) fs::remove_all(path, ec);
+  }
+};
+
+// Everything of one predictor that worker threads and requests share.
+struct Served {
+  Repository repository;
+  Folder folder;
+  std::unique_ptr<http::Server> http, queue;
+};
+
+struct Plan {
+  std::string name, uri, dir, address;
+  std::uint16_t port = 8080, queue_port = 8012;
+  Environment env;
+  bool v1 = true;
+};
+
+// Fetches, reads, binds. On the disk pool.
+Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions& options, const Plan& plan,
+                                     const node::LogSink& log, const std::atomic<bool>& stop) {
+  auto began = time::mono_ns();
+  auto served = std::make_shared<Served>();
+  auto path = plan.dir;
+  if (!plan.uri.empty()) {
+    served->folder.path = options.folder + "/" + crypto::random_hex(8);
+    say(log, "INFO", fmt::format("Copying contents of {}", plan.uri));
+    MR_TRY(path, fetch_storage(options.storage, plan.uri, plan.env, served->folder.path, stop));
+  }
+  auto fetched = time::mono_ns();
+  MR_CHECK(served->repository.add({plan.name, "", path}));
+  auto loaded = time::mono_ns();
+  say(log, "INFO",
+      fmt::format("Loaded model '{}' successfully: fetched in {:.1f} ms, read in {:.1f} ms.", plan.name,
+                  static_cast<double>(fetched - began) / 1e6, static_cast<double>(loaded - fetched) / 1e6));
+  http::Router routes;
+  add_routes(routes, served->repository);
+  add_v1_routes(routes, served->repository);
+  auto handler = make_handler(std::move(routes));
+  if (options.access_log) handler = with_access_lines(std::move(handler), log);
+  http::ServerOptions o;
+  o.name = "predictor";
+  o.address = plan.address;
+  o.port = plan.port;
+  served->http = std::make_unique<http::Server>(loops, o, handler);
+  MR_CHECK(served->http->start());
+  if (plan.queue_port != 0 && plan.queue_port != plan.port) {
+    o.port = plan.queue_port;
+    served->queue = std::make_unique<http::Server>(loops, o, handler);
+    MR_CHECK(served->queue->start());
+  }
+  say(log, "INFO", fmt::format("HTTP server running on http://{}:{}", plan.address, plan.port));
+  return served;
+}
+
+class Predictor final : public BuiltinContainer {
+ public:
+  struct State {
+    std::shared_ptr<Served> served;
+    bool loading = true;
+    std::atomic<bool> stopping = false;  // read by the thread that loads
+    long grace_ms = 0;
+    int code = 0;
+    task::Event changed, loaded;
+  };
+  explicit Predictor(std::shared_ptr<State> s) : s_(std::move(s)) {}
+  void stop(long grace_ms) override {
+    s_->stopping = true;
+    s_->grace_ms = grace_ms;
+    s_->changed.set();
+  }
+  task::Task<int> wait() override {
+    auto s = s_;
+    while (s->loading || (s->served && !s->stopping)) co_await s->changed.wait();
+    if (s->served) {
+      // Requests under way may finish; the ports are closed before the container counts as ended.
+      auto served = std::exchange(s->served, nullptr);
+      auto grace = static_cast<int>(std::max(0L, s->grace_ms / 1000));
+      co_await task::run_on(task::disk_pool(), [&] {
+        for (auto* server : {served->http.get(), served->queue.get()})
+          if (server != nullptr) server->stop(grace);
+        served.reset();
+        return 0;
+      });
+    }
+    co_return s->code;
+  }
+  [[nodiscard]] bool ready() const override { return s_->served != nullptr && !s_->stopping; }
+
+ private:
+  std::shared_ptr<State> s_;
+};
+
+class PredictorRuntime final : public node::BuiltinRuntime {
+ public:
+  PredictorRuntime(task::Loops& loops, PredictorOptions options) : loops_(loops), options_(std::move(options)) {}
+
+  task::Task<Result<std::unique_ptr<BuiltinContainer>>> start(BuiltinStart start) override {
+    Plan plan;
+    plan.name = argument(start.container, "model_name");
+    plan.uri = argument(start.container, "storage_uri");
+    plan.dir = on_this_machine(start, argument(start.container, "model_dir"));
+    plan.address = start.pod_ip;
+    plan.env = environment(start);
+    if (auto e = plan.env.find("PREDICT_PROBA"); e != plan.env.end() && text::iequals(e->second, "true"))
+      say(start.log, "WARNING", "PREDICT_PROBA is not supported: the model answers with what its predict gives");
+    for (auto [name, port] : {std::pair{"http_port", &plan.port}, std::pair{"queue_port", &plan.queue_port}})
+      if (auto text = argument(start.container, name); !text.empty()) {
+        auto n = text::to_u64(text);
+        if (!n || *n > 65535)
+          co_return fail(Code::invalid_argument, fmt::format("--{}={} is not a port", name, printable(text)));
+        *port = static_cast<std::uint16_t>(*n);
+      }
+    if (plan.name.empty() || (plan.uri.empty() && plan.dir.empty()))
+      co_return fail(Code::invalid_argument, "the predictor needs --model_name, and --storage_uri or --model_dir");
+    auto state = std::make_shared<Predictor::State>();
+    task::detach(bring_up(state, std::move(plan), start.log));
+    // A model that is here in a moment shows as ready with the container's first status.
+    if (state->loading) {
+      task::Timer limit;
+      limit.start(kFastLoadMs, [state] { state->loaded.set(); });
+      co_await state->loaded.wait();
+    }
+    co_return std::make_unique<Predictor>(state);
+  }
+
+ private:
+  task::Task<void> bring_up(std::shared_ptr<Predictor::State> state, Plan plan, node::LogSink log) {
+    auto done =
+        co_await task::run_on(task::disk_pool(), [&] { return load(loops_, options_, plan, log, state->stopping); });
+    if (!done) {
+      say(log, "ERROR", "too many loads are waiting on this machine");
+      state->code = 1;
+    } else if (!*done) {
+      // The last line becomes the container's termination message.
+      if (log) log(done->error().message + "\n");
+      state->code = 1;
+    } else {
+      state->served = std::move(**done);
+    }
+    state->loading = false;
+    state->loaded.set();
+    state->changed.set();
+  }
+
+  task::Loops& loops_;
+  PredictorOptions options_;
+};
+
+// A container that has done its work, or not, by the time it exists.
+class Ended final : public BuiltinContainer {
+ public:
+  explicit Ended(int code) : code_(code) {}
+  void stop(long) override {}
+  task::Task<int> wait() override { co_return code_; }
+  [[nodiscard]] bool ready() const override { return false; }
+
+ private:
+  int code_;
+};
+
+class InitializerRuntime final : public node::BuiltinRuntime {
+ public:
+  explicit InitializerRuntime(PredictorOptions options) : options_(std::move(options)) {}
+
+  task::Task<Result<std::unique_ptr<BuiltinContainer>>> start(BuiltinStart start) override {
+    std::vector<std::string> args;
+    for (const auto& a : kube::array_at(start.container, "args"))
+      if (a.is_string()) args.emplace_back(a.get_string());
+    auto done = co_await task::run_on(task::disk_pool(), [&] { return copy_all(start, args); });
+    Result<void> result = done ? *done : fail(Code::resource_exhausted, "too many loads are waiting on this machine");
+    if (!result && start.log) start.log(result.error().message + "\n");
+    co_return std::make_unique<Ended>(result ? 0 : 1);
+  }
+
+ private:
+  Result<void> copy_all(const BuiltinStart& start, const std::vector<std::string>& args) {
+    if (args.empty() || args.size() % 2 != 0)
+      return fail(Code::invalid_argument, "the storage initializer takes pairs of a source URI and a target folder");
+    static const std::atomic<bool> never = false;
+    for (std::size_t i = 0; i < args.size(); i += 2) {
+      auto target = on_this_machine(start, args[i + 1]);
+      say(start.log, "INFO", fmt::format("Initializing, args: src_uri [{}] dest_path[ [{}]", args[i], args[i + 1]));
+      MR_TRY(auto at, fetch_storage(options_.storage, args[i], environment(start), target, never));
+      if (at == target) continue;
+      std::error_code ec;  // it lies here already
+      fs::create_directories(target, ec);
+      if (fs::is_directory(at, ec))
+        fs::copy(at, target, fs::copy_options::recursive | fs::copy_options::overwrite_existing, ec);
+      else
+        fs::copy_file(at, fs::path(target) / fs::path(at).filename(), fs::copy_options::overwrite_existing, ec);
+      if (ec) return fail(Code::internal, fmt::format("cannot copy {}: {}", at, ec.message()));
+    }
+    return {};
+  }
+  PredictorOptions options_;
+};
+
+}  // namespace
+
+std::string argument(const kube::Object& container, std::string_view name) {
+  std::string found;
+  for (const auto* part : {"command", "args"}) {
+    const auto& list = kube::array_at(container, part);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (!list[i].is_string()) continue;
+      std::string_view a(list[i].get_string());
+      if (!a.starts_with("--")) continue;
+      a.remove_prefix(2);
+      if (!a.starts_with(name)) continue;
+      a.remove_prefix(name.size());
+      if (a.starts_with('='))
+        found = a.substr(1);
+      else if (a.empty() && i + 1 < list.size() && list[i + 1].is_string())
+        found = std::string(list[i + 1].get_string());
+    }
+  }
+  return found;  // the last one counts
+}
+
+http::Handler with_access_lines(http::Handler inner, node::LogSink log) {
+  return [inner = std::move(inner), log = std::move(log)](http::Request& rq) -> task::Task<http::Response> {
+    auto began = time::mono_ns();
+    std::string target(rq.target.substr(0, 512));
+    std::string method(rq.method_text.substr(0, 16));
+    auto answer = co_await inner(rq);
+    // Health questions come every second and say nothing.
+    bool probe = target.starts_with("/v2/health/") || target == "/healthz" ||
+                 (answer.status == 200 && method == "GET" && target.ends_with("/ready"));
+    if (log && !probe)
+      log(fmt::format("INFO:     {} - \"{} {} HTTP/1.1\" {} {} {:.3f} ms\n", rq.remote, method, printable(target),
+                      answer.status, http::reason_phrase(answer.status),
+                      static_cast<double>(time::mono_ns() - began) / 1e6));
+    co_return answer;
+  };
+}
+
+std::shared_ptr<node::BuiltinRuntime> make_predictor_runtime(task::Loops& loops, PredictorOptions options) {
+  return std::make_shared<PredictorRuntime>(loops, std::move(options));
+}
+std::shared_ptr<node::BuiltinRuntime> make_initializer_runtime(PredictorOptions options) {
+  return std::make_shared<InitializerRuntime>(std::move(options));
+}
+
+}  // namespace mr::serving

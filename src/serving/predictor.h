@@ -1,0 +1,33 @@
+// Predictors as containers of the node: image `millrace/predictor` serves one model from inside this process, and image
+// `millrace/storage-initializer` fetches a model into a volume for containers of other images.
+// Ownership: the node owns the containers; Loops and the options' functions must outlive them. Used on the node's loop;
+// reading models and binding ports happen on the disk pool.
+#pragma once
+#include <memory>
+
+#include "node/node.h"
+#include "serving/controller/storage.h"
+#include "task/loop.h"
+
+namespace mr::serving {
+
+struct PredictorOptions {
+  StorageOptions storage;
+  std::string folder;      // for fetched models; one folder a container beneath, removed with it
+  bool access_log = true;  // a line a request in the container's log
+};
+
+// Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012).
+// The container exits with 1 and the reason as its last line when the model cannot be loaded.
+std::shared_ptr<node::BuiltinRuntime> make_predictor_runtime(task::Loops& loops, PredictorOptions options);
+
+// Arguments: SOURCE_URI TARGET_FOLDER [SOURCE TARGET]..., as KServe's initializer.
+std::shared_ptr<node::BuiltinRuntime> make_initializer_runtime(PredictorOptions options);
+
+// "--name=value" and "--name value" in a container's args (after its command); empty when absent.
+std::string argument(const kube::Object& container, std::string_view name);
+
+// A handler that writes an access line for each request to `log` and answers /healthz.
+http::Handler with_access_lines(http::Handler inner, node::LogSink log);
+
+}  // namespace mr::serving
