@@ -1,12 +1,12 @@
 #include "http/connection.h"
 
 #include <sys/sendfile.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "crypto/random.h"
+#include "http/byte_stream.h"
 #include "http/compress.h"
 #include "http/request_parser.h"
+#include "http/transport.h"
 #include "log/log.h"
 #include "text/text.h"
 #include "time/clock.h"
@@ -57,7 +57,8 @@ constexpr std::size_t kDrainLimit = 256 * 1024;
 
 class Connection : public BodyReader {
  public:
-  Connection(Shard& shard, tcp::socket socket) : shard_(shard), socket_(std::move(socket)) {
+  Connection(Shard& shard, tcp::socket socket)
+      : shard_(shard), transport_(std::move(socket), shard.options->tls.get()), socket_(transport_.socket()) {
     boost::system::error_code ec;
     socket_.non_blocking(true, ec);
     socket_.set_option(tcp::no_delay(true), ec);
@@ -72,6 +73,7 @@ class Connection : public BodyReader {
   }
 
   task::Task<void> run() {
+    if (transport_.secure() && !co_await handshake()) open_ = false;
     while (open_) {
       parser_.emplace();
       parser_->reset_head();
@@ -85,9 +87,8 @@ class Connection : public BodyReader {
       if (!co_await exchange()) break;
     }
     co_await flush();
-    boost::system::error_code ec;
-    socket_.shutdown(tcp::socket::shutdown_both, ec);
-    socket_.close(ec);
+    if (socket_.is_open()) transport_.shutdown_send();
+    transport_.close();
   }
 
   void expire(std::int64_t now) {
@@ -106,8 +107,7 @@ class Connection : public BodyReader {
   }
   void abort() {
     open_ = false;
-    boost::system::error_code ec;
-    socket_.close(ec);
+    transport_.close();
   }
 
   task::Task<Result<std::string_view>> read() override {
@@ -156,17 +156,35 @@ class Connection : public BodyReader {
     }
     if (end_ == kReadBuffer) co_return false;
     for (;;) {
-      ssize_t n = ::recv(socket_.native_handle(), in_.get() + end_, kReadBuffer - end_, 0);
-      if (n > 0) {
-        end_ += static_cast<std::size_t>(n);
+      std::size_t got = 0;
+      Io io = transport_.recv(in_.get() + end_, kReadBuffer - end_, got);
+      if (io == Io::done) {
+        end_ += got;
         co_return true;
       }
-      if (n == 0) co_return false;
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) co_return false;
-      Wait w{socket_, tcp::socket::wait_read};
-      if (co_await w) co_return false;
+      if (io == Io::end) co_return false;
+      if (!co_await ready(io)) {
+        failed_ = true;
+        co_return false;
+      }
     }
+  }
+  // Waits for what an attempt could not go on without; false when there is no going on.
+  task::Task<bool> ready(Io io) {
+    if (io != Io::wait_read && io != Io::wait_write) co_return false;
+    Wait w{socket_, io == Io::wait_read ? tcp::socket::wait_read : tcp::socket::wait_write};
+    co_return !co_await w;
+  }
+  task::Task<bool> handshake() {
+    idle_ = true;  // a shutdown need not wait for it
+    arm(shard_.options->header_timeout_s);
+    for (;;) {
+      Io io = transport_.handshake();
+      if (io == Io::done) break;
+      if (!co_await ready(io)) co_return false;
+    }
+    disarm();
+    co_return true;
   }
 
   task::Task<bool> read_head() {
@@ -229,8 +247,7 @@ class Connection : public BodyReader {
 
   // Lets the client read the answer before the reset that unread input would cause.
   task::Task<void> linger() {
-    boost::system::error_code ec;
-    socket_.shutdown(tcp::socket::shutdown_send, ec);
+    transport_.shutdown_send();
     arm(1);
     std::size_t budget = 1 << 20;
     begin_ = end_ = 0;
@@ -306,6 +323,11 @@ class Connection : public BodyReader {
     }
     if (req.id.empty()) req.id = crypto::random_hex(8);
     req.remote = remote_;
+    req.secure = transport_.secure();
+    if (req.secure) {
+      req.peer = transport_.peer() ? &*transport_.peer() : nullptr;
+      req.peer_refused = transport_.peer_refused();
+    }
     req.body = this;
     bool keep = p.keep_alive();
 
@@ -348,11 +370,61 @@ class Connection : public BodyReader {
                   {"remote", req.remote},
                   {"request_id", req.id}});
     }
+    if (sent && res.upgrade) {
+      co_await hand_over(std::move(res.upgrade));
+      co_return false;
+    }
     if (sent && must_linger) {
       co_await flush();
       co_await linger();
     }
     co_return sent&& keep;
+  }
+
+  // The connection's bytes as a stream for whoever takes it over.
+  class Taken final : public ByteStream {
+   public:
+    explicit Taken(Connection& c) : c_(c) {}
+    task::Task<Result<std::string_view>> read() override {
+      c_.begin_ += std::exchange(given_, 0);
+      if (c_.begin_ == c_.end_ && !ended_ && !co_await c_.fill()) {
+        ended_ = true;
+        if (c_.failed_) co_return fail(Code::cancelled, "The connection was lost");
+      }
+      given_ = c_.end_ - c_.begin_;
+      co_return std::string_view(c_.in_.get() + c_.begin_, given_);
+    }
+    task::Task<Result<void>> write(std::string_view bytes) override {
+      while (!bytes.empty()) {
+        std::size_t taken = 0;
+        Io io = c_.transport_.send(bytes.data(), bytes.size(), taken);
+        if (io == Io::done)
+          bytes.remove_prefix(taken);
+        else if (!co_await c_.ready(io))
+          co_return fail(Code::cancelled, "The connection was lost");
+      }
+      co_return Result<void>{};
+    }
+    task::Task<Result<void>> shutdown_write() override {
+      c_.transport_.shutdown_send();
+      co_return Result<void>{};
+    }
+    void close() override {
+      c_.failed_ = true;
+      c_.transport_.close();
+    }
+
+   private:
+    Connection& c_;
+    std::size_t given_ = 0;
+    bool ended_ = false;
+  };
+  task::Task<void> hand_over(UpgradeHandler handler) {
+    disarm();
+    boost::system::error_code ec;
+    socket_.set_option(asio::socket_base::keep_alive(true), ec);  // the only thing that notices a vanished client now
+    Taken stream(*this);
+    co_await handler(stream);
   }
 
   task::Task<bool> send(Request& req, Response& res, bool keep) {
@@ -386,7 +458,7 @@ class Connection : public BodyReader {
     for (char c : req.id) out_ += c == '\r' || c == '\n' ? ' ' : c;
     out_ += "\r\n";
     bool chunked = false;
-    if (!bodiless && !res.headers.has("Content-Length")) {
+    if (!bodiless && !res.upgrade && !res.headers.has("Content-Length")) {
       if (stream != nullptr) {
         chunked = !http10;
         if (chunked)
@@ -399,6 +471,10 @@ class Connection : public BodyReader {
                                   text_body != nullptr ? text_body->size() : file->length);
         out_.append(buf, n.size);
       }
+    }
+    if (res.upgrade) {
+      out_ += "\r\n";
+      co_return co_await flush();
     }
     if (!keep) {
       out_ += "Connection: close\r\n";
@@ -458,13 +534,11 @@ class Connection : public BodyReader {
   }
   task::Task<bool> write(std::string_view data) {
     while (!data.empty()) {
-      ssize_t n = ::send(socket_.native_handle(), data.data(), data.size(), MSG_NOSIGNAL);
-      if (n > 0) {
-        data.remove_prefix(static_cast<std::size_t>(n));
-        continue;
-      }
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN || !co_await writable()) {
+      std::size_t taken = 0;
+      Io io = transport_.send(data.data(), data.size(), taken);
+      if (io == Io::done) {
+        data.remove_prefix(taken);
+      } else if (!co_await writable(io)) {
         open_ = false;
         co_return false;
       }
@@ -472,6 +546,7 @@ class Connection : public BodyReader {
     co_return true;
   }
   task::Task<bool> write_file(FileBody& f) {
+    if (transport_.secure()) co_return co_await copy_file(f);
     auto offset = static_cast<off_t>(f.offset);
     std::uint64_t left = f.length;
     while (left > 0) {
@@ -481,25 +556,42 @@ class Connection : public BodyReader {
         continue;
       }
       if (n < 0 && errno == EINTR) continue;
-      if (n == 0 || errno != EAGAIN || !co_await writable()) {
+      if (n == 0 || errno != EAGAIN || !co_await writable(Io::wait_write)) {
         open_ = false;
         co_return false;
       }
     }
     co_return true;
   }
-  task::Task<bool> writable() {
+  // Under TLS the bytes must pass through the process.
+  task::Task<bool> copy_file(FileBody& f) {
+    auto offset = static_cast<off_t>(f.offset);
+    std::uint64_t left = f.length;
+    auto piece = std::make_unique_for_overwrite<char[]>(kReadBuffer);
+    while (left > 0) {
+      ssize_t n = ::pread(f.fd.get(), piece.get(), std::min<std::uint64_t>(left, kReadBuffer), offset);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0 || !co_await write({piece.get(), static_cast<std::size_t>(n)})) {
+        open_ = false;
+        co_return false;
+      }
+      offset += n;
+      left -= static_cast<std::uint64_t>(n);
+    }
+    co_return true;
+  }
+  task::Task<bool> writable(Io io) {
     writing_ = true;
     arm(shard_.options->write_stall_timeout_s);
-    Wait w{socket_, tcp::socket::wait_write};
-    auto ec = co_await w;
+    bool ok = co_await ready(io);
     disarm();
     writing_ = false;
-    co_return !ec;
+    co_return ok;
   }
 
   Shard& shard_;
-  tcp::socket socket_;
+  Transport transport_;
+  tcp::socket& socket_;
   std::list<Connection*>::iterator at_;
   std::string remote_;
   std::optional<Parser> parser_;
@@ -513,6 +605,7 @@ class Connection : public BodyReader {
   bool idle_ = true;
   bool writing_ = false;
   bool timed_out_ = false;
+  bool failed_ = false;  // closed from our side, or in the middle
   bool want_continue_ = false;
 };
 

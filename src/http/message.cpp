@@ -95,6 +95,8 @@ std::string_view reason_phrase(int s) {
   switch (s) {
     case 100:
       return "Continue";
+    case 101:
+      return "Switching Protocols";
     case 200:
       return "OK";
     case 201:

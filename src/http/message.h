@@ -12,9 +12,12 @@
 
 #include "core/error.h"
 #include "core/fd.h"
+#include "http/byte_stream.h"
 #include "task/task.h"
 
 namespace mr::http {
+
+struct PeerCertificate;  // tls.h
 
 enum class Method : std::uint8_t { get, head, post, put, patch, del, options, other };
 std::string_view method_name(Method m);
@@ -57,7 +60,10 @@ struct Request {
   BodyReader* body = nullptr;
   std::string id;  // X-Request-Id of the client, or ours
   std::string_view remote;
-  std::vector<std::string> params;  // what the router's {…} matched, decoded
+  bool secure = false;                    // came under TLS
+  const PeerCertificate* peer = nullptr;  // the client's certificate, verified
+  bool peer_refused = false;              // the client gave one that does not verify
+  std::vector<std::string> params;        // what the router's {…} matched, decoded
 };
 
 struct FileBody {
@@ -68,11 +74,16 @@ struct FileBody {
 // Called until it returns an empty text; sent chunked.
 using StreamBody = std::move_only_function<task::Task<Result<std::string>>()>;
 
+// Takes a connection over once the head of its answer is written. The stream is gone when the task ends, and with it
+// the connection. No time limit applies any more; at shutdown it is closed when the grace is over.
+using UpgradeHandler = std::move_only_function<task::Task<void>(ByteStream&)>;
+
 struct Response {
   int status = 200;
   Headers headers;
   std::string raw_headers;  // more header lines, ready to send, each ending with CRLF; their maker has checked them
   std::variant<std::string, FileBody, StreamBody> body;
+  UpgradeHandler upgrade;  // with status 101 (or 200 to CONNECT); the body is not looked at
 
   static Response text(int status, std::string body, std::string_view content_type = "text/plain; charset=utf-8");
   static Response json(int status, std::string body) { return text(status, std::move(body), "application/json"); }

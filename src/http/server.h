@@ -7,6 +7,7 @@
 #include <string>
 
 #include "http/message.h"
+#include "http/tls.h"
 #include "task/loop.h"
 
 namespace mr::http {
@@ -17,12 +18,14 @@ struct ServerOptions {
   std::uint16_t port = 0;
   std::uint32_t header_limit = 64 * 1024;  // 431 above
   std::uint32_t target_limit = 16 * 1024;  // 414 above
-  int header_timeout_s = 20;               // from the first byte of a request to the end of its head: 408
-  int idle_timeout_s = 75;                 // between requests: closed
-  int body_stall_timeout_s = 60;           // no body byte for so long: 408
-  int write_stall_timeout_s = 60;          // the client takes no byte for so long: closed
+  int header_timeout_s =
+      20;                   // from the first byte of a request to the end of its head: 408; for a TLS handshake: closed
+  int idle_timeout_s = 75;  // between requests: closed
+  int body_stall_timeout_s = 60;   // no body byte for so long: 408
+  int write_stall_timeout_s = 60;  // the client takes no byte for so long: closed
   std::size_t max_connections = 20000;
-  bool access_log = false;  // one info record a request (debug level otherwise)
+  bool access_log = false;                // one info record a request (debug level otherwise)
+  std::shared_ptr<const TlsContext> tls;  // null: plain
 };
 
 class Server {
