@@ -44,7 +44,6 @@ fmt: ## format the C++ and Python sources in place
 
 lint: ## clang-tidy, clang-format, ruff and shellcheck
 	@scripts/setup.sh --test
-	@scripts/build.sh release
 	@scripts/lint.sh
 
 install: ## install into PREFIX (default /usr/local; DESTDIR is honoured)

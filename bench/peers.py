@@ -122,6 +122,8 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
         # The distribution's interpreter, as for .venv: nothing is downloaded that is not a package.
         base = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
         env = {"UV_PYTHON_DOWNLOADS": "never", "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "180")}
+        if pathlib.Path("/etc/ssl/certs/ca-certificates.crt").exists():  # as in scripts/setup.sh
+            env["UV_SYSTEM_CERTS"] = os.environ.get("UV_SYSTEM_CERTS", "1")
         if os.environ.get("PIP_INDEX_URL"):
             env.setdefault("UV_DEFAULT_INDEX", os.environ.get("UV_DEFAULT_INDEX") or os.environ["PIP_INDEX_URL"])
         peer.missing = _run(

@@ -19,6 +19,8 @@ target_compile_options(millrace_options INTERFACE -Wall -Wextra -Wpedantic -Wsha
   -Wno-missing-field-initializers -fno-strict-aliasing)
 target_compile_definitions(millrace_options INTERFACE FMT_HEADER_ONLY=0 SPDLOG_FMT_EXTERNAL=1)
 target_include_directories(millrace_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+# Some packages add it to what uses them; all rooms share one precompiled header, and so the flag.
+target_compile_options(millrace_options INTERFACE -pthread)
 if(MILLRACE_SANITIZE)
   target_compile_options(millrace_options INTERFACE -fsanitize=${MILLRACE_SANITIZE} -fno-omit-frame-pointer -g)
   string(REPLACE ",fuzzer-no-link" "" link_sanitize "${MILLRACE_SANITIZE}")

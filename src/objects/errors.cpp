@@ -11,7 +11,7 @@ struct Row {
   int status;
   std::string_view text;
 };
-constexpr Row rows[] = {
+constexpr Row kRows[] = {
     {"AccessDenied", 403, "Access Denied."},
     {"AuthorizationHeaderMalformed", 400, "The authorization header is malformed."},
     {"AuthorizationQueryParametersError", 400, "Error parsing the X-Amz-Credential parameter."},
@@ -71,7 +71,7 @@ constexpr Row rows[] = {
 };
 
 const Row* find(std::string_view code) {
-  for (const auto& r : rows)
+  for (const auto& r : kRows)
     if (r.code == code) return &r;
   return nullptr;
 }

@@ -16,19 +16,19 @@ constexpr Field kLogMetric[] = {{"run_id", FT::string, true},
                                 {"model_id"},
                                 {"dataset_name"},
                                 {"dataset_digest"}};
-constexpr Field kMetric[] = {{"key", FT::string, true},
-                             {"value", FT::real, true},
-                             {"timestamp", FT::integer, true},
-                             {"step", FT::integer},
-                             {"model_id"},
-                             {"dataset_name"},
-                             {"dataset_digest"}};
-constexpr Field kParam[] = {{"key", FT::string, true}, {"value"}};
-constexpr Field kTag[] = {{"key", FT::string, true}, {"value"}};
+constexpr Field kBatchMetric[] = {{"key", FT::string, true},
+                                  {"value", FT::real, true},
+                                  {"timestamp", FT::integer, true},
+                                  {"step", FT::integer},
+                                  {"model_id"},
+                                  {"dataset_name"},
+                                  {"dataset_digest"}};
+constexpr Field kBatchParam[] = {{"key", FT::string, true}, {"value"}};
+constexpr Field kBatchTag[] = {{"key", FT::string, true}, {"value"}};
 constexpr Field kBatch[] = {{"run_id", FT::string, true},
-                            {"metrics", FT::messages, false, kMetric},
-                            {"params", FT::messages, false, kParam},
-                            {"tags", FT::messages, false, kTag}};
+                            {"metrics", FT::messages, false, kBatchMetric},
+                            {"params", FT::messages, false, kBatchParam},
+                            {"tags", FT::messages, false, kBatchTag}};
 constexpr Field kHistory[] = {
     {"run_id", FT::string, true}, {"metric_key", FT::string, true}, {"page_token"}, {"max_results", FT::integer}};
 constexpr Field kBulk[] = {{"run_id", FT::strings}, {"metric_key"}, {"max_results", FT::integer}};

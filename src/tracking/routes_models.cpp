@@ -11,25 +11,25 @@ namespace mr::tracking {
 namespace {
 using FT = FieldType;
 using http::Method;
-constexpr Field kPair[] = {{"key"}, {"value"}};
-constexpr Field kCreate[] = {{"experiment_id", FT::string, true},
-                             {"name"},
-                             {"model_type"},
-                             {"source_run_id"},
-                             {"params", FT::messages, false, kPair},
-                             {"tags", FT::messages, false, kPair}};
+constexpr Field kModelPair[] = {{"key"}, {"value"}};
+constexpr Field kCreateLoggedModel[] = {{"experiment_id", FT::string, true},
+                                        {"name"},
+                                        {"model_type"},
+                                        {"source_run_id"},
+                                        {"params", FT::messages, false, kModelPair},
+                                        {"tags", FT::messages, false, kModelPair}};
 constexpr Field kFinalize[] = {{"model_id", FT::string, true}, {"status", FT::enumeration}};
-constexpr Field kParams[] = {{"model_id", FT::string, true}, {"params", FT::messages, false, kPair}};
-constexpr Field kTags[] = {{"model_id"}, {"tags", FT::messages, false, kPair}};
+constexpr Field kParams[] = {{"model_id", FT::string, true}, {"params", FT::messages, false, kModelPair}};
+constexpr Field kTags[] = {{"model_id"}, {"tags", FT::messages, false, kModelPair}};
 constexpr Field kNone[] = {{"allow_deleted"}};
-constexpr Field kDataset[] = {{"dataset_name"}, {"dataset_digest"}};
+constexpr Field kMetricDataset[] = {{"dataset_name"}, {"dataset_digest"}};
 constexpr Field kOrder[] = {{"field_name"}, {"ascending", FT::boolean}, {"dataset_name"}, {"dataset_digest"}};
-constexpr Field kSearch[] = {{"experiment_ids", FT::strings},
-                             {"filter"},
-                             {"datasets", FT::messages, false, kDataset},
-                             {"max_results", FT::integer},
-                             {"order_by", FT::messages, false, kOrder},
-                             {"page_token"}};
+constexpr Field kSearchLoggedModels[] = {{"experiment_ids", FT::strings},
+                                         {"filter"},
+                                         {"datasets", FT::messages, false, kMetricDataset},
+                                         {"max_results", FT::integer},
+                                         {"order_by", FT::messages, false, kOrder},
+                                         {"page_token"}};
 
 Result<std::string> model_answer(const Result<LoggedModel>& m) {
   if (!m) return std::unexpected(m.error());
@@ -116,7 +116,7 @@ Result<std::int64_t> read_bound_token(const std::string& token, const std::vecto
 }  // namespace
 
 void add_model_routes(http::Router& router, Tracking& t) {
-  add_endpoint(router, Method::post, "logged-models", kCreate, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "logged-models", kCreateLoggedModel, [&t](http::Request&, Message m) -> Answer {
     LoggedModel in;
     MR_CO_TRY(in.experiment_id, parse_experiment_id(m.str("experiment_id")));
     in.name = m.str("name");
@@ -129,33 +129,34 @@ void add_model_routes(http::Router& router, Tracking& t) {
     co_return model_answer(
         co_await t.db().write([&](sql::Connection& c) { return store::create_logged_model(c, in); }));
   });
-  add_endpoint(router, Method::post, "logged-models/search", kSearch, [&t](http::Request&, Message m) -> Answer {
-    if (!m.has("experiment_ids")) co_return missing_parameter("experiment_ids");
-    std::vector<ModelDataset> datasets;
-    for (const auto& d : m.messages("datasets"))
-      datasets.push_back({d.str("dataset_name"), d.opt_str("dataset_digest")});
-    std::vector<ModelOrder> order;
-    for (const auto& o : m.messages("order_by"))
-      order.push_back(
-          {o.str("field_name"), o.boolean("ascending", true), o.str("dataset_name"), o.str("dataset_digest")});
-    auto id_texts = m.strings("experiment_ids");
-    auto filter = m.str("filter");
-    MR_CO_TRY(auto offset, read_bound_token(m.str("page_token"), id_texts, filter, order));
-    auto max = m.i64("max_results").value_or(50);
-    if (max == 0) max = 100;
-    if (max < 0)
-      co_return invalid(
-          fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", max));
-    max = std::min<std::int64_t>(max, 50000);
-    MR_CO_TRY(auto ids, experiment_ids(m));
-    MR_CO_TRY(auto sql, logged_model_search(filter, datasets, order));
-    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
-      return store::search_logged_models(c, sql, ids, max, offset);
-    }));
-    if (!page.next_token.empty())
-      page.next_token = text::base64_encode(bound_token(id_texts, filter, order, offset + max));
-    co_return page_object("models", page);
-  });
+  add_endpoint(
+      router, Method::post, "logged-models/search", kSearchLoggedModels, [&t](http::Request&, Message m) -> Answer {
+        if (!m.has("experiment_ids")) co_return missing_parameter("experiment_ids");
+        std::vector<ModelDataset> datasets;
+        for (const auto& d : m.messages("datasets"))
+          datasets.push_back({d.str("dataset_name"), d.opt_str("dataset_digest")});
+        std::vector<ModelOrder> order;
+        for (const auto& o : m.messages("order_by"))
+          order.push_back(
+              {o.str("field_name"), o.boolean("ascending", true), o.str("dataset_name"), o.str("dataset_digest")});
+        auto id_texts = m.strings("experiment_ids");
+        auto filter = m.str("filter");
+        MR_CO_TRY(auto offset, read_bound_token(m.str("page_token"), id_texts, filter, order));
+        auto max = m.i64("max_results").value_or(50);
+        if (max == 0) max = 100;
+        if (max < 0)
+          co_return invalid(
+              fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer", max));
+        max = std::min<std::int64_t>(max, 50000);
+        MR_CO_TRY(auto ids, experiment_ids(m));
+        MR_CO_TRY(auto sql, logged_model_search(filter, datasets, order));
+        MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
+          return store::search_logged_models(c, sql, ids, max, offset);
+        }));
+        if (!page.next_token.empty())
+          page.next_token = text::base64_encode(bound_token(id_texts, filter, order, offset + max));
+        co_return page_object("models", page);
+      });
   add_endpoint(router, Method::get, "logged-models/{model_id}", kNone, [&t](http::Request& rq, Message m) -> Answer {
     bool deleted = text::lower(m.str("allow_deleted")) == "true";
     co_return model_answer(

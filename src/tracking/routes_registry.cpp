@@ -11,13 +11,14 @@ namespace mr::tracking {
 namespace {
 using FT = FieldType;
 using http::Method;
-constexpr Field kPair[] = {{"key"}, {"value"}};
+constexpr Field kRegistryTag[] = {{"key"}, {"value"}};
 constexpr Field kCreateModel[] = {
-    {"name", FT::string, true}, {"tags", FT::messages, false, kPair}, {"description"}, {"deployment_job_id"}};
+    {"name", FT::string, true}, {"tags", FT::messages, false, kRegistryTag}, {"description"}, {"deployment_job_id"}};
 constexpr Field kName[] = {{"name", FT::string, true}};
 constexpr Field kUpdateModel[] = {{"name", FT::string, true}, {"description"}, {"deployment_job_id"}};
 constexpr Field kRename[] = {{"name", FT::string, true}, {"new_name", FT::string, true}};
-constexpr Field kSearch[] = {{"filter"}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"page_token"}};
+constexpr Field kSearchRegistry[] = {
+    {"filter"}, {"max_results", FT::integer}, {"order_by", FT::strings}, {"page_token"}};
 constexpr Field kLatest[] = {{"name", FT::string, true}, {"stages", FT::strings}};
 constexpr Field kSetModelTag[] = {{"name", FT::string, true}, {"key", FT::string, true}, {"value"}};
 constexpr Field kDeleteModelTag[] = {{"name", FT::string, true}, {"key", FT::string, true}};
@@ -26,11 +27,11 @@ constexpr Field kSetAlias[] = {{"name", FT::string, true}, {"alias", FT::string,
 constexpr Field kCreateVersion[] = {{"name", FT::string, true},
                                     {"source", FT::string, true},
                                     {"run_id"},
-                                    {"tags", FT::messages, false, kPair},
+                                    {"tags", FT::messages, false, kRegistryTag},
                                     {"run_link"},
                                     {"description"},
                                     {"model_id"}};
-constexpr Field kVersion[] = {{"name", FT::string, true}, {"version", FT::string, true}};
+constexpr Field kVersionKey[] = {{"name", FT::string, true}, {"version", FT::string, true}};
 constexpr Field kDownload[] = {{"name"}, {"version"}};
 constexpr Field kUpdateVersion[] = {{"name", FT::string, true}, {"version", FT::string, true}, {"description"}};
 constexpr Field kTransition[] = {{"name", FT::string, true},
@@ -112,14 +113,16 @@ void add_registered_models(http::Router& router, Tracking& t) {
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::delete_registered_model(c, m.str("name")); }));
   });
-  add_endpoint(router, Method::get, "registered-models/search", kSearch, [&t](http::Request&, Message m) -> Answer {
-    MR_CO_TRY(auto max, bounded_max(m, 100, 1000));
-    MR_CO_TRY(auto sql, registered_model_search(m.str("filter"), m.strings("order_by")));
-    MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
-    MR_CO_TRY(auto page, co_await t.db().scan(
-                             [&](sql::Connection& c) { return store::search_registered_models(c, sql, max, offset); }));
-    co_return page_object("registered_models", page);
-  });
+  add_endpoint(router, Method::get, "registered-models/search", kSearchRegistry,
+               [&t](http::Request&, Message m) -> Answer {
+                 MR_CO_TRY(auto max, bounded_max(m, 100, 1000));
+                 MR_CO_TRY(auto sql, registered_model_search(m.str("filter"), m.strings("order_by")));
+                 MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
+                 MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
+                   return store::search_registered_models(c, sql, max, offset);
+                 }));
+                 co_return page_object("registered_models", page);
+               });
   auto latest = [&t](http::Request&, Message m) -> Answer {
     MR_CO_CHECK(check_model_name(m.str("name")));
     MR_CO_TRY(auto found, t.db().read([&](sql::Connection& c) {
@@ -191,7 +194,7 @@ void add_model_versions(http::Router& router, Tracking& t) {
           return store::create_version(c, std::move(n));
         }));
       });
-  add_endpoint(router, Method::get, "model-versions/get", kVersion, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::get, "model-versions/get", kVersionKey, [&t](http::Request&, Message m) -> Answer {
     MR_CO_TRY(auto n, named_version(m));
     co_return version_answer(t.db().read([&](sql::Connection& c) { return store::get_version(c, n.name, n.version); }));
   });
@@ -208,7 +211,7 @@ void add_model_versions(http::Router& router, Tracking& t) {
           return store::transition_stage(c, n.name, n.version, m.str("stage"), m.boolean("archive_existing_versions"));
         }));
       });
-  add_endpoint(router, Method::del, "model-versions/delete", kVersion, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::del, "model-versions/delete", kVersionKey, [&t](http::Request&, Message m) -> Answer {
     MR_CO_TRY(auto n, named_version(m));
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::delete_version(c, n.name, n.version); }));
@@ -220,14 +223,15 @@ void add_model_versions(http::Router& router, Tracking& t) {
         MR_CO_TRY(auto uri, t.db().read([&](sql::Connection& c) { return store::download_uri(c, n.name, n.version); }));
         co_return object([&](json::Writer& w) { w.field("artifact_uri", uri); });
       });
-  add_endpoint(router, Method::get, "model-versions/search", kSearch, [&t](http::Request&, Message m) -> Answer {
-    MR_CO_TRY(auto max, bounded_max(m, 200000, 200000));
-    MR_CO_TRY(auto sql, model_version_search(m.str("filter"), m.strings("order_by")));
-    MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
-    MR_CO_TRY(auto page,
-              co_await t.db().scan([&](sql::Connection& c) { return store::search_versions(c, sql, max, offset); }));
-    co_return page_object("model_versions", page);
-  });
+  add_endpoint(
+      router, Method::get, "model-versions/search", kSearchRegistry, [&t](http::Request&, Message m) -> Answer {
+        MR_CO_TRY(auto max, bounded_max(m, 200000, 200000));
+        MR_CO_TRY(auto sql, model_version_search(m.str("filter"), m.strings("order_by")));
+        MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
+        MR_CO_TRY(auto page, co_await t.db().scan(
+                                 [&](sql::Connection& c) { return store::search_versions(c, sql, max, offset); }));
+        co_return page_object("model_versions", page);
+      });
   add_endpoint(router, Method::post, "model-versions/set-tag", kSetVersionTag,
                [&t](http::Request&, Message m) -> Answer {
                  MR_CO_TRY(auto n, named_version(m));

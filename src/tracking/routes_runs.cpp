@@ -10,17 +10,17 @@ namespace mr::tracking {
 namespace {
 using FT = FieldType;
 using http::Method;
-constexpr Field kTag[] = {{"key"}, {"value"}};
-constexpr Field kCreate[] = {
-    {"experiment_id"}, {"user_id"}, {"start_time", FT::integer}, {"run_name"}, {"tags", FT::messages, false, kTag}};
-constexpr Field kUpdate[] = {
+constexpr Field kRunTag[] = {{"key"}, {"value"}};
+constexpr Field kCreateRun[] = {
+    {"experiment_id"}, {"user_id"}, {"start_time", FT::integer}, {"run_name"}, {"tags", FT::messages, false, kRunTag}};
+constexpr Field kUpdateRun[] = {
     {"run_id", FT::string, true}, {"end_time", FT::integer}, {"status", FT::enumeration}, {"run_name"}};
 constexpr Field kRunId[] = {{"run_id", FT::string, true}};
-constexpr Field kSetTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}, {"value"}};
-constexpr Field kDeleteTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}};
-constexpr Field kSearch[] = {{"experiment_ids", FT::strings}, {"filter"},     {"max_results", FT::integer},
-                             {"order_by", FT::strings},       {"page_token"}, {"run_view_type", FT::enumeration}};
-constexpr Field kDataset[] = {{"name"}, {"digest"}, {"source_type"}, {"source"}, {"schema"}, {"profile"}};
+constexpr Field kSetRunTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}, {"value"}};
+constexpr Field kDeleteRunTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}};
+constexpr Field kSearchRuns[] = {{"experiment_ids", FT::strings}, {"filter"},     {"max_results", FT::integer},
+                                 {"order_by", FT::strings},       {"page_token"}, {"run_view_type", FT::enumeration}};
+constexpr Field kRunDataset[] = {{"name"}, {"digest"}, {"source_type"}, {"source"}, {"schema"}, {"profile"}};
 constexpr Field kModelRef[] = {{"model_id"}, {"step", FT::integer}};
 constexpr Field kLogModel[] = {{"run_id", FT::string, true}, {"model_json", FT::string, true}};
 constexpr Field kOutputs[] = {{"run_id", FT::string, true}, {"models", FT::messages, false, kModelRef}};
@@ -69,7 +69,7 @@ Result<InputsMessage> read_inputs(std::string_view body) {
           d.tags.push_back(
               {std::string(json::string_or_empty(tag, "key")), std::string(json::string_or_empty(tag, "value"))});
       if (const auto* ds = json::find(e, "dataset"); ds != nullptr && ds->is_object()) {
-        MR_TRY(Message m, decode_json(json::serialize(*ds), kDataset));
+        MR_TRY(Message m, decode_json(json::serialize(*ds), kRunDataset));
         d.dataset = {m.str("name"),   m.str("digest"), m.str("source_type"),
                      m.str("source"), m.str("schema"), m.str("profile")};
       }
@@ -98,7 +98,7 @@ Result<> append_model_history(sql::Connection& c, const std::string& run_id, con
 }  // namespace
 
 void add_run_routes(http::Router& router, Tracking& t) {
-  add_endpoint(router, Method::post, "runs/create", kCreate, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/create", kCreateRun, [&t](http::Request&, Message m) -> Answer {
     store::NewRun n;
     if (m.str("experiment_id").empty()) co_return bad_request("Missing value for required parameter 'experiment_id'.");
     MR_CO_TRY(n.experiment_id, parse_experiment_id(m.str("experiment_id")));
@@ -112,7 +112,7 @@ void add_run_routes(http::Router& router, Tracking& t) {
       write(w, run, false);
     });
   });
-  add_endpoint(router, Method::post, "runs/update", kUpdate, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/update", kUpdateRun, [&t](http::Request&, Message m) -> Answer {
     store::RunUpdate u{run_status(m.str("status")), m.i64("end_time"), m.str("run_name")};
     MR_CO_TRY(auto info,
               co_await t.db().write([&](sql::Connection& c) { return store::update_run(c, m.str("run_id"), u); }));
@@ -136,23 +136,23 @@ void add_run_routes(http::Router& router, Tracking& t) {
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::set_run_lifecycle(c, m.str("run_id"), false); }));
   });
-  add_endpoint(router, Method::post, "runs/set-tag", kSetTag, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/set-tag", kSetRunTag, [&t](http::Request&, Message m) -> Answer {
     KeyValue tag{m.str("key"), m.str("value")};
     MR_CO_CHECK(check_run_tag(tag, ""));
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::set_tag(c, m.str("run_id"), tag); }));
   });
-  add_endpoint(router, Method::post, "runs/delete-tag", kDeleteTag, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/delete-tag", kDeleteRunTag, [&t](http::Request&, Message m) -> Answer {
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::delete_tag(c, m.str("run_id"), m.str("key")); }));
   });
-  add_endpoint(router, Method::post, "runs/log-parameter", kSetTag, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/log-parameter", kSetRunTag, [&t](http::Request&, Message m) -> Answer {
     KeyValue p{m.str("key"), m.str("value")};
     MR_CO_CHECK(check_param(p, ""));
     co_return nothing(
         co_await t.db().write([&](sql::Connection& c) { return store::log_param(c, m.str("run_id"), p); }));
   });
-  add_endpoint(router, Method::post, "runs/search", kSearch, [&t](http::Request&, Message m) -> Answer {
+  add_endpoint(router, Method::post, "runs/search", kSearchRuns, [&t](http::Request&, Message m) -> Answer {
     MR_CO_CHECK(check_schema_limit(m, 50000));
     MR_CO_TRY(auto max, max_results(m, 1000, 50000));
     MR_CO_TRY(auto sql, run_search(m.str("filter"), m.strings("order_by")));

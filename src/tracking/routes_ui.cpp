@@ -16,7 +16,7 @@ namespace {
 using http::Method;
 using Reply = task::Task<http::Response>;
 
-constexpr std::string_view kVersion = "3.18.0";
+constexpr std::string_view kServerVersion = "3.18.0";
 
 constexpr std::string_view kNoUi = R"(<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Millrace tracking</title>
@@ -126,7 +126,7 @@ void add_unless_stored(http::Router& router, Tracking& t, Method method, std::st
 void add_ui_routes(http::Router& router, Tracking& t) {
   router.add(Method::get, "/health", [](http::Request&) -> Reply { co_return http::Response::text(200, "OK"); });
   router.add(Method::get, "/version",
-             [](http::Request&) -> Reply { co_return http::Response::text(200, std::string(kVersion)); });
+             [](http::Request&) -> Reply { co_return http::Response::text(200, std::string(kServerVersion)); });
   for (const char* p : {"/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"})
     router.add(Method::get, p, [&t](http::Request&) -> Reply { co_return http::Response::json(200, server_info(t)); });
   // What the web UI asks on every page, answered as a server with these parts switched off does.

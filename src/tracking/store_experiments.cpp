@@ -7,10 +7,10 @@ namespace mr::tracking::store {
 
 namespace {
 
-constexpr std::string_view kColumns =
+constexpr std::string_view kExperimentColumns =
     "e.experiment_id, e.name, e.artifact_location, e.lifecycle_stage, e.creation_time, e.last_update_time";
 
-Experiment from_row(const sql::Row& r) {
+Experiment experiment_of(const sql::Row& r) {
   Experiment e;
   e.id = r.i64(0);
   e.name = r.text(1);
@@ -73,8 +73,8 @@ Result<std::int64_t> create_experiment(sql::Connection& c, const std::string& na
 
 Result<Experiment> get_experiment(sql::Connection& c, std::int64_t id) {
   std::optional<Experiment> e;
-  MR_CHECK(c.query(fmt::format("SELECT {} FROM experiments e WHERE e.experiment_id = ?", kColumns), "isssii", {id},
-                   [&](const sql::Row& r) { e = from_row(r); }));
+  MR_CHECK(c.query(fmt::format("SELECT {} FROM experiments e WHERE e.experiment_id = ?", kExperimentColumns), "isssii",
+                   {id}, [&](const sql::Row& r) { e = experiment_of(r); }));
   if (!e) return no_experiment(id);
   MR_CHECK(load_tags(c, *e));
   return *std::move(e);
@@ -82,8 +82,9 @@ Result<Experiment> get_experiment(sql::Connection& c, std::int64_t id) {
 
 Result<Experiment> get_experiment_by_name(sql::Connection& c, const std::string& name) {
   std::optional<Experiment> e;
-  MR_CHECK(c.query(fmt::format("SELECT {} FROM experiments e WHERE e.workspace = 'default' AND e.name = ?", kColumns),
-                   "isssii", {name}, [&](const sql::Row& r) { e = from_row(r); }));
+  MR_CHECK(c.query(
+      fmt::format("SELECT {} FROM experiments e WHERE e.workspace = 'default' AND e.name = ?", kExperimentColumns),
+      "isssii", {name}, [&](const sql::Row& r) { e = experiment_of(r); }));
   if (!e) return missing(fmt::format("Could not find experiment with name '{}'", name));
   MR_CHECK(load_tags(c, *e));
   return *std::move(e);
@@ -131,7 +132,7 @@ Result<Page<Experiment>> search_experiments(sql::Connection& c, const SearchSql&
                                             std::int64_t offset) {
   SqlText q;
   q.add(fmt::format("SELECT {} FROM experiments e WHERE e.workspace = 'default' AND e.lifecycle_stage IN ({})",
-                    kColumns,
+                    kExperimentColumns,
                     view == ViewType::active_only    ? "'active'"
                     : view == ViewType::deleted_only ? "'deleted'"
                                                      : "'active','deleted'"));
@@ -140,7 +141,7 @@ Result<Page<Experiment>> search_experiments(sql::Connection& c, const SearchSql&
   q.arg(max + 1);
   q.arg(offset);
   Page<Experiment> page;
-  MR_CHECK(c.query(q.sql, "isssii", q.bound(), [&](const sql::Row& r) { page.items.push_back(from_row(r)); }));
+  MR_CHECK(c.query(q.sql, "isssii", q.bound(), [&](const sql::Row& r) { page.items.push_back(experiment_of(r)); }));
   if (page.items.size() > static_cast<std::size_t>(max)) {
     page.items.pop_back();
     page.next_token = page_token(offset + max);

@@ -8,12 +8,12 @@ namespace mr::tracking::store {
 
 namespace {
 
-constexpr std::string_view kColumns =
+constexpr std::string_view kModelColumns =
     "l.model_id, l.experiment_id, l.name, l.artifact_location, l.creation_timestamp_ms, l.last_updated_timestamp_ms, "
     "l.status, l.lifecycle_stage, l.model_type, l.source_run_id, l.status_message";
-constexpr std::string_view kTypes = "sissiiissss";
+constexpr std::string_view kModelTypes = "sissiiissss";
 
-LoggedModel from_row(const sql::Row& r) {
+LoggedModel logged_model_of(const sql::Row& r) {
   LoggedModel m;
   m.model_id = r.text(0);
   m.experiment_id = r.i64(1);
@@ -104,8 +104,8 @@ Result<LoggedModel> create_logged_model(sql::Connection& c, const LoggedModel& i
 
 Result<LoggedModel> get_logged_model(sql::Connection& c, const std::string& id, bool allow_deleted) {
   std::vector<LoggedModel> one;
-  MR_CHECK(c.query(fmt::format("SELECT {} FROM logged_models l WHERE l.model_id = ?", kColumns), kTypes, {id},
-                   [&](const sql::Row& r) { one.push_back(from_row(r)); }));
+  MR_CHECK(c.query(fmt::format("SELECT {} FROM logged_models l WHERE l.model_id = ?", kModelColumns), kModelTypes, {id},
+                   [&](const sql::Row& r) { one.push_back(logged_model_of(r)); }));
   if (one.empty() || (one[0].lifecycle_stage != "active" && !allow_deleted))
     return missing(fmt::format("Logged model with ID '{}' not found.", id));
   MR_CHECK(load_data(c, one));
@@ -156,7 +156,7 @@ Result<Page<LoggedModel>> search_logged_models(sql::Connection& c, const SearchS
   Page<LoggedModel> page;
   if (experiments.empty()) return page;
   SqlText q;
-  q.add(fmt::format("SELECT {} FROM logged_models l", kColumns));
+  q.add(fmt::format("SELECT {} FROM logged_models l", kModelColumns));
   q.append(s.joins);
   q.add(" WHERE l.lifecycle_stage != 'deleted' AND l.experiment_id IN (");
   for (std::size_t i = 0; i < experiments.size(); ++i) {
@@ -168,7 +168,8 @@ Result<Page<LoggedModel>> search_logged_models(sql::Connection& c, const SearchS
   q.add(fmt::format(" ORDER BY {} LIMIT ? OFFSET ?", s.order));
   q.arg(max + 1);
   q.arg(offset);
-  MR_CHECK(c.query(q.sql, kTypes, q.bound(), [&](const sql::Row& r) { page.items.push_back(from_row(r)); }));
+  MR_CHECK(
+      c.query(q.sql, kModelTypes, q.bound(), [&](const sql::Row& r) { page.items.push_back(logged_model_of(r)); }));
   if (page.items.size() > static_cast<std::size_t>(max)) {
     page.items.pop_back();
     page.next_token = "more";  // the caller binds the token to the query

@@ -21,7 +21,7 @@ bool is_prompt(const Tags& tags) {
   return prompt;
 }
 
-RegisteredModel from_row(const sql::Row& r) {
+RegisteredModel registered_model_of(const sql::Row& r) {
   RegisteredModel m;
   m.name = r.text(0);
   m.creation_time = r.i64(1);
@@ -101,7 +101,7 @@ Result<RegisteredModel> get_registered_model(sql::Connection& c, const std::stri
   MR_CHECK(
       c.query("SELECT name, creation_time, last_updated_time, description FROM registered_models WHERE workspace = "
               "'default' AND name = ?",
-              "siis", {name}, [&](const sql::Row& r) { m = from_row(r); }));
+              "siis", {name}, [&](const sql::Row& r) { m = registered_model_of(r); }));
   if (!m) return no_model(name);
   MR_CHECK(load_data(c, *m));
   return *std::move(m);
@@ -154,7 +154,7 @@ Result<Page<RegisteredModel>> search_registered_models(sql::Connection& c, const
   q.arg(max + 1);
   q.arg(offset);
   Page<RegisteredModel> page;
-  MR_CHECK(c.query(q.sql, "siis", q.bound(), [&](const sql::Row& r) { page.items.push_back(from_row(r)); }));
+  MR_CHECK(c.query(q.sql, "siis", q.bound(), [&](const sql::Row& r) { page.items.push_back(registered_model_of(r)); }));
   if (page.items.size() > static_cast<std::size_t>(max)) {
     page.items.pop_back();
     page.next_token = page_token(offset + max);

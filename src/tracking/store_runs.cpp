@@ -8,12 +8,12 @@ namespace mr::tracking::store {
 
 namespace {
 
-constexpr std::string_view kColumns =
+constexpr std::string_view kRunColumns =
     "r.run_uuid, r.experiment_id, r.name, r.user_id, r.status, r.start_time, r.end_time, r.artifact_uri, "
     "r.lifecycle_stage";
-constexpr std::string_view kTypes = "sisssiiss";
+constexpr std::string_view kRunTypes = "sisssiiss";
 
-RunInfo from_row(const sql::Row& r) {
+RunInfo run_of(const sql::Row& r) {
   RunInfo i;
   i.run_id = r.text(0);
   i.experiment_id = r.i64(1);
@@ -100,7 +100,7 @@ Result<RunInfo> run_info(sql::Connection& c, const std::string& run_id) {
   MR_CHECK(
       c.query("SELECT r.run_uuid, r.experiment_id, r.name, r.user_id, r.status, r.start_time, r.end_time, "
               "r.artifact_uri, r.lifecycle_stage FROM runs r WHERE r.run_uuid = ?",
-              kTypes, {run_id}, [&](const sql::Row& r) { i = from_row(r); }));
+              kRunTypes, {run_id}, [&](const sql::Row& r) { i = run_of(r); }));
   if (!i) return missing(fmt::format("Run with id={} not found", run_id));
   return *std::move(i);
 }
@@ -147,7 +147,7 @@ Result<Page<Run>> search_runs(sql::Connection& c, const SearchSql& s, const std:
   Page<Run> page;
   if (experiments.empty()) return page;
   SqlText q;
-  q.add(fmt::format("SELECT {} FROM runs r", kColumns));
+  q.add(fmt::format("SELECT {} FROM runs r", kRunColumns));
   q.append(s.joins);
   q.add(" WHERE r.experiment_id IN (");
   for (std::size_t i = 0; i < experiments.size(); ++i) {
@@ -161,7 +161,7 @@ Result<Page<Run>> search_runs(sql::Connection& c, const SearchSql& s, const std:
   q.add(fmt::format(" ORDER BY {} LIMIT ? OFFSET ?", s.order));
   q.arg(max + 1);
   q.arg(offset);
-  MR_CHECK(c.query(q.sql, kTypes, q.bound(), [&](const sql::Row& r) { page.items.push_back({.info = from_row(r)}); }));
+  MR_CHECK(c.query(q.sql, kRunTypes, q.bound(), [&](const sql::Row& r) { page.items.push_back({.info = run_of(r)}); }));
   if (page.items.size() > static_cast<std::size_t>(max)) {
     page.items.pop_back();
     page.next_token = page_token(offset + max);

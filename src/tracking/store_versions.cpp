@@ -15,10 +15,10 @@ std::unexpected<Error> no_version(const std::string& name, std::int64_t v) {
   return missing(fmt::format("Model Version (name={}, version={}) not found", name, v));
 }
 
-constexpr std::string_view kColumns =
+constexpr std::string_view kVersionColumns =
     "v.name, v.version, v.creation_time, v.last_updated_time, v.description, v.user_id, v.current_stage, v.source, "
     "v.run_id, v.status, v.status_message, v.run_link, v.storage_location";
-constexpr std::string_view kTypes = "siiisssssssss";
+constexpr std::string_view kVersionTypes = "siiisssssssss";
 
 }  // namespace
 
@@ -34,8 +34,8 @@ Result<std::vector<ModelVersion>> load_versions(sql::Connection& c, const std::s
   std::vector<ModelVersion> out;
   MR_CHECK(c.query(fmt::format("SELECT {} FROM model_versions v WHERE v.workspace = 'default' AND v.current_stage != "
                                "'Deleted_Internal' AND {}",
-                               kColumns, where_and_order),
-                   kTypes, args, [&](const sql::Row& r) {
+                               kVersionColumns, where_and_order),
+                   kVersionTypes, args, [&](const sql::Row& r) {
                      ModelVersion v;
                      v.name = r.text(0);
                      v.version = r.i64(1);
