@@ -201,6 +201,8 @@ fi
 # A network with an index of its own usually tells pip about it; uv reads other names.
 if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
 export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=${UV_LINK_MODE:-hardlink} UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
+# uv brings certificates of its own and would not know the authority of a company's proxy, which the system knows.
+if [ -e /etc/ssl/certs/ca-certificates.crt ]; then export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}; fi
 unset VIRTUAL_ENV
 
 run_step "making .venv" build/logs/venv.log "$uv" venv --quiet --clear --python "$py" .venv ||
