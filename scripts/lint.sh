@@ -54,6 +54,7 @@ if [ "$mode" != --quick ]; then
     case $unit in *_fuzz.cpp) ;; *) tidy_units+=("$root/$unit") ;; esac
   done
   check clang-tidy run_step "clang-tidy on ${#tidy_units[@]} files" build/logs/clang-tidy.log \
-    run-clang-tidy-19 -quiet -p build/lint "-extra-arg=-include$root/src/core/pch.h" -j "${JOBS:-$(nproc)}" "${tidy_units[@]}"
+    run-clang-tidy-19 -quiet -p build/lint "-extra-arg=-include$root/src/core/pch.h" -extra-arg=-includegtest/gtest.h \
+    -j "${JOBS:-$(nproc)}" "${tidy_units[@]}"
 fi
 ((failed == 0)) || die "lint found something" "'make fmt' mends the formatting"
