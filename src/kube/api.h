@@ -147,6 +147,7 @@ class EmbeddedClient : public Client {
   task::Task<Result<ObjectPtr>> patch(Gvr r, Key key, PatchType type, Value body, std::string subresource,
                                       std::string manager) override;
   task::Task<Result<void>> remove(Gvr r, Key key, Propagation p, std::string uid) override;
+  task::Task<Result<void>> remove_now(Gvr r, Key key, std::string uid) override;
   task::Task<Result<std::unique_ptr<Watch>>> watch(Gvr r, std::string ns, std::uint64_t revision,
                                                    ListOptions options) override;
   void close_watches() override;

@@ -1,6 +1,5 @@
 #include "kube/auth.h"
 
-#include "crypto/jwt.h"
 #include "crypto/random.h"
 #include "json/parse.h"
 #include "time/clock.h"
@@ -129,11 +128,8 @@ Array Authorizer::rules(const User& user, const std::string& ns) const {
   return out;
 }
 
-Tokens::Tokens(const Store& store, std::string private_key_pem, std::string public_key_pem, std::string issuer)
-    : store_(store),
-      private_key_(std::move(private_key_pem)),
-      public_key_(std::move(public_key_pem)),
-      issuer_(std::move(issuer)) {}
+Tokens::Tokens(const Store& store, crypto::JwtKey key, std::string issuer)
+    : store_(store), key_(std::move(key)), issuer_(std::move(issuer)) {}
 
 void Tokens::add_static(std::string token, User user) { fixed_.emplace_back(std::move(token), std::move(user)); }
 
@@ -154,7 +150,7 @@ Result<Tokens::Issued> Tokens::issue(const Object& account, const std::vector<st
                 {"kubernetes.io", std::move(bound)},
                 {"nbf", now},
                 {"sub", fmt::format("system:serviceaccount:{}:{}", namespace_of(account), name_of(account))}};
-  MR_TRY(auto token, crypto::jwt_sign(json::serialize(claims), private_key_));
+  MR_TRY(auto token, key_.sign(json::serialize(claims)));
   return Issued{std::move(token), now + seconds};
 }
 
@@ -167,7 +163,7 @@ std::optional<User> Tokens::verify(std::string_view token, std::vector<std::stri
       differ |= static_cast<unsigned char>(static_cast<unsigned char>(text[i]) ^ static_cast<unsigned char>(token[i]));
     if (differ == 0) return user;
   }
-  auto claims = crypto::jwt_verify(token, public_key_);
+  auto claims = key_.verify(token);
   if (!claims) return std::nullopt;
   auto doc = json::parse(*claims, 16);
   if (!doc || !doc->is_object()) return std::nullopt;

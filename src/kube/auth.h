@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "crypto/jwt.h"
 #include "kube/object.h"
 #include "kube/store.h"
 
@@ -45,8 +46,8 @@ class Authorizer {
 // Bearer tokens: service account tokens are JWTs signed with the platform's key; static ones come from the data folder.
 class Tokens {
  public:
-  // `private_key_pem`: EC P-256. `issuer`: the iss claim.
-  Tokens(const Store& store, std::string private_key_pem, std::string public_key_pem, std::string issuer);
+  // `issuer`: the iss claim, and the audience of tokens that name none.
+  Tokens(const Store& store, crypto::JwtKey key, std::string issuer);
   // A static token (the admin token) of a user.
   void add_static(std::string token, User user);
   // A service account's token. `audiences` empty: the API's own. `pod`: bound object, may be null.
@@ -60,10 +61,12 @@ class Tokens {
   // `audiences` empty: the API's own; receives those of the token that were asked for.
   [[nodiscard]] std::optional<User> verify(std::string_view token, std::vector<std::string>& audiences) const;
   [[nodiscard]] const std::string& issuer() const { return issuer_; }
+  [[nodiscard]] std::string jwks() const { return key_.jwks(); }
 
  private:
   const Store& store_;
-  std::string private_key_, public_key_, issuer_;
+  crypto::JwtKey key_;
+  std::string issuer_;
   std::vector<std::pair<std::string, User>> fixed_;
 };
 

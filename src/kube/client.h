@@ -53,6 +53,10 @@ class Client {
                                               std::string manager = {}) = 0;
   virtual task::Task<Result<void>> remove(Gvr r, Key key, Propagation p = Propagation::background,
                                           std::string uid = {}) = 0;
+  // Without any grace: how a node says that a pod's containers have stopped and its object may go.
+  virtual task::Task<Result<void>> remove_now(Gvr r, Key key, std::string uid) {
+    return remove(std::move(r), std::move(key), Propagation::background, std::move(uid));
+  }
   // Events after `revision`; 0 begins with one "added" for each object there is.
   virtual task::Task<Result<std::unique_ptr<Watch>>> watch(Gvr r, std::string ns, std::uint64_t revision,
                                                            ListOptions options = {}) = 0;

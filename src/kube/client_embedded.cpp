@@ -96,6 +96,16 @@ task::Task<Result<void>> EmbeddedClient::remove(Gvr r, Key key, Propagation p, s
   if (!done) co_return std::unexpected(to_error(done.error()));
   co_return Result<void>{};
 }
+task::Task<Result<void>> EmbeddedClient::remove_now(Gvr r, Key key, std::string uid) {
+  auto t = api_.resolve(r, key.ns, key.name);
+  if (!t) co_return std::unexpected(to_error(t.error()));
+  DeleteOptions o;
+  o.grace_seconds = 0;
+  o.uid = std::move(uid);
+  auto done = co_await api_.remove(*t, std::move(o));
+  if (!done) co_return std::unexpected(to_error(done.error()));
+  co_return Result<void>{};
+}
 task::Task<Result<std::unique_ptr<Watch>>> EmbeddedClient::watch(Gvr r, std::string ns, std::uint64_t revision,
                                                                  ListOptions options) {
   auto t = api_.resolve(r, ns);

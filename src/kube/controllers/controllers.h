@@ -1,0 +1,24 @@
+// The controllers that a Kubernetes control plane brings along: workloads, endpoints, namespaces, garbage collection.
+// They run on the Manager's loop over the Client; those that need every kind (namespaces, garbage) take the Api itself and
+// so act only where this program is the API server. Ownership: each add_… registers with the Manager, which keeps it.
+#pragma once
+#include <string>
+
+#include "kube/api.h"
+#include "kube/kit.h"
+
+namespace mr::kube {
+
+void add_replicaset_controller(Manager& m);
+void add_deployment_controller(Manager& m);
+void add_statefulset_controller(Manager& m);
+void add_daemonset_controller(Manager& m, std::string node_name);
+void add_job_controller(Manager& m);
+// Endpoints and one EndpointSlice for each Service with a selector.
+void add_endpoints_controller(Manager& m);
+// The default ServiceAccount and the ConfigMap kube-root-ca.crt of each namespace; the end of one that is deleted.
+void add_namespace_controller(Manager& m, Api& api, std::string ca_pem);
+// Deletes what its owners left, holds owners that go in the foreground, frees orphans.
+void add_garbage_collector(Manager& m, Api& api);
+
+}  // namespace mr::kube
