@@ -52,6 +52,7 @@ std::unexpected<Error> fail_errno(std::string_view what, int err);
 
 #define MR_CAT2(a, b) a##b
 #define MR_CAT(a, b) MR_CAT2(a, b)
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 // MR_TRY(auto x, expr): x is the value of expr, or the function returns its error.
 #define MR_TRY(decl, expr)                                                                              \
   auto MR_CAT(mr_try_, __LINE__) = (expr);                                                              \
@@ -71,3 +72,4 @@ std::unexpected<Error> fail_errno(std::string_view what, int err);
   do {                                                                                                \
     if (auto mr_check_ = (expr); !mr_check_) co_return std::unexpected(std::move(mr_check_).error()); \
   } while (false)
+// NOLINTEND(bugprone-macro-parentheses)

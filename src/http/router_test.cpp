@@ -7,7 +7,7 @@ namespace {
 
 class Routes : public ::testing::Test {
  protected:
-  void add(Method m, std::string_view pattern, std::string name) {
+  void add(Method m, std::string_view pattern, const std::string& name) {
     router.add(m, pattern, [name](Request&) -> task::Task<Response> { co_return Response::text(200, name); });
   }
   // The name of the handler found, or "405 <allow>", or "404".

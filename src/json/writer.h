@@ -86,7 +86,7 @@ class Writer {
   void newline() {
     if (indent_ > 0) {
       out_ += '\n';
-      out_.append(static_cast<std::size_t>(depth_ * indent_), ' ');
+      out_.append(static_cast<std::size_t>(depth_) * static_cast<std::size_t>(indent_), ' ');
     }
   }
   void open(char c) {

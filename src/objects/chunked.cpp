@@ -111,7 +111,7 @@ struct ChunkedReader::Impl {
         trailer_sig = value;
         continue;
       }
-      canonical += name + ":" + value + "\n";
+      canonical.append(name).append(":").append(value).append("\n");
       trailers[name] = value;
     }
     if (payload.kind == Payload::Kind::chunked_signed_trailer) {

@@ -37,17 +37,16 @@ Result<> check_conditions(const Call& c, const Object& o) {
 }
 
 void add_object_headers(http::Response& r, const Call& c, const Object& o) {
-  static const std::map<std::string, std::string_view> overrides{
-      {"content-type", "response-content-type"},
-      {"cache-control", "response-cache-control"},
-      {"content-disposition", "response-content-disposition"},
-      {"content-encoding", "response-content-encoding"},
-      {"content-language", "response-content-language"},
-      {"expires", "response-expires"}};
+  static const std::map<std::string, std::string> overrides{{"content-type", "response-content-type"},
+                                                            {"cache-control", "response-cache-control"},
+                                                            {"content-disposition", "response-content-disposition"},
+                                                            {"content-encoding", "response-content-encoding"},
+                                                            {"content-language", "response-content-language"},
+                                                            {"expires", "response-expires"}};
   Metadata m = o.metadata;
   if (!m.contains("content-type")) m["content-type"] = "binary/octet-stream";
   for (const auto& [header, query] : overrides)
-    if (c.has(query.data())) m[header] = c.get(query.data());
+    if (c.has(query.c_str())) m[header] = c.get(query.c_str());
   for (const auto& [k, v] : m)
     r.headers.add(k == "content-type" ? "Content-Type" : k == "content-encoding" ? "Content-Encoding" : k, v);
   r.headers.add("ETag", etag_header(o.etag));

@@ -58,7 +58,7 @@ std::string canonical_query(const std::vector<std::pair<std::string, std::string
     if (k != leave_out) encoded.emplace_back(text::percent_encode(k), text::percent_encode(v));
   std::sort(encoded.begin(), encoded.end());
   std::string out;
-  for (const auto& [k, v] : encoded) out += (out.empty() ? "" : "&") + k + "=" + v;
+  for (const auto& [k, v] : encoded) out.append(out.empty() ? "" : "&").append(k).append("=").append(v);
   return out;
 }
 

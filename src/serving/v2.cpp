@@ -54,7 +54,7 @@ struct Input {
 };
 
 std::unexpected<Refusal> bad(std::string_view text) { return std::unexpected(refusal(400, text)); }
-std::unexpected<Refusal> unprocessable(std::string_view type, std::string loc, std::string_view msg,
+std::unexpected<Refusal> unprocessable(std::string_view type, std::string_view loc, std::string_view msg,
                                        std::string_view ctx = {}) {
   return std::unexpected(refusal_422(type, loc, msg, ctx));
 }

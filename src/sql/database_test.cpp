@@ -75,7 +75,7 @@ TEST_F(Db, AFailingJobUndoesOnlyItself) {
   threads.clear();
   auto all = rows();
   EXPECT_EQ(good + bad, 400);
-  EXPECT_EQ(all.size(), static_cast<std::size_t>(2 * good));
+  EXPECT_EQ(all.size(), 2 * static_cast<std::size_t>(good));
   for (int t = 0; t < 8; ++t)
     for (int i = 0; i < 50; ++i) EXPECT_EQ(all.contains(fmt::format("a{}-{}", t, i)), (i + t) % 3 != 0);
 }

@@ -30,7 +30,7 @@ class FolderStore : public ArtifactStore {
         Entry e;
         auto name = it->path().filename().string();
         if (name.starts_with(kTemporary)) continue;
-        e.path = path.empty() ? name : path + "/" + name;
+        e.path = path.empty() ? name : fmt::format("{}/{}", path, name);
         e.is_dir = it->is_directory(e2);
         if (!e.is_dir) e.size = it->file_size(e2);
         if (!e2) out.push_back(std::move(e));

@@ -98,7 +98,7 @@ std::string server_info(Tracking& t) {
 
 // Reads of things that this version cannot store. Where the database has none the answer is the real server's for none;
 // where another server stored some, saying so beats hiding them.
-void add_unless_stored(http::Router& router, Tracking& t, Method method, std::string path, const char* table,
+void add_unless_stored(http::Router& router, Tracking& t, Method method, const std::string& path, const char* table,
                        std::function<std::string(const std::string& body)> none) {
   auto handler = [&t, table, none = std::move(none)](http::Request& rq) -> Reply {
     auto body = co_await http::read_all(rq, 1 << 20);

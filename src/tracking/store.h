@@ -75,7 +75,7 @@ struct BulkMetric {
 Result<std::vector<BulkMetric>> metric_history_bulk(sql::Connection& c, std::vector<std::string> run_ids,
                                                     const std::string& key, std::int64_t max);
 // Samples for the charts of the web UI: at most `max` points of each run, the first and the last among them.
-Result<std::vector<BulkMetric>> metric_history_interval(sql::Connection& c, std::vector<std::string> run_ids,
+Result<std::vector<BulkMetric>> metric_history_interval(sql::Connection& c, const std::vector<std::string>& run_ids,
                                                         const std::string& key, std::optional<std::int64_t> start_step,
                                                         std::optional<std::int64_t> end_step, std::int64_t max);
 

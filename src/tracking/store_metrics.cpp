@@ -144,7 +144,7 @@ Result<std::vector<BulkMetric>> metric_history_bulk(sql::Connection& c, std::vec
   return out;
 }
 
-Result<std::vector<BulkMetric>> metric_history_interval(sql::Connection& c, std::vector<std::string> ids,
+Result<std::vector<BulkMetric>> metric_history_interval(sql::Connection& c, const std::vector<std::string>& ids,
                                                         const std::string& key, std::optional<std::int64_t> start,
                                                         std::optional<std::int64_t> end, std::int64_t max) {
   std::vector<BulkMetric> out;

@@ -145,7 +145,7 @@ class Reader {
   Result<T> number() {
     MR_TRY(auto s, take(sizeof(T)));
     T v{};
-    std::memcpy(&v, s.data(), sizeof(T));
+    std::copy_n(s.data(), sizeof(T), reinterpret_cast<char*>(&v));
     return v;
   }
   Result<std::string_view> line() {
@@ -204,7 +204,7 @@ class Reader {
     push(id);
     return {};
   }
-  Result<> symbol(std::string module, std::string name) {
+  Result<> symbol(const std::string& module, const std::string& name) {
     MR_CHECK(check_symbol(module, name));
     push_text(NodeKind::symbol, module + "." + name);
     return {};
