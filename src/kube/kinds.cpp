@@ -92,21 +92,6 @@ constexpr File files[] = {
     {"kserve.kinds", view(kserve_text)},
 };
 
-const Descriptions& descriptions() {
-  static const Descriptions* const all = [] {
-    auto* d = new Descriptions;  // NOLINT: lives as long as the process, as every Type does
-    auto check = [](const Result<void>& r) {
-      if (r) return;
-      fmt::print(stderr, "millrace: the descriptions of kinds are broken: {}\n", r.error().message);
-      std::abort();
-    };
-    for (const auto& f : files) check(parse_descriptions(f.text, f.name, *d));
-    check(resolve_descriptions(*d));
-    return d;
-  }();
-  return *all;
-}
-
 // The order of groups in discovery: what a real server gives first comes first; other groups by name.
 constexpr std::string_view group_order[] = {
     "",
@@ -158,6 +143,21 @@ std::uint64_t next_generation() {
 
 }  // namespace
 
+const Descriptions& builtin_descriptions() {
+  static const Descriptions* const all = [] {
+    auto* d = new Descriptions;  // NOLINT: lives as long as the process, as every Type does
+    auto check = [](const Result<void>& r) {
+      if (r) return;
+      fmt::print(stderr, "millrace: the descriptions of kinds are broken: {}\n", r.error().message);
+      std::abort();
+    };
+    for (const auto& f : files) check(parse_descriptions(f.text, f.name, *d));
+    check(resolve_descriptions(*d));
+    return d;
+  }();
+  return *all;
+}
+
 const Field* Type::find(std::string_view field) const {
   for (const auto& f : fields)
     if (f.name == field) return &f;
@@ -194,7 +194,7 @@ struct Kinds::Impl {
 };
 
 Kinds::Kinds() : impl_(std::make_unique<Impl>()) {
-  const auto& d = descriptions();
+  const auto& d = builtin_descriptions();
   impl_->snapshot = index({d.kinds.begin(), d.kinds.end()});
   impl_->generation = next_generation();
 }
@@ -239,7 +239,7 @@ std::uint64_t Kinds::generation() const {
 }
 
 const Type* builtin_type(std::string_view name) {
-  const auto& d = descriptions();
+  const auto& d = builtin_descriptions();
   const auto it = d.by_name.find(name);
   return it == d.by_name.end() ? nullptr : it->second;
 }

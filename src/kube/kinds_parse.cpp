@@ -157,6 +157,10 @@ class Parser {
       f.retain_keys = true;
     } else if (key == "enum") {
       for (const auto e : text::split(value, '|')) f.enums.emplace_back(e);
+    } else if (key == "opt") {
+      f.optional = true;
+    } else if (key == "go") {
+      f.go_type = value;
     } else if (key == "default") {
       f.fallback = value;
     } else if (key == "in") {

@@ -8,7 +8,7 @@
 //     FIELD TYPE [NUMBER] [ATTRIBUTE...]
 //       TYPE: string bool int32 int64 number bytes time microtime duration quantity intstr any, or the name of a type;
 //       before it [] for a list, {} for a map. NUMBER: of the protobuf field.
-//       required nullable atomic set keys=A,B merge[=KEY] retainkeys enum=A|B default=X in=NUMBER
+//       required nullable opt atomic set keys=A,B merge[=KEY] retainkeys enum=A|B default=X in=NUMBER go=TYPE
 //   kind NAME
 //     group GROUP | names PLURAL [SINGULAR [SHORT...]] | list LISTKIND | categories C... | cluster | crd | virtual
 //     verbs V... | sub S... | select PATH... | generation
@@ -53,5 +53,8 @@ struct Descriptions {
 Result<void> parse_descriptions(std::string_view text, std::string_view file, Descriptions& into);
 // Points every reference at its type.
 Result<void> resolve_descriptions(Descriptions& d);
+
+// All built-in ones, read at the first call. Thread safe; immutable.
+const Descriptions& builtin_descriptions();
 
 }  // namespace mr::kube

@@ -48,6 +48,9 @@ struct Field {
   bool retain_keys = false;  // strategic merge: patchStrategy retainKeys
   bool atomic_map = false;   // an object or map that server-side apply owns as one
   std::vector<std::string> enums;
+  // Absent is not the same as 0, "" or {}: a pointer in the Go type. The protobuf form writes the zeros of all others.
+  bool optional = false;
+  std::string go_type;  // of a text with a type of its own ("v1.RestartPolicy"): how errors about its JSON type name it
   std::string fallback;  // the value that an absent field of this text type stands for in list keys (a port's protocol)
   std::string doc;       // our own words: what `kubectl explain` shows
 };
