@@ -1,0 +1,417 @@
+#include "gateway/gateway.h"
+
+#include "gateway/upstream.h"
+#include "log/log.h"
+#include "mesh/host.h"
+#include "metrics/metrics.h"
+#include "task/loop.h"
+#include "text/text.h"
+
+namespace mr::gateway {
+
+namespace {
+
+constexpr std::size_t kRepeatable = 64 * 1024;  // bodies up to it are kept, so that a request can be sent again
+constexpr int kConnectAttempts = 3;             // endpoints tried when nothing was sent yet
+
+std::uint64_t draw() {
+  thread_local std::uint64_t state = reinterpret_cast<std::uintptr_t>(&state) ^ 0x9e3779b97f4a7c15ULL;
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return state;
+}
+bool happens(double percent) { return percent > 0 && static_cast<double>(draw() % 1'000'000) < percent * 10'000; }
+
+http::Response plain(int status, std::string_view text) {
+  return http::Response::text(status, std::string(text), "text/plain");
+}
+http::Response nobody() { return plain(503, "no healthy upstream"); }
+
+struct Gateway {
+  explicit Gateway(GatewayDeps d) : deps(std::move(d)) {}
+  GatewayDeps deps;
+  metrics::Counter routed =
+      metrics::counter("millrace_gateway_routed_total", "Requests that a route of the front door took");
+  metrics::Counter troubled =
+      metrics::counter("millrace_gateway_upstream_errors_total", "Requests whose upstream gave no answer");
+
+  // A request as it goes upstream, but for the address.
+  struct Call {
+    http::Request& rq;
+    std::string target;  // path and query
+    http::Headers headers;
+    std::optional<std::string> whole;  // its body, once read
+    long timeout_ms = 0;
+    int attempts = 0;  // further ones
+    long per_try_ms = 0;
+    const std::vector<std::string>* retry_on = nullptr;
+  };
+  struct To {
+    std::string_view ns, service, subset;
+    std::uint16_t port = 0;
+  };
+
+  task::Task<http::Response> handle(http::Request& rq) {
+    auto path = mesh::normal_path(rq.path);
+    if (!path) co_return plain(400, "The path leads above the root");
+    auto authority = rq.headers.get("Host");
+    auto host = mesh::host_of_authority(authority);
+
+    if (deps.routes != nullptr) {
+      auto found = deps.routes->by_host(host, *path);
+      if (found.route) co_return co_await by_route(rq, *found.route, *path);
+      if (found.host_known) co_return http::Response::text(404, "");
+    }
+    if (deps.table) {
+      auto table = deps.table();
+      mesh::RequestView view{rq.method_text,    rq.secure ? "https" : "http", authority, *path, rq.query,
+                             rq.headers.items()};
+      auto m = table->match(view);
+      if (m.route != nullptr) co_return co_await by_rule(rq, *table, m, view);
+      if (auto moved = folder_of(*table, view)) co_return std::move(*moved);
+      if (m.host_known) co_return http::Response::text(404, "");
+    }
+    if (deps.routes != nullptr) {
+      auto found = deps.routes->by_path(*path);
+      if (found.route) co_return co_await by_route(rq, *found.route, *path);
+    }
+    if (deps.fallback) co_return co_await deps.fallback(rq);
+    co_return http::Response::text(404, "");
+  }
+
+  // `/x` where a rule has the prefix `/x/`: what people type, and what would be a 404 otherwise.
+  static std::optional<http::Response> folder_of(const mesh::RouteTable& table, mesh::RequestView view) {
+    if ((view.method != "GET" && view.method != "HEAD") || view.path.ends_with('/')) return std::nullopt;
+    auto folder = std::string(view.path) + "/";
+    view.path = folder;
+    auto m = table.match(view);
+    if (m.by == nullptr || !m.by->uri || m.by->uri->kind != mesh::TextMatch::Kind::prefix || m.by->uri->text != folder)
+      return std::nullopt;
+    auto res = http::Response::text(301, "");
+    // Two slashes in front would name another host.
+    auto where = folder.starts_with("//") ? "/" : folder;
+    res.headers.add("Location", view.query.empty() ? where : fmt::format("{}?{}", where, view.query));
+    return res;
+  }
+
+  static std::string with_query(std::string path, std::string_view query) {
+    if (!query.empty()) path.append("?").append(query);
+    return path;
+  }
+
+  // The client's headers without those of its connection, and what a proxy says about where they came from.
+  static http::Headers forwarded(const http::Request& rq) {
+    http::Headers h;
+    std::string via;
+    auto named = rq.headers.get("Connection");  // what it lists is the connection's as well
+    for (const auto& [n, v] : rq.headers.items()) {
+      if (text::iequals(n, "X-Forwarded-For")) {
+        via = via.empty() ? std::string(v) : fmt::format("{},{}", via, v);
+        continue;
+      }
+      if (is_connection_header(n) || text::iequals(n, "Content-Length") || text::iequals(n, "Expect") ||
+          text::iequals(n, "X-Request-Id") || text::iequals(n, "X-Forwarded-Proto") ||
+          text::iequals(n, "X-Forwarded-Host"))
+        continue;
+      if (!named.empty() && !text::iequals(n, "Host") && text::icontains_token(named, n)) continue;
+      h.add(std::string(n), std::string(v));
+    }
+    via = via.empty() ? std::string(rq.remote) : fmt::format("{},{}", via, rq.remote);
+    h.add("X-Forwarded-For", std::move(via));
+    h.add("X-Forwarded-Proto", rq.secure ? "https" : "http");
+    h.add("X-Forwarded-Host", std::string(rq.headers.get("Host")));
+    h.add("X-Request-Id", rq.id);
+    if (!h.has("Host")) h.add("Host", "localhost");
+    return h;
+  }
+  static std::string filled(std::string_view value, const http::Request& rq) {
+    // The few variables that are in use; others stay as they are.
+    std::string s(value);
+    for (auto [name, with] :
+         {std::pair<std::string_view, std::string_view>{"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", rq.remote},
+          {"%PROTOCOL%", "HTTP/1.1"}}) {
+      for (auto at = s.find(name); at != std::string::npos; at = s.find(name, at + with.size()))
+        s.replace(at, name.size(), with);
+    }
+    return s;
+  }
+  static void apply(const mesh::HeaderOps& ops, http::Headers& h, const http::Request& rq) {
+    if (ops.empty()) return;
+    if (!ops.remove.empty()) {
+      http::Headers kept;
+      for (const auto& [n, v] : h.items())
+        if (std::ranges::none_of(ops.remove, [&](const auto& r) { return text::iequals(r, n); })) kept.add(n, v);
+      h = std::move(kept);
+    }
+    for (const auto& [n, v] : ops.set) h.set(n, filled(v, rq));
+    for (const auto& [n, v] : ops.add) h.add(n, filled(v, rq));
+  }
+
+  // A request without a body has a reader too.
+  static bool has_body(const http::Request& rq) {
+    return rq.body != nullptr && (rq.headers.has("Transfer-Encoding") || rq.body->length().value_or(0) > 0);
+  }
+  // Reads a small body whole, so that the request can be sent more than once. False: it did not come.
+  static task::Task<Result<>> gather(Call& c) {
+    if (c.whole || !has_body(c.rq)) co_return Result<>{};
+    auto n = c.rq.body->length();
+    if (!n || *n > kRepeatable) co_return Result<>{};
+    std::string all;
+    all.reserve(*n);
+    for (;;) {
+      auto piece = co_await c.rq.body->read();
+      if (!piece) co_return std::unexpected(std::move(piece).error());
+      if (piece->empty()) break;
+      all += *piece;
+    }
+    c.whole = std::move(all);
+    co_return Result<>{};
+  }
+
+  services::EndpointPtr endpoint(const mesh::RouteTable* table, const To& to,
+                                 const std::vector<services::EndpointPtr>& tried, const http::Request& rq,
+                                 long& connect_ms) const {
+    if (deps.directory == nullptr || to.service.empty()) return nullptr;
+    auto service = deps.directory->find(to.ns, to.service);
+    const auto* port = service ? service->find(to.port) : nullptr;
+    if (port == nullptr) return nullptr;
+    services::Choice choice;
+    choice.tried = &tried;
+    if (service->client_affinity) choice.client = rq.remote;
+    const auto* policy = table != nullptr ? table->policy(to.ns, to.service) : nullptr;
+    const mesh::TrafficPolicy* traffic = policy != nullptr ? &policy->policy : nullptr;
+    if (!to.subset.empty()) {
+      if (policy == nullptr) return nullptr;
+      auto it = policy->subsets.find(to.subset);
+      if (it == policy->subsets.end()) return nullptr;
+      choice.subset = &it->second.labels;
+      traffic = &it->second.policy;
+    }
+    if (traffic != nullptr) {
+      choice.policy = traffic->balance == mesh::Balance::round_robin ? services::Policy::round_robin
+                      : traffic->balance == mesh::Balance::random    ? services::Policy::random
+                                                                     : services::Policy::least_busy;
+      connect_ms = traffic->connect_timeout_ms;
+    }
+    auto e = services::pick(*port, choice);
+    // Every one was tried: an attempt more may go to one of them again.
+    if (!e && !tried.empty()) {
+      choice.tried = nullptr;
+      e = services::pick(*port, choice);
+    }
+    if (e && traffic != nullptr && traffic->max_connections > 0 &&
+        e->active.load(std::memory_order_relaxed) >= traffic->max_connections)
+      return nullptr;
+    return e;
+  }
+
+  static bool retried_on(const std::vector<std::string>* on, std::string_view what) {
+    return on != nullptr && std::ranges::find(*on, what) != on->end();
+  }
+  static bool retry_status(const std::vector<std::string>* on, int status) {
+    if (on == nullptr) return false;
+    if (retried_on(on, "5xx") && status >= 500) return true;
+    if (retried_on(on, "gateway-error") && status >= 502 && status <= 504) return true;
+    if (retried_on(on, "retriable-4xx") && status == 409) return true;
+    return retried_on(on, std::to_string(status));
+  }
+
+  // To one of a Service's endpoints; further ones when that is allowed and of use.
+  task::Task<http::Response> send(Call& c, const mesh::RouteTable* table, To to) {
+    auto upgrade = c.rq.headers.get("Upgrade");
+    if (!upgrade.empty() && !text::icontains_token(c.rq.headers.get("Connection"), "upgrade")) upgrade = {};
+    if (c.retry_on != nullptr && upgrade.empty())
+      if (auto r = co_await gather(c); !r) co_return plain(408, "The request's body did not come");
+    std::vector<services::EndpointPtr> tried;
+    int retries = c.attempts;
+    Trouble last;
+    for (int connects = 0;;) {
+      long connect_ms = 10'000;
+      auto e = endpoint(table, to, tried, c.rq, connect_ms);
+      if (!e) {
+        troubled.add();
+        co_return nobody();
+      }
+      Outgoing out;
+      out.ip = e->ip;
+      out.port = e->port;
+      out.method = c.rq.method_text;
+      out.target = c.target;
+      out.headers = c.headers;
+      out.upgrade = upgrade;
+      out.whole = c.whole;
+      if (!out.whole) {
+        if (has_body(c.rq))
+          out.stream = c.rq.body;
+        else
+          out.whole.emplace();
+      }
+      out.connect_timeout_ms = connect_ms;
+      out.timeout_ms =
+          c.per_try_ms > 0 && (c.timeout_ms == 0 || c.per_try_ms < c.timeout_ms) ? c.per_try_ms : c.timeout_ms;
+      bool repeatable = out.stream == nullptr;
+      auto use = std::make_shared<services::Use>(e);
+      auto answer = co_await forward(std::move(out), use);
+      if (answer) {
+        if (answer->status != 101 && retries > 0 && repeatable && retry_status(c.retry_on, answer->status)) {
+          --retries;
+          tried.push_back(std::move(e));
+          continue;
+        }
+        co_return std::move(*answer);
+      }
+      last = std::move(answer).error();
+      tried.push_back(std::move(e));
+      if (last.kind == Trouble::Kind::client) co_return plain(408, "The request's body did not come");
+      // Nothing was sent: another endpoint may have it, whatever the rule says.
+      if (last.kind == Trouble::Kind::connect && ++connects < kConnectAttempts) continue;
+      if (last.kind == Trouble::Kind::reset && retries > 0 && repeatable &&
+          (retried_on(c.retry_on, "reset") || retried_on(c.retry_on, "5xx"))) {
+        --retries;
+        continue;
+      }
+      if (last.kind == Trouble::Kind::timeout && retries > 0 && repeatable && c.per_try_ms > 0) {
+        --retries;
+        continue;
+      }
+      break;
+    }
+    troubled.add();
+    log::debug("an upstream gave no answer",
+               {{"service", to.service}, {"namespace", to.ns}, {"reason", last.text}, {"request_id", c.rq.id}});
+    if (last.kind == Trouble::Kind::timeout) co_return plain(504, "upstream request timeout");
+    if (last.kind == Trouble::Kind::connect)
+      co_return plain(
+          503,
+          fmt::format("upstream connect error or disconnect/reset before headers. reset reason: connection failure: {}",
+                      last.text));
+    co_return plain(
+        503, fmt::format("upstream connect error or disconnect/reset before headers. reset reason: {}", last.text));
+  }
+
+  task::Task<http::Response> by_rule(http::Request& rq, const mesh::RouteTable& table, mesh::Match m,
+                                     const mesh::RequestView& view) {
+    routed.add();
+    const auto& r = *m.route;
+    const auto origin = rq.headers.get("Origin");
+    bool origin_ok = r.cors && !origin.empty() &&
+                     std::ranges::any_of(r.cors->origins, [&](const auto& o) { return o.matches(origin); });
+    if (origin_ok && rq.method == http::Method::options && rq.headers.has("Access-Control-Request-Method")) {
+      auto res = http::Response::text(200, "");
+      add_cors(res, *r.cors, origin, true);
+      co_return res;
+    }
+    if (r.fault) {
+      if (happens(r.fault->delay_percent)) co_await task::sleep_ms(r.fault->delay_ms);
+      if (happens(r.fault->abort_percent)) co_return plain(r.fault->abort_status, "fault filter abort");
+    }
+    http::Response res;
+    if (r.redirect) {
+      res = http::Response::text(r.redirect->code, "");
+      res.headers.add("Location", mesh::redirect_location(*r.redirect, m.by, view));
+    } else if (r.direct) {
+      res = plain(r.direct->status, r.direct->body);
+    } else {
+      const auto* w = mesh::choose(r, draw());
+      if (w == nullptr) co_return nobody();
+      Call c{rq, with_query(mesh::rewritten_path(r, m.by, view.path), view.query), forwarded(rq), {}, r.timeout_ms};
+      apply(r.request, c.headers, rq);
+      apply(w->request, c.headers, rq);
+      if (r.rewrite && !r.rewrite->authority.empty()) c.headers.set("Host", r.rewrite->authority);
+      if (r.retries) {
+        c.attempts = r.retries->attempts;
+        c.per_try_ms = r.retries->per_try_ms;
+        c.retry_on = &r.retries->on;
+      }
+      if (!r.mirrors.empty()) co_await mirror(c, table, r);
+      res = co_await send(c, &table, {w->to.ns, w->to.service, w->to.subset, w->to.port});
+      if (res.status != 101) apply(w->response, res.headers, rq);
+    }
+    if (res.status != 101) apply(r.response, res.headers, rq);
+    if (origin_ok) add_cors(res, *r.cors, origin, false);
+    co_return res;
+  }
+
+  static void add_cors(http::Response& res, const mesh::Cors& cors, std::string_view origin, bool preflight) {
+    res.headers.set("Access-Control-Allow-Origin", std::string(origin));
+    if (cors.credentials) res.headers.set("Access-Control-Allow-Credentials", *cors.credentials ? "true" : "false");
+    if (!cors.expose.empty() && !preflight) res.headers.set("Access-Control-Expose-Headers", cors.expose);
+    if (!preflight) return;
+    if (!cors.methods.empty()) res.headers.set("Access-Control-Allow-Methods", cors.methods);
+    if (!cors.headers.empty()) res.headers.set("Access-Control-Allow-Headers", cors.headers);
+    if (!cors.max_age_s.empty()) res.headers.set("Access-Control-Max-Age", cors.max_age_s);
+  }
+
+  // Copies go out beside the request; nobody waits for their answers. A body too large to keep is not copied.
+  task::Task<void> mirror(Call& c, const mesh::RouteTable& table, const mesh::HttpRoute& r) {
+    if (auto got = co_await gather(c); !got) co_return;
+    if (!c.whole && has_body(c.rq)) co_return;
+    for (const auto& to : r.mirrors) {
+      if (!happens(to.percent)) continue;
+      long connect_ms = 10'000;
+      auto e = endpoint(&table, {to.to.ns, to.to.service, to.to.subset, to.to.port}, {}, c.rq, connect_ms);
+      if (!e) continue;
+      Outgoing out;
+      out.ip = e->ip;
+      out.port = e->port;
+      out.method = c.rq.method_text;
+      out.target = c.target;
+      out.headers = c.headers;
+      out.headers.set("Host", fmt::format("{}-shadow", c.headers.get("Host")));
+      out.whole = c.whole.value_or("");
+      out.connect_timeout_ms = connect_ms;
+      out.timeout_ms = 15'000;
+      task::detach([](Outgoing o, std::shared_ptr<void> use) -> task::Task<void> {
+        auto answer = co_await forward(std::move(o), use);
+        if (!answer) co_return;
+        auto* body = std::get_if<http::StreamBody>(&answer->body);
+        while (body != nullptr) {
+          auto piece = co_await (*body)();
+          if (!piece || piece->empty()) break;
+        }
+      }(std::move(out), std::make_shared<services::Use>(e)));
+    }
+  }
+
+  task::Task<http::Response> by_route(http::Request& rq, const Route& r, const std::string& path) {
+    routed.add();
+    std::uint64_t total = 0;
+    for (const auto& b : r.backends) total += b.weight;
+    if (total == 0) co_return nobody();
+    auto at = draw() % total;
+    const Backend* chosen = nullptr;
+    for (const auto& b : r.backends) {
+      chosen = &b;
+      if (at < b.weight) break;
+      at -= b.weight;
+    }
+    auto inner = path;
+    if (r.strip_prefix) {
+      std::string_view prefix = r.path_prefix;
+      while (prefix.ends_with('/')) prefix.remove_suffix(1);
+      inner = path.substr(std::min(path.size(), prefix.size()));
+      if (!inner.starts_with('/')) inner.insert(0, 1, '/');
+    }
+    auto target = with_query(inner, rq.query);
+    if (chosen->handler) {
+      http::Request own = rq;
+      own.target = target;
+      own.path = inner;
+      for (const auto& [n, v] : r.set_headers) own.headers.set(n, v);
+      co_return co_await chosen->handler(own);
+    }
+    Call c{rq, std::move(target), forwarded(rq), {}, r.timeout_ms};
+    for (const auto& [n, v] : r.set_headers) c.headers.set(n, v);
+    co_return co_await send(c, nullptr, {chosen->ns, chosen->service, {}, chosen->port});
+  }
+};
+
+}  // namespace
+
+http::Handler make_gateway(GatewayDeps deps) {
+  auto g = std::make_shared<Gateway>(std::move(deps));
+  return [g](http::Request& rq) { return g->handle(rq); };
+}
+
+}  // namespace mr::gateway
