@@ -4,7 +4,8 @@
 #
 # usage: scripts/setup.sh [--no-python] [--test] [--bench]
 #   --no-python  only what the C++ build needs
-#   --test       also what the tests with a browser and the linters need
+#   --test       also what the tests with the real clients and the linters need; kubectl and Helm, where they are not
+#                on PATH, are built from source into build/tools/bin, which needs Go (and once takes some minutes)
 #   --bench      also the load generator and the web server that the benchmarks compare with
 # environment: MILLRACE_SETUP_APT=0 leaves apt alone (you have installed the packages in another way)
 set -euo pipefail
@@ -49,13 +50,17 @@ libbz2-dev
 liblzma-dev
 liblz4-dev
 prometheus-cpp-dev
+bubblewrap
 sqlite3
 python3
 python3-venv
 '
+# The -core package of MariaDB has the programs and no system service that would start by itself.
 test_packages='
 chromium
 shellcheck
+mariadb-server-core
+mariadb-client-core
 '
 bench_packages='
 wrk
@@ -64,10 +69,14 @@ nginx-light
 
 wanted=$build_packages
 python=1
+test=0
 for arg in "$@"; do
   case $arg in
     --no-python) python=0 ;;
-    --test) wanted+=$test_packages ;;
+    --test)
+      wanted+=$test_packages
+      test=1
+      ;;
     --bench) wanted+=$bench_packages ;;
     -h | --help)
       sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -178,38 +187,81 @@ py=/usr/bin/python3
 "$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   die "$("$py" -V) is too old" "the Python packages are locked for Python 3.11 and newer"
 
-lock=python/requirements.lock
 uv_pin=$(cat python/uv.version)
-# What the environment was made from. Another lock, interpreter or place (a venv cannot be moved) makes it anew.
-stamp="$(sha256sum <"$lock") $("$py" -V) $root"
-if [ -x .venv/bin/python ] && [ "$(cat .venv/.millrace-stamp 2>/dev/null)" = "$stamp" ]; then
-  exit 0
-fi
-
-# uv has a private home in the build folder, so that nothing depends on one that was installed by hand.
 uv_home=build/tools/uv
 uv=$uv_home/bin/uv
-if [ "$("$uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_pin" ]; then
-  rm -rf "$uv_home"
-  run_step "making a folder for uv" build/logs/uv-venv.log "$py" -m venv "$uv_home" ||
-    die "python3 -m venv failed" "on Debian and Ubuntu: apt-get install python3-venv"
-  run_step "installing uv $uv_pin" build/logs/uv-install.log \
-    "$uv_home/bin/python" -m pip install --disable-pip-version-check --quiet "uv==$uv_pin" ||
-    die "pip could not install uv" "check the network (and pip's configuration, if this network has an index of its own)"
-fi
 
-# A network with an index of its own usually tells pip about it; uv reads other names.
-if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
-export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=${UV_LINK_MODE:-hardlink} UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
-# uv brings certificates of its own and would not know the authority of a company's proxy, which the system knows.
-if [ -e /etc/ssl/certs/ca-certificates.crt ]; then export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}; fi
-unset VIRTUAL_ENV
+# uv has a private home in the build folder, so that nothing depends on one that was installed by hand.
+ensure_uv() {
+  if [ "$("$uv" --version 2>/dev/null | cut -d' ' -f2)" != "$uv_pin" ]; then
+    rm -rf "$uv_home"
+    run_step "making a folder for uv" build/logs/uv-venv.log "$py" -m venv "$uv_home" ||
+      die "python3 -m venv failed" "on Debian and Ubuntu: apt-get install python3-venv"
+    run_step "installing uv $uv_pin" build/logs/uv-install.log \
+      "$uv_home/bin/python" -m pip install --disable-pip-version-check --quiet "uv==$uv_pin" ||
+      die "pip could not install uv" "check the network (and pip's configuration, if this network has an index of its own)"
+  fi
+  # A network with an index of its own usually tells pip about it; uv reads other names.
+  if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
+  export UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=${UV_LINK_MODE:-hardlink} UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
+  # uv brings certificates of its own and would not know the authority of a company's proxy, which the system knows.
+  if [ -e /etc/ssl/certs/ca-certificates.crt ]; then export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}; fi
+  unset VIRTUAL_ENV
+}
 
-run_step "making .venv" build/logs/venv.log "$uv" venv --quiet --clear --python "$py" .venv ||
-  die "uv could not make .venv" "delete the folder .venv and run this again"
-run_step "installing the locked Python packages" build/logs/venv-install.log \
-  "$uv" pip sync --require-hashes --python .venv/bin/python "$lock" ||
-  die "uv could not install the locked Python packages" \
-    "check the network, then run this again; the whole log is build/logs/venv-install.log"
-printf '%s' "$stamp" >.venv/.millrace-stamp
-say "Python environment ready: .venv"
+# environment FOLDER LOCK: a Python environment with exactly the packages of the lock.
+environment() {
+  local folder=$1 lock=$2 stamp
+  # What it was made from. Another lock, interpreter or place (a venv cannot be moved) makes it anew.
+  stamp="$(sha256sum <"$lock") $("$py" -V) $root"
+  if [ -x "$folder/bin/python" ] && [ "$(cat "$folder/.millrace-stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+  ensure_uv
+  run_step "making $folder" build/logs/venv.log "$uv" venv --quiet --clear --python "$py" "$folder" ||
+    die "uv could not make $folder" "delete that folder and run this again"
+  run_step "installing the packages of $lock" build/logs/venv-install.log \
+    "$uv" pip sync --require-hashes --python "$folder/bin/python" "$lock" ||
+    die "uv could not install the packages of $lock" \
+      "check the network, then run this again; the whole log is build/logs/venv-install.log"
+  printf '%s' "$stamp" >"$folder/.millrace-stamp"
+  say "Python environment ready: $folder"
+}
+
+environment .venv python/requirements.lock
+[ "$test" = 1 ] || exit 0
+# The KServe SDK wants other versions of what MLflow's environment has.
+environment build/tools/kserve-env python/kserve.lock
+
+# ---- clients of the Kubernetes API -----------------------------------------------------------------------------
+
+tools=build/tools/bin
+
+# newer_than MAJOR MINOR TEXT: the first version number in TEXT is at least MAJOR.MINOR.
+newer_than() {
+  [[ $3 =~ ([0-9]+)\.([0-9]+) ]] || return 1
+  ((BASH_REMATCH[1] > $1 || (BASH_REMATCH[1] == $1 && BASH_REMATCH[2] >= $2)))
+}
+
+# client NAME MAJOR MINOR PACKAGE: NAME on PATH if it is new enough, else built from the locked module tests/tools/NAME.
+client() {
+  local name=$1 major=$2 minor=$3 package=$4 stamp version
+  version=$("$name" version --client 2>/dev/null | head -n 1) || version=
+  if newer_than "$major" "$minor" "$version"; then return 0; fi
+  stamp=$(sha256sum <"tests/tools/$name/go.sum")
+  if [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+  # 1.21 was the first Go that fetches a newer one of itself where a module asks for it.
+  if ! command -v go >/dev/null 2>&1 || ! newer_than 1 21 "$(GOTOOLCHAIN=local go version)"; then
+    say "warning: the tests need $name $major.$minor or newer, and building it needs Go 1.21 or newer, which is not here." \
+      "Install either, then run this again: golang-1.24 of Debian 13, of Ubuntu, or of bookworm-backports on Debian 12;" \
+      "or https://go.dev/dl; or $name itself."
+    return 0
+  fi
+  mkdir -p "$tools"
+  run_step "building $name from source" "build/logs/build-$name.log" \
+    env -C "tests/tools/$name" GOTOOLCHAIN=auto GOFLAGS=-mod=readonly \
+    go build -trimpath -ldflags '-s -w' -o "$root/$tools/$name" "$package" ||
+    die "go could not build $name" "the whole log is build/logs/build-$name.log"
+  printf '%s' "$stamp" >"$tools/$name.stamp"
+}
+
+client kubectl 1 28 .
+client helm 3 14 helm.sh/helm/v3/cmd/helm

@@ -15,6 +15,8 @@ def pytest_configure(config):
         "markers", "fix: wanted behaviour that the stock server does not have; deselect when testing the tests on it"
     )
     config.addinivalue_line("markers", "binary: starts the millrace binary itself, whatever server is under test")
+    config.addinivalue_line("markers", "controllers: needs Kubernetes controllers beside the API server")
+    config.addinivalue_line("markers", "pods: needs a node that runs pods")
     config.addinivalue_line("markers", "slow: needs more than a few seconds")
 
 
