@@ -154,9 +154,9 @@ task::Task<void> SpdySession::goaway() {
 task::Task<Result<void>> SpdySession::on_data(SpdyFrame& f) {
   auto* found = find(f.stream);
   if (found == nullptr || found->peer_ended_) {
-    // What was under way when it was reset, or a stream that never was.
-    if (found == nullptr && f.stream > last_seen_ && !options_.client)
-      co_return co_await send(SpdyEncoder::rst_stream(f.stream, SpdyStatus::invalid_stream));
+    // What was under way when the stream was reset is passed over; on a stream that never was it is a fault.
+    if (f.stream > last_seen_ && !options_.client)
+      co_return fail(Code::invalid_argument, fmt::format("SPDY: data on stream {}, which is not open", f.stream));
     co_return Result<void>{};
   }
   auto s = streams_[f.stream];
