@@ -197,6 +197,7 @@ class Connection : public BodyReader {
     arm(shard_.options->header_timeout_s);
     started_ = time::mono_ns();
     // One empty line before a request is passed over (RFC 9112 section 2.2).
+    if (end_ - begin_ == 1 && in_[begin_] == '\r' && !co_await fill()) co_return false;
     if (end_ - begin_ >= 2 && in_[begin_] == '\r' && in_[begin_ + 1] == '\n') {
       begin_ += 2;
       if (begin_ == end_ && !co_await fill()) co_return false;
@@ -209,7 +210,7 @@ class Connection : public BodyReader {
       if (ec && ec != beast::http::error::need_more) {
         using E = beast::http::error;
         if (ec == E::header_limit || ec == E::buffer_overflow)
-          co_await refuse(431, "The request head is larger than the limit");
+          co_await refuse_head();
         else if (ec == E::bad_version)
           co_await refuse(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
         else
@@ -217,9 +218,7 @@ class Connection : public BodyReader {
         co_return false;
       }
       if (end_ - begin_ >= kReadBuffer) {
-        bool in_target = parser_->method.size == 0;
-        co_await refuse(in_target ? 414 : 431, in_target ? "The request target is longer than the limit"
-                                                         : "The request head is larger than the limit");
+        co_await refuse_head();
         co_return false;
       }
       if (!co_await fill()) {
@@ -229,6 +228,14 @@ class Connection : public BodyReader {
     }
     disarm();
     co_return true;
+  }
+
+  // A head beyond the limit: one whose first line has not even ended is one long target.
+  task::Task<void> refuse_head() {
+    bool in_target = parser_->method.size == 0 &&
+                     std::string_view(in_.get() + begin_, end_ - begin_).find('\n') == std::string_view::npos;
+    co_await refuse(in_target ? 414 : 431, in_target ? "The request target is longer than the limit"
+                                                     : "The request head is larger than the limit");
   }
 
   // Answers a request that no handler sees, and closes.

@@ -208,6 +208,7 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     Comparison c;
     split_identifier(t.text, c);
     Token op = lex.next();
+    Token op_end = op;  // of two words: the second
     auto op_word = text::upper(op.text);
     c.op_text = op.text;
     if (op.kind == Token::Kind::op) {
@@ -216,8 +217,8 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
                                                       op_word == "RLIKE" || op_word == "REGEXP")) {
       c.op = op_word;
     } else if (op.kind == Token::Kind::identifier && op_word == "NOT") {
-      Token second = lex.next();
-      auto w = text::upper(second.text);
+      op_end = lex.next();
+      auto w = text::upper(op_end.text);
       if (w != "IN" && w != "LIKE" && w != "ILIKE") return bad(t.text);
       c.op = "NOT " + w;
       c.op_text = c.op;
@@ -238,7 +239,15 @@ Result<std::vector<Comparison>> parse_filter(std::string_view filter, bool quote
     }
     Token v = lex.next();
     c.raw = v.text;
-    if ((c.op == "IN" || c.op == "NOT IN") && v.kind != Token::Kind::list) return bad(t.text);
+    if ((c.op == "IN" || c.op == "NOT IN") && v.kind != Token::Kind::list) {
+      // The real parser makes no comparison of it, and names each word that is left over.
+      std::string words(t.text);
+      auto add = [&](std::string_view word) { words.append(quote_clauses ? "', '" : ", ").append(word); };
+      add(op.text);
+      if (c.op == "NOT IN") add(op_end.text);
+      if (v.kind != Token::Kind::end) add(v.text);
+      return bad(words);
+    }
     switch (v.kind) {
       case Token::Kind::number:
         c.kind = Comparison::Kind::number;

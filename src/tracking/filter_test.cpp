@@ -200,7 +200,10 @@ TEST(RunSearch, SaysWhatMlflowSays) {
     EXPECT_TRUE(run_error(fmt::format("{} = 'x'", key))
                     .starts_with(fmt::format("Invalid attribute key '{}' specified. Valid keys are '{{", key)))
         << key;
-  EXPECT_NE(run_error("run_id IN 'a'"), "");
+  EXPECT_EQ(run_error("run_id IN 'a'"), "Invalid clause(s) in filter string: 'run_id', 'IN', ''a''");
+  EXPECT_EQ(run_error("run_id not IN \"a\" AND status = 'x'"),
+            "Invalid clause(s) in filter string: 'run_id', 'not', 'IN', '\"a\"'");
+  EXPECT_EQ(run_error("tags.a IN"), "Invalid clause(s) in filter string: 'tags.a', 'IN'");
   EXPECT_TRUE(run_error("metrics.acc == 1").starts_with("Invalid comparator '==' not one of '{"));
   EXPECT_TRUE(run_error("params.p > '1'").starts_with("Invalid comparator '>' not one of '{"));
   EXPECT_TRUE(run_error("dataset.source = 'x'").starts_with("Invalid dataset key 'source' specified."));

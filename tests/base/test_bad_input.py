@@ -113,10 +113,26 @@ def test_long_targets_are_414(any_port, size):
     assert ask(any_port, get("/" + "a" * size)).status == 414
 
 
-def test_endless_targets_are_refused(any_port):
+def test_endless_targets_are_414(any_port):
     with Wire(any_port) as wire:
         wire.send("GET /" + "a" * 300_000)
-        assert wire.answer().status in (414, 431)
+        assert wire.answer().status == 414
+
+
+def test_blanks_count_as_head(any_port):
+    with Wire(any_port) as wire:
+        wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n" + f"X:{' ' * 176}a\r\n" * 990 + "\r\n")
+        assert first_status(wire.rest()) == 431
+
+
+def test_an_empty_line_before_a_request_is_passed_over(any_port):
+    request = get("/healthz")
+    with Wire(any_port) as wire:
+        for pieces in (["\r\n" + request], ["\r", "\n" + request]):
+            for piece in pieces:
+                wire.send(piece)
+                time.sleep(0.02)
+            assert wire.answer().status == 200
 
 
 def test_a_body_over_the_limit_is_413_before_it_is_sent(tracking_port):
