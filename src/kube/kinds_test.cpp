@@ -78,6 +78,17 @@ TEST(Kinds, TypesSayHowListsMerge) {
   EXPECT_EQ(builtin_type("io.k8s.api.core.v1.Volume")->find("hostPath")->proto_in, 2);
 }
 
+TEST(Kinds, CustomKindsHaveAStructuralSchema) {
+  const auto* isvc = builtin_type("io.kserve.serving.v1beta1.InferenceService");
+  ASSERT_TRUE(isvc);
+  const auto& schema = structural_schema(*isvc);
+  EXPECT_EQ(&schema, &structural_schema(*isvc));
+  const auto& model = object_at(schema.as_object(), "properties.spec.properties.predictor.properties.model");
+  EXPECT_EQ(text_at(model, "properties.modelFormat.properties.name.type"), "string");
+  EXPECT_EQ(text_at(model, "properties.modelFormat.required.0"), "name");
+  EXPECT_TRUE(bool_at(model, "properties.resources.properties.limits.additionalProperties.x-kubernetes-int-or-string"));
+}
+
 TEST(KindsParse, NamesTheLineOfAFault) {
   auto fault = [](std::string_view text) {
     Descriptions d;

@@ -3,6 +3,7 @@
 // Ownership: types and fields live as long as the process (or, for a CRD, as its Kind). Immutable after loading: thread
 // safe.
 #pragma once
+#include <boost/json/value.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -64,5 +65,9 @@ struct Type {
   [[nodiscard]] const Field* find(std::string_view field) const;
   [[nodiscard]] const Field* by_number(std::uint16_t proto) const;
 };
+
+// The structural schema (JSON) that a CustomResourceDefinition would have for `type`: what a built-in description of a
+// custom kind (istio, KServe, Kubeflow) is validated by. Made once for each type; lives as long as the process.
+const boost::json::value& structural_schema(const Type& type);
 
 }  // namespace mr::kube

@@ -42,7 +42,20 @@ Value custom_cell(const Column& c, const Object& o, std::int64_t now) {
   return nullptr;
 }
 
-Value cell_of(const Column& c, const Kind& kind, const Object& o, std::int64_t now) {
+// A column with its cell function, looked up once for all rows.
+struct Ready {
+  const Column* column;
+  table::Cell cell;
+};
+std::vector<Ready> ready(const std::vector<Column>& columns) {
+  std::vector<Ready> out;
+  for (const auto& c : columns) out.push_back({&c, c.cell.empty() ? nullptr : table::find_cell(c.cell)});
+  return out;
+}
+
+Value cell_of(const Ready& r, const Kind& kind, const Object& o, std::int64_t now) {
+  const auto& c = *r.column;
+  if (r.cell) return r.cell(o, now);
   if (!c.path.empty()) {
     if (kind.crd) return custom_cell(c, o, now);
     const auto found = json_path(o, c.path);
@@ -50,7 +63,6 @@ Value cell_of(const Column& c, const Kind& kind, const Object& o, std::int64_t n
   }
   if (c.cell == "name") return Value(name_of(o));
   if (c.cell == "age") return Value(table::age_of(text_at(o, "metadata.creationTimestamp"), now));
-  if (const auto cell = table::find_cell(c.cell)) return cell(o, now);
   return Value(int_at(o, c.cell));  // a counter: what is not written is 0
 }
 
@@ -94,7 +106,8 @@ std::vector<Column> table_columns(const Kind& kind, const KindVersion& version) 
 Array table_cells(const Kind& kind, const KindVersion& version, const Object& object) {
   const auto now = time::now_ms();
   Array cells;
-  for (const auto& c : table_columns(kind, version)) cells.push_back(cell_of(c, kind, object, now));
+  const auto columns = table_columns(kind, version);
+  for (const auto& c : ready(columns)) cells.push_back(cell_of(c, kind, object, now));
   return cells;
 }
 
@@ -102,6 +115,7 @@ std::string table_document(const Kind& kind, const KindVersion& version, const s
                            std::string_view list_metadata_json, TableOptions options, bool columns) {
   const auto now = time::now_ms();
   const auto all = table_columns(kind, version);
+  const auto row = ready(all);
   std::string out;
   Writer w(out);
   w.begin_object();
@@ -121,7 +135,7 @@ std::string table_document(const Kind& kind, const KindVersion& version, const s
     w.begin_object();
     w.key("cells");
     w.begin_array();
-    for (const auto& c : all) w.raw(json::serialize(cell_of(c, kind, *o, now)));
+    for (const auto& c : row) w.raw(json::serialize(cell_of(c, kind, *o, now)));
     w.end_array();
     if (!options.no_object) {
       w.key("object");
