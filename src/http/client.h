@@ -19,7 +19,7 @@ struct ClientResponse {
 struct ClientRequest {
   Method method = Method::get;
   std::string url;  // http://host[:port]/path?query or https://…
-  Headers headers;
+  Headers headers;  // a Host here goes before the URL's
   std::string_view body;
   std::size_t max_body = 256U << 20;
   int timeout_s = 60;  // for each read or write
@@ -27,9 +27,17 @@ struct ClientRequest {
   std::function<bool(std::string_view)> sink;
 };
 
+// Who to believe and who to be under TLS, instead of the system's authorities and nobody.
+struct ClientTls {
+  std::string ca_pem;
+  std::string certificate_pem, key_pem;  // both or none
+};
+
 class Client {
  public:
   Client();
+  // Errors of the texts show with the first request: invalid_argument.
+  explicit Client(ClientTls tls);
   ~Client();
   // Errors: unavailable (cannot connect), deadline_exceeded, invalid_argument (bad URL), data_loss (cut short).
   Result<ClientResponse> send(const ClientRequest& request);

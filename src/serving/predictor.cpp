@@ -25,6 +25,12 @@ using node::BuiltinStart;
 // How long a start waits for its model before it shows as running and not ready.
 constexpr long kFastLoadMs = 1500;
 
+// Loads wait for the network, and for answers of this very program: never on the pool that makes those answers.
+task::Pool& load_pool() {
+  static task::Pool pool("mr-load", 4, 4096);
+  return pool;
+}
+
 std::string stamp() {
   auto t = kube::micro_now_text();  // 2026-01-01T00:00:00.000000Z
   return t.size() > 23 ? t.substr(0, 10) + " " + t.substr(11, 8) + "," + t.substr(20, 3) : t;
@@ -182,8 +188,7 @@ class PredictorRuntime final : public node::BuiltinRuntime {
 
  private:
   task::Task<void> bring_up(std::shared_ptr<Predictor::State> state, Plan plan, node::LogSink log) {
-    auto done =
-        co_await task::run_on(task::disk_pool(), [&] { return load(loops_, options_, plan, log, state->stopping); });
+    auto done = co_await task::run_on(load_pool(), [&] { return load(loops_, options_, plan, log, state->stopping); });
     if (!done) {
       say(log, "ERROR", "too many loads are waiting on this machine");
       state->code = 1;
@@ -223,7 +228,7 @@ class InitializerRuntime final : public node::BuiltinRuntime {
     std::vector<std::string> args;
     for (const auto& a : kube::array_at(start.container, "args"))
       if (a.is_string()) args.emplace_back(a.get_string());
-    auto done = co_await task::run_on(task::disk_pool(), [&] { return copy_all(start, args); });
+    auto done = co_await task::run_on(load_pool(), [&] { return copy_all(start, args); });
     Result<void> result = done ? *done : fail(Code::resource_exhausted, "too many loads are waiting on this machine");
     if (!result && start.log) start.log(result.error().message + "\n");
     co_return std::make_unique<Ended>(result ? 0 : 1);

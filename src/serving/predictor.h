@@ -1,7 +1,7 @@
 // Predictors as containers of the node: image `millrace/predictor` serves one model from inside this process, and image
 // `millrace/storage-initializer` fetches a model into a volume for containers of other images.
 // Ownership: the node owns the containers; Loops and the options' functions must outlive them. Used on the node's loop;
-// reading models and binding ports happen on the disk pool.
+// reading models and binding ports happen on a pool of their own.
 #pragma once
 #include <memory>
 

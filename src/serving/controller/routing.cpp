@@ -105,13 +105,10 @@ std::string timeout_of(const Object& isvc, Component c) {
 }
 
 Object make_route(const Object& isvc, const std::string& name, std::vector<std::string> hosts, Array http,
-                  bool inside_only) {
+                  const RoutingOptions& o) {
   auto v = owned("networking.istio.io/v1", "VirtualService", isvc, name);
   auto& spec = kube::ensure(v, "spec");
-  Array gateways;
-  if (!inside_only) gateways.emplace_back("knative-serving/knative-ingress-gateway");
-  gateways.emplace_back("knative-serving/knative-local-gateway");
-  spec["gateways"] = std::move(gateways);
+  spec["gateways"] = Array{Value(o.gateway)};
   Array list;
   for (auto& h : hosts) list.emplace_back(h);
   spec["hosts"] = std::move(list);
@@ -170,16 +167,16 @@ std::vector<Object> virtual_services(const Object& isvc, const std::vector<Compo
   };
   auto hosts = inside_names(isvc, name);
   if (!inside_only) hosts.insert(hosts.begin(), outside_host(isvc, o.urls));
-  out.push_back(make_route(isvc, name, hosts, rules(""), inside_only));
+  out.push_back(make_route(isvc, name, hosts, rules(""), o));
   if (!inside_only)
     out.push_back(make_route(isvc, name + "-path", {"*"},
-                             rules(fmt::format("/serving/{}/{}", kube::namespace_of(isvc), name)), false));
+                             rules(fmt::format("/serving/{}/{}", kube::namespace_of(isvc), name)), o));
   for (const auto& c : components) {
     auto service = fmt::format("{}-{}", name, component_name(c.component));
     auto names = inside_names(isvc, service);
     if (!inside_only) names.insert(names.begin(), component_host(isvc, c.component, o.urls));
-    out.push_back(make_route(isvc, service, names,
-                             Array{rule(destinations(isvc, c), {}, "", timeout_of(isvc, c.component))}, inside_only));
+    out.push_back(
+        make_route(isvc, service, names, Array{rule(destinations(isvc, c), {}, "", timeout_of(isvc, c.component))}, o));
     for (const auto& t : c.traffic.targets) {
       if (t.tag.empty() || inside_only) continue;
       ComponentState only = c;
@@ -187,7 +184,7 @@ std::vector<Object> virtual_services(const Object& isvc, const std::vector<Compo
       only.traffic.targets[0].percent = 100;
       out.push_back(make_route(isvc, fmt::format("{}-{}", service, t.tag),
                                {fmt::format("{}-{}", t.tag, component_host(isvc, c.component, o.urls))},
-                               Array{rule(destinations(isvc, only), {}, "", timeout_of(isvc, c.component))}, false));
+                               Array{rule(destinations(isvc, only), {}, "", timeout_of(isvc, c.component))}, o));
     }
   }
   return out;

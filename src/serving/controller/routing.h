@@ -11,6 +11,7 @@ namespace mr::serving {
 
 struct RoutingOptions {
   UrlOptions urls;
+  std::string gateway = "kubeflow/kubeflow-gateway";  // the Gateway that VirtualServices name
   // The gateway as Services inside can reach it ("127.0.0.1", 8080): it shares traffic between revisions by weight for
   // the names inside as well. Empty: a Service then picks among the pods of all revisions with traffic.
   std::string gateway_address;
