@@ -1,0 +1,118 @@
+#include "node/cgroup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include "text/text.h"
+
+namespace mr::node {
+
+namespace {
+
+constexpr std::string_view kRoot = "/sys/fs/cgroup";
+
+bool put(const std::string& file, const std::string& value) {
+  int fd = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  auto n = ::write(fd, value.data(), value.size());
+  ::close(fd);
+  return n == static_cast<ssize_t>(value.size());
+}
+
+std::string get(const std::string& file) {
+  std::ifstream in(file);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// Our own group under version 2 ("0::/user.slice/…"), where children may be made if it was delegated to us.
+std::string own_v2() {
+  std::istringstream lines(get("/proc/self/cgroup"));
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("0::")) return line.substr(3);
+  return {};
+}
+
+}  // namespace
+
+std::unique_ptr<Cgroup> Cgroup::make(const std::string& id, const Limits& l) {
+  if (l.cpus <= 0 && l.memory <= 0) return nullptr;
+  std::unique_ptr<Cgroup> g(new Cgroup);
+  auto name = "millrace-" + id;
+  auto quota = static_cast<std::int64_t>(l.cpus * 100'000);
+  if (::access(fmt::format("{}/cgroup.controllers", kRoot).c_str(), F_OK) == 0) {
+    auto own = own_v2();
+    auto parent = fmt::format("{}{}", kRoot, own == "/" ? "" : own);
+    put(parent + "/cgroup.subtree_control", "+memory +cpu");
+    auto folder = parent + "/" + name;
+    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return nullptr;
+    g->v2_ = true;
+    g->folders_.push_back(folder);
+    g->procs_.push_back(folder + "/cgroup.procs");
+    if (l.memory > 0 && put(folder + "/memory.max", std::to_string(l.memory))) {
+      g->memory_ = folder;
+      put(folder + "/memory.swap.max", "0");
+    }
+    if (l.cpus > 0) put(folder + "/cpu.max", fmt::format("{} 100000", std::max<std::int64_t>(quota, 1000)));
+    return g;
+  }
+  auto under = [&](std::string_view controller) -> std::string {
+    auto folder = fmt::format("{}/{}/{}", kRoot, controller, name);
+    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return {};
+    g->folders_.push_back(folder);
+    g->procs_.push_back(folder + "/cgroup.procs");
+    return folder;
+  };
+  if (l.memory > 0)
+    if (auto folder = under("memory"); !folder.empty()) {
+      put(folder + "/memory.swappiness", "0");
+      if (put(folder + "/memory.limit_in_bytes", std::to_string(l.memory))) g->memory_ = folder;
+    }
+  if (l.cpus > 0)
+    if (auto folder = under("cpu"); !folder.empty()) {
+      put(folder + "/cpu.cfs_period_us", "100000");
+      put(folder + "/cpu.cfs_quota_us", std::to_string(std::max<std::int64_t>(quota, 1000)));
+    }
+  if (g->folders_.empty()) return nullptr;
+  return g;
+}
+
+bool Cgroup::oom_killed() const {
+  if (memory_.empty()) return false;
+  std::istringstream in(get(memory_ + (v2_ ? "/memory.events" : "/memory.oom_control")));
+  std::string key;
+  for (long value = 0; in >> key >> value;)
+    if (key == "oom_kill") return value > 0;
+  return false;
+}
+
+Cgroup::~Cgroup() {
+  for (const auto& folder : folders_) {
+    for (int attempt = 0; ::rmdir(folder.c_str()) != 0 && errno == EBUSY && attempt < 3; ++attempt) {
+      std::istringstream pids(get(folder + "/cgroup.procs"));
+      for (int pid = 0; pids >> pid;) ::kill(pid, SIGKILL);
+    }
+  }
+}
+
+std::int64_t resident_bytes(int pid) {
+  std::int64_t total = 0;
+  std::vector<int> todo{pid};
+  const auto page = ::sysconf(_SC_PAGESIZE);
+  for (std::size_t i = 0; i < todo.size() && i < 4096; ++i) {
+    std::istringstream statm(get(fmt::format("/proc/{}/statm", todo[i])));
+    std::int64_t size = 0, resident = 0;
+    if (statm >> size >> resident) total += resident * page;
+    std::istringstream children(get(fmt::format("/proc/{0}/task/{0}/children", todo[i])));
+    for (int child = 0; children >> child;) todo.push_back(child);
+  }
+  return total;
+}
+
+}  // namespace mr::node

@@ -1,0 +1,131 @@
+#include "node/environments.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "crypto/digest.h"
+#include "crypto/random.h"
+#include "node/process.h"
+#include "task/event.h"
+#include "text/text.h"
+
+extern char** environ;
+
+namespace mr::node {
+
+namespace fs = std::filesystem;
+
+// Those who wait for an environment that another pod has begun.
+struct Environments::Making {
+  std::vector<std::coroutine_handle<>> waiting;
+  Result<void> result;
+  bool done = false;
+  auto wait() {
+    struct Awaiter {
+      Making& m;
+      bool await_ready() const { return m.done; }
+      void await_suspend(std::coroutine_handle<> h) { m.waiting.push_back(h); }
+      void await_resume() const {}
+    };
+    return Awaiter{*this};
+  }
+};
+
+namespace {
+
+std::string find_uv() {
+  std::vector<std::string> folders;
+  if (const char* home = ::getenv("HOME"))
+    for (auto sub : {"/.local/bin", "/.cargo/bin"}) folders.push_back(std::string(home) + sub);
+  if (const char* path = ::getenv("PATH"))
+    for (auto p : text::split(path, ':')) folders.emplace_back(p);
+  for (const auto& f : folders)
+    if (auto full = f + "/uv"; !f.empty() && ::access(full.c_str(), X_OK) == 0) return full;
+  return {};
+}
+
+std::string tail_of(const std::string& file) {
+  std::ifstream in(file);
+  std::string all((std::istreambuf_iterator<char>(in)), {});
+  if (all.size() > 1000) all = all.substr(all.size() - 1000);
+  return std::string(text::trim(all));
+}
+
+// A command's exit code, its output in `log`.
+task::Task<Result<int>> run_command(std::vector<std::string> argv, std::string log) {
+  Fd out(::open(log.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0640));
+  SpawnOptions o;
+  o.argv = std::move(argv);
+  for (char** e = environ; *e != nullptr; ++e) o.env.emplace_back(*e);
+  o.out = o.err = out.get();
+  task::Event over;
+  int status = 0;
+  auto process = Process::start(o, [&](int s) {
+    status = s;
+    over.set();
+  });
+  if (!process) co_return std::unexpected(process.error());
+  co_await over.wait();
+  co_return exit_code(status);
+}
+
+}  // namespace
+
+std::string Environments::path(const Interpreter& python, const std::string& requirements) const {
+  auto key = crypto::digest(crypto::Algorithm::sha256, python.path + "\n" + requirements);
+  return folder_ + "/" + text::hex(key).substr(0, 24);
+}
+
+bool Environments::ready(const Interpreter& python, const std::string& requirements) const {
+  return ::access((path(python, requirements) + "/.complete").c_str(), F_OK) == 0;
+}
+
+task::Task<Result<std::string>> Environments::get(Interpreter python, std::string requirements) {
+  auto where = path(python, requirements);
+  if (ready(python, requirements)) co_return where;
+  auto& slot = making_[where];
+  if (slot) {
+    auto making = slot;
+    co_await making->wait();
+    if (!making->result) co_return std::unexpected(making->result.error());
+    co_return where;
+  }
+  slot = std::make_shared<Making>();
+  auto making = slot;
+  making->result = co_await make(std::move(python), std::move(requirements), where);
+  making->done = true;
+  making_.erase(where);
+  for (auto h : making->waiting) task::resume_later(h);
+  if (!making->result) co_return std::unexpected(making->result.error());
+  co_return where;
+}
+
+task::Task<Result<void>> Environments::make(Interpreter python, std::string requirements, std::string where) {
+  auto uv = find_uv();
+  if (uv.empty())
+    co_return fail(Code::unavailable,
+                   "an environment of packages is made by uv, which is not on this machine: install it",
+                   "ErrImagePull");
+  std::error_code ec;
+  fs::remove_all(where, ec);  // of an attempt that did not end
+  fs::create_directories(folder_, ec);
+  auto list = where + ".txt", log = where + ".log";
+  {
+    std::ofstream out(list);
+    out << requirements << '\n';
+  }
+  fs::remove(log, ec);
+  auto made = co_await run_command({uv, "venv", "--quiet", "--no-project", "--python", python.path, where}, log);
+  if (!made) co_return std::unexpected(made.error());
+  if (*made == 0)
+    made = co_await run_command({uv, "pip", "install", "--quiet", "--python", where + "/bin/python", "-r", list}, log);
+  if (!made) co_return std::unexpected(made.error());
+  if (*made != 0)
+    co_return fail(Code::unavailable, "uv could not install the requirements: " + tail_of(log), "ErrImagePull");
+  std::ofstream(where + "/.complete") << requirements;
+  co_return Result<void>{};
+}
+
+}  // namespace mr::node

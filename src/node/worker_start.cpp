@@ -1,0 +1,474 @@
+// The start, the output and the end of one container.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "crypto/random.h"
+#include "json/parse.h"
+#include "node/worker.h"
+#include "text/text.h"
+
+namespace mr::node {
+
+using kube::Object;
+
+namespace {
+
+constexpr long kFirstBackoffMs = 10'000, kLastBackoffMs = 300'000, kForgetBackoffMs = 600'000;
+constexpr long kMemoryLookMs = 250;
+constexpr std::size_t kTerminationMessage = 4096;
+
+std::vector<std::string> texts_at(const Object& o, std::string_view path,
+                                  const std::map<std::string, std::string>& env) {
+  std::vector<std::string> out;
+  for (const auto& v : kube::array_at(o, path))
+    if (v.is_string()) out.push_back(expand(v.get_string(), env));
+  return out;
+}
+
+double quantity(const Object& container, std::string_view path) {
+  const auto* v = kube::at(container, path);
+  if (v == nullptr) return 0;
+  auto q = parse_quantity(v->is_string() ? std::string_view(v->get_string()) : std::string_view(json::serialize(*v)));
+  return std::max(q, 0.0);
+}
+
+std::string back_off_text(long ms) {
+  auto s = ms / 1000;
+  return s < 60 ? fmt::format("{}s", s) : fmt::format("{}m{}s", s / 60, s % 60);
+}
+
+// What the program passes on from its own environment: how packages are reached from here.
+constexpr const char* kPassedOn[] = {"PIP_INDEX_URL", "PIP_TRUSTED_HOST", "UV_INDEX_URL", "UV_DEFAULT_INDEX",
+                                     "HTTP_PROXY",    "HTTPS_PROXY",      "NO_PROXY",     "http_proxy",
+                                     "https_proxy",   "no_proxy"};
+
+}  // namespace
+
+task::Task<void> Worker::start(Container& c) {
+  c.waiting_message.clear();
+  auto r = co_await launch(c);
+  if (!r) failed_start(c, r.error());
+}
+
+// The image, configuration or start was no good: a waiting state with the kubelet's reason, and another attempt later.
+void Worker::failed_start(Container& c, const Error& e) {
+  auto reason = e.reason.empty() ? std::string("CreateContainerError") : e.reason;
+  event("Warning", "Failed",
+        reason == "ErrImagePull"       ? fmt::format("Failed to pull image \"{}\": {}", c.image, e.message)
+        : reason == "InvalidImageName" ? e.message
+                                       : "Error: " + e.message);
+  if (c.state != State::running) c.state = c.restarts > 0 ? State::terminated : State::waiting;
+  c.waiting_message = e.message;
+  long delay = 5000;
+  if (reason == "ErrImagePull") {
+    event("Warning", "Failed", "Error: ErrImagePull");
+    c.backoff_ms = c.failure == reason ? std::min(c.backoff_ms * 2, kLastBackoffMs) : kFirstBackoffMs;
+    delay = c.backoff_ms;
+    // Its second name while it waits for the next attempt comes a moment later, as on a cluster.
+    c.watch_timer.start(1000, [this, &c, weak = weak_from_this()] {
+      auto self = weak.lock();
+      if (!self || c.waiting_reason != "ErrImagePull" || c.process || c.builtin) return;
+      c.waiting_reason = "ImagePullBackOff";
+      c.waiting_message = fmt::format("Back-off pulling image \"{}\": ErrImagePull: {}", c.image, c.waiting_message);
+      event("Normal", "BackOff", fmt::format("Back-off pulling image \"{}\"", c.image));
+      event("Warning", "Failed", "Error: ImagePullBackOff");
+      wake();
+    });
+  }
+  c.failure = reason;
+  c.waiting_reason = reason;
+  c.not_before_ms = mono_ms() + delay;
+  again_in(delay);
+}
+
+task::Task<Result<void>> Worker::launch(Container& c) {
+  const Object& spec = c.spec;
+  if (c.image.empty()) co_return fail(Code::invalid_argument, "no image given", "InvalidImageName");
+  std::shared_ptr<BuiltinRuntime> builtin;
+  for (const auto& [prefix, runtime] : ctx_->runtimes)
+    if (c.image.starts_with(prefix)) builtin = runtime;
+  Image image;
+  if (!builtin) {
+    MR_CO_TRY(image, ctx_->images.resolve(c.image));
+    if (auto b = find_bubblewrap(); !b) co_return std::unexpected(b.error());
+    if (!image.note.empty() && c.restarts == 0) event("Warning", "OtherPythonVersion", image.note);
+  }
+  Env base = {{"PATH", "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"},
+              {"HOSTNAME", std::string(kube::text_at(*pod_, "spec.hostname", kube::name_of(*pod_)))},
+              {"HOME", "/root"}};
+  if (image.kind == Image::Kind::python) {
+    base.emplace_back("LANG", "C.UTF-8");
+    base.emplace_back("PYTHON_VERSION", fmt::format("3.{}", image.python.minor));
+    base.emplace_back("PIP_ROOT_USER_ACTION", "ignore");
+    base.emplace_back("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    for (const char* name : kPassedOn)
+      if (const char* v = ::getenv(name)) base.emplace_back(name, v);
+  }
+  std::string_view api = ctx_->options.api_url;
+  if (auto at = api.find("://"); at != std::string_view::npos) api.remove_prefix(at + 3);
+  auto colon = api.rfind(':');
+  std::string port(colon == std::string_view::npos ? std::string_view("443") : api.substr(colon + 1));
+  base.emplace_back("KUBERNETES_SERVICE_HOST", api.substr(0, colon));
+  base.emplace_back("KUBERNETES_SERVICE_PORT", port);
+  base.emplace_back("KUBERNETES_SERVICE_PORT_HTTPS", port);
+  if (ctx_->services != nullptr && kube::bool_at(*pod_, "spec.enableServiceLinks", true)) {
+    std::vector<kube::ObjectPtr> services;
+    for (auto& s : ctx_->services->list(kube::namespace_of(*pod_)))
+      if (kube::name_of(*s) != "kubernetes") services.push_back(std::move(s));
+    for (auto& e : service_links(services)) base.push_back(std::move(e));
+  }
+  MR_CO_TRY(auto env, co_await resolve_env(facts(), spec, std::move(base), ctx_->find));
+  std::map<std::string, std::string> values(env.begin(), env.end());
+  MR_CO_TRY(auto mounts, resolve_mounts(*pod_, spec, volumes_, values));
+
+  // From here on it is a new run.
+  if (c.state == State::terminated && !std::exchange(c.counted, true)) {
+    Object end{
+        {"exitCode", c.exit_code}, {"reason", c.reason}, {"startedAt", c.started_at}, {"finishedAt", c.finished_at}};
+    if (!c.message.empty()) end["message"] = c.message;
+    if (!c.id.empty()) end["containerID"] = c.id;
+    c.last = Object{{"terminated", std::move(end)}};
+    ++c.restarts;
+  }
+  ++c.run;
+  c.id = "millrace://" + crypto::random_hex(32);
+  c.image_id = builtin ? "millrace://builtin/" + c.image : image.id;
+  c.reason.clear();
+  c.message.clear();
+  c.stopping = c.oom = c.told_backoff = c.reported_exit = false;
+  c.pending = 0;
+  c.init_pid = -1;
+  c.probes.clear();
+  c.ready = c.started = false;
+  c.failure.clear();
+  c.kill_at_ms = 0;
+  c.began_ms = mono_ms();
+  c.started_at = kube::now_text();
+  c.changes = std::make_shared<Changes>();
+  c.output = std::make_shared<Output>();
+  MR_CO_TRY(c.log, LogWriter::open(log_folder(c.name), c.restarts, c.changes));
+  if (builtin) {
+    std::map<std::string, std::string> folders;
+    for (const auto& m : mounts) folders[m.target] = m.source;
+    auto sink = [weak = weak_from_this(), &c, run = c.run, loop = &ctx_->loop](std::string_view text) {
+      loop->post([weak, &c, run, text = std::string(text)] {
+        auto self = weak.lock();
+        if (!self || c.run != run || !c.log) return;
+        c.log->append("stdout", text);
+        c.output->write(1, text);
+      });
+    };
+    auto started = co_await builtin->start({pod_, spec, env, std::move(folders), pod_ip_, std::move(sink)});
+    if (!started) {
+      c.log->finish();
+      co_return fail(Code::failed_precondition, started.error().message,
+                     started.error().reason.empty() ? "CreateContainerError" : started.error().reason);
+    }
+    c.builtin = std::move(*started);
+    c.pending = 1;
+    task::detach([](std::shared_ptr<Worker> self, Container& of, unsigned run) -> task::Task<void> {
+      auto code = co_await of.builtin->wait();
+      of.wait_status = (code & 0xff) << 8;
+      of.reported_exit = true;
+      self->end_came(of, run);
+    }(shared_from_this(), c, c.run));
+  } else {
+    MR_CO_CHECK(co_await launch_process(c, std::move(image), std::move(env), std::move(mounts)));
+  }
+  event("Normal", "Pulled", fmt::format("Container image \"{}\" already present on machine", c.image));
+  event("Normal", "Created", fmt::format("Created container: {}", c.name));
+  event("Normal", "Started", fmt::format("Started container {}", c.name));
+  if (!c.process && !c.builtin) co_return Result<void>{};  // it has ended already
+  c.state = State::running;
+  if (const auto& hook = kube::object_at(spec, "lifecycle.postStart"); !hook.empty()) {
+    auto run = c.run;
+    auto hooked = co_await act(c, hook, 120'000);
+    if (!hooked && c.run == run && (c.process || c.builtin)) {
+      event("Warning", "FailedPostStartHook", "PostStartHook failed: " + hooked.error().message);
+      stop_container(c, kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000, "FailedPostStartHook");
+    }
+  }
+  if (c.process || c.builtin) start_probes(c);
+  co_return Result<void>{};
+}
+
+task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env env, std::vector<Mount> mounts) {
+  const Object& spec = c.spec;
+  std::map<std::string, std::string> values(env.begin(), env.end());
+  SandboxSpec s;
+  s.image = image;
+  s.folder = folder_ + "/containers/" + c.name;
+  s.etc_folder = folder_ + "/etc";
+  s.cache_folder = ctx_->options.data_folder + "/envs/cache";
+  s.bind_shim = kube::bool_at(*pod_, "spec.hostNetwork") ? "" : ctx_->bind_shim;
+  s.host_name = kube::text_at(*pod_, "spec.hostname", kube::name_of(*pod_));
+  s.mounts = std::move(mounts);
+  s.working_dir = kube::text_at(spec, "workingDir");
+  s.uid = kube::int_at(spec, "securityContext.runAsUser", kube::int_at(*pod_, "spec.securityContext.runAsUser"));
+  s.gid = kube::int_at(spec, "securityContext.runAsGroup", kube::int_at(*pod_, "spec.securityContext.runAsGroup"));
+  s.read_only_root = kube::bool_at(spec, "securityContext.readOnlyRootFilesystem");
+  bool non_root =
+      kube::bool_at(spec, "securityContext.runAsNonRoot", kube::bool_at(*pod_, "spec.securityContext.runAsNonRoot"));
+  if (non_root && s.uid == 0)
+    co_return fail(Code::failed_precondition,
+                   fmt::format("container has runAsNonRoot and image will run as root (pod: \"{}\", container: {})",
+                               label_, c.name),
+                   "CreateContainerConfigError");
+  auto requirements = std::string(kube::annotation(*pod_, "millrace.dev/requirements"));
+  if (auto it = values.find("MILLRACE_REQUIREMENTS"); it != values.end()) requirements = it->second;
+  if (!text::trim(requirements).empty() && image.kind == Image::Kind::python) {
+    if (!ctx_->environments.ready(image.python, requirements)) {
+      event("Normal", "Pulling", fmt::format("Making an environment of packages for image \"{}\"", c.image));
+      c.waiting_reason = "ContainerCreating";
+      co_await write_status();
+    }
+    MR_CO_TRY(s.env_folder, co_await ctx_->environments.get(image.python, requirements));
+    for (auto& [k, v] : env)
+      if (k == "PATH") v = fmt::format("/usr/local/bin:{}/bin:{}", s.env_folder, v);
+  }
+  s.command = texts_at(spec, "command", values);
+  auto args = texts_at(spec, "args", values);
+  // What the images themselves would run.
+  if (s.command.empty() && args.empty()) s.command = {image.kind == Image::Kind::python ? "python3" : "/bin/sh"};
+  s.command.insert(s.command.end(), args.begin(), args.end());
+  if (!s.bind_shim.empty()) {
+    env.emplace_back("LD_PRELOAD", "/run/millrace/bind.so");
+    env.emplace_back("MILLRACE_POD_IP", pod_ip_);
+  }
+  s.env = std::move(env);
+
+  MR_CO_CHECK(make_container_folder(s));
+  MR_CO_TRY(auto bubblewrap, find_bubblewrap());
+  s.status_fd = 3;
+  MR_CO_TRY(auto command, sandbox_command(s, bubblewrap));
+  Limits limits{quantity(spec, "resources.limits.cpu"),
+                static_cast<std::int64_t>(quantity(spec, "resources.limits.memory"))};
+  c.cgroup = Cgroup::make(fmt::format("{}-{}-{}", uid_, c.name, c.restarts), limits);
+  c.memory_limit = limits.memory;
+
+  SpawnOptions o;
+  o.argv = std::move(command.argv);
+  o.env = std::move(command.env);
+  if (c.cgroup) o.cgroups = c.cgroup->procs();
+  Pipe out, err, in, status;
+  Terminal terminal;
+  MR_CO_TRY(status, make_pipe());
+  o.fds = {{status.write.get(), 3}};
+  bool tty = kube::bool_at(spec, "tty");
+  bool wants_in = kube::bool_at(spec, "stdin");
+  if (tty) {
+    MR_CO_TRY(terminal, make_terminal(80, 24));
+    o.in = o.out = o.err = terminal.slave.get();
+    o.terminal = true;
+  } else {
+    MR_CO_TRY(out, make_pipe());
+    MR_CO_TRY(err, make_pipe());
+    o.out = out.write.get();
+    o.err = err.write.get();
+    if (wants_in) {
+      MR_CO_TRY(in, make_pipe());
+      o.in = in.read.get();
+    }
+  }
+  auto run = c.run;
+  c.sandbox = s;
+  MR_CO_TRY(c.process, Process::start(o, [weak = weak_from_this(), &c, run](int wait_status) {
+              auto self = weak.lock();
+              if (!self || c.run != run) return;
+              c.wait_status = wait_status;
+              // What ends with it: its descendants, and with them the pipes. Should one linger, it is not waited for.
+              c.drain_timer.start(2000, [weak, &c, run] {
+                if (auto again = weak.lock(); again && c.run == run)
+                  for (auto& e : c.ends) e->close();
+              });
+              self->end_came(c, run);
+            }));
+  c.pending = 2;
+  c.ends.clear();
+  auto self = shared_from_this();
+  auto begin = [&](int channel, std::shared_ptr<http::ByteStream> from) {
+    ++c.pending;
+    c.ends.push_back(from);
+    task::detach(read_output(self, c, run, channel, std::move(from)));
+  };
+  if (tty) {
+    terminal.slave.reset();
+    c.terminal = ::fcntl(terminal.master.get(), F_DUPFD_CLOEXEC, 3);
+    Fd writer(::fcntl(terminal.master.get(), F_DUPFD_CLOEXEC, 3));
+    c.in = stream_of(std::move(writer));
+    begin(1, stream_of(std::move(terminal.master)));
+  } else {
+    out.write.reset();
+    err.write.reset();
+    begin(1, stream_of(std::move(out.read)));
+    begin(2, stream_of(std::move(err.read)));
+    if (wants_in) {
+      in.read.reset();
+      c.in = stream_of(std::move(in.write));
+    }
+  }
+  status.write.reset();
+  std::shared_ptr<http::ByteStream> reports = stream_of(std::move(status.read));
+  c.ends.push_back(reports);
+  // Until the sandbox is there nothing could be run inside it.
+  auto first = std::make_shared<task::Event>();
+  task::detach(read_status(self, c, run, std::move(reports), first));
+  co_await first->wait();
+  if (!c.cgroup || !c.cgroup->limits_memory()) watch_memory(c);
+  co_return Result<void>{};
+}
+
+task::Task<void> Worker::read_output(std::shared_ptr<Worker>, Container& c, unsigned run, int channel,
+                                     std::shared_ptr<http::ByteStream> from) {
+  for (;;) {
+    auto piece = co_await from->read();
+    if (!piece || piece->empty()) break;
+    if (c.run != run) co_return;
+    c.log->append(channel == 1 ? "stdout" : "stderr", *piece);
+    c.output->write(channel, *piece);
+  }
+  end_came(c, run);
+}
+
+// bubblewrap's reports: the sandbox's first process, then the exit code of the command, unless it could not be run.
+task::Task<void> Worker::read_status(std::shared_ptr<Worker>, Container& c, unsigned run,
+                                     std::shared_ptr<http::ByteStream> from, std::shared_ptr<task::Event> first) {
+  std::string text;
+  bool told = false;
+  while (text.size() < 65536) {
+    auto piece = co_await from->read();
+    if (!piece || piece->empty()) break;
+    text += *piece;
+    for (std::size_t end = 0; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
+      auto report = json::parse(std::string_view(text).substr(0, end));
+      if (!report || !report->is_object() || c.run != run) continue;
+      if (auto pid = kube::int_at(report->get_object(), "child-pid"); pid > 0) c.init_pid = static_cast<int>(pid);
+      if (report->get_object().contains("exit-code")) c.reported_exit = true;
+    }
+    if (!std::exchange(told, true)) first->set();
+  }
+  if (!told) first->set();
+  end_came(c, run);
+}
+
+void Worker::end_came(Container& c, unsigned run) {
+  if (c.run != run || c.pending <= 0 || --c.pending > 0) return;
+  ended(c);
+}
+
+void Worker::ended(Container& c) {
+  c.kill_timer.cancel();
+  c.watch_timer.cancel();
+  c.drain_timer.cancel();
+  for (auto& p : c.probes) p->timer.cancel();
+  bool killed = WIFSIGNALED(c.wait_status);
+  c.exit_code = exit_code(c.wait_status);
+  c.reason = c.exit_code == 0 ? "Completed" : "Error";
+  if (c.oom || (c.cgroup && c.cgroup->oom_killed())) {
+    c.reason = "OOMKilled";
+    c.exit_code = 137;
+  } else if (c.process && !c.reported_exit && !killed) {
+    // The sandbox came up and the command was not to be found, or it did not come up.
+    auto said = std::string(text::trim(c.log->tail(512)));
+    c.exit_code = 128;
+    c.reason = "StartError";
+    auto name = c.sandbox.command.empty() ? std::string() : c.sandbox.command.front();
+    c.message =
+        said.contains("execvp") && said.contains("No such file")
+            ? fmt::format("failed to create containerd task: exec: \"{}\": executable file not found in $PATH", name)
+            : "failed to start container: " + said;
+    event("Warning", "Failed", "Error: " + c.message);
+  }
+  if (c.message.empty() && c.process) {
+    std::ifstream in(c.sandbox.folder + "/termination-log", std::ios::binary);
+    std::string text((std::istreambuf_iterator<char>(in)), {});
+    c.message = text.substr(0, kTerminationMessage);
+    if (c.message.empty() && c.exit_code != 0 &&
+        kube::text_at(c.spec, "terminationMessagePolicy") == "FallbackToLogsOnError")
+      c.message = c.log->tail(2048);
+  }
+  c.log->finish();
+  c.log.reset();
+  c.output->end();
+  if (c.in) c.in->close();
+  if (c.terminal >= 0) ::close(std::exchange(c.terminal, -1));
+  for (auto& e : c.ends) e->close();
+  c.ends.clear();
+  c.process.reset();
+  c.builtin.reset();
+  c.cgroup.reset();
+  c.init_pid = -1;
+  c.state = State::terminated;
+  c.counted = false;
+  c.ready = c.started = false;
+  c.finished_at = kube::now_text();
+  // The first restart is at once; after that the wait doubles, until a run has lasted ten minutes.
+  if (mono_ms() - c.began_ms >= kForgetBackoffMs) c.backoff_ms = 0;
+  c.not_before_ms = mono_ms() + c.backoff_ms;
+  c.waiting_reason = "CrashLoopBackOff";
+  c.waiting_message =
+      fmt::format("back-off {} restarting failed container={} pod={}", back_off_text(c.backoff_ms), c.name, label_);
+  c.backoff_ms = c.backoff_ms == 0 ? kFirstBackoffMs : std::min(c.backoff_ms * 2, kLastBackoffMs);
+  wake();
+}
+
+void Worker::stop_container(Container& c, long grace_ms, std::string why) {
+  if (std::exchange(c.stopping, true)) {
+    // A shorter grace than before counts: the pod was deleted with force meanwhile.
+    if (c.kill_at_ms != 0 || grace_ms <= 2000) terminate(c, grace_ms);
+    return;
+  }
+  if (!why.empty()) event("Normal", "Killing", std::move(why));
+  for (auto& p : c.probes) p->timer.cancel();
+  task::detach(stop_gently(shared_from_this(), c, c.run, grace_ms));
+}
+
+task::Task<void> Worker::stop_gently(std::shared_ptr<Worker>, Container& c, unsigned run, long grace_ms) {
+  if (const auto& hook = kube::object_at(c.spec, "lifecycle.preStop"); !hook.empty() && !closing_ && !removed_) {
+    auto before = mono_ms();
+    auto done = co_await act(c, hook, grace_ms);
+    if (!done) event("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message);
+    grace_ms = std::max(grace_ms - static_cast<long>(mono_ms() - before), 2000L);
+  }
+  if (c.run == run) terminate(c, grace_ms);
+}
+
+void Worker::terminate(Container& c, long grace_ms) {
+  auto at = mono_ms() + grace_ms;
+  if (c.kill_at_ms != 0 && c.kill_at_ms <= at) return;
+  c.kill_at_ms = at;
+  if (c.builtin) {
+    c.builtin->stop(grace_ms);
+    return;
+  }
+  if (!c.process) return;
+  auto pid = c.init_pid > 0 ? main_process(c.init_pid) : -1;
+  if (pid > 0)
+    ::kill(pid, SIGTERM);
+  else
+    c.process->kill(SIGTERM);
+  c.kill_timer.start(std::max(grace_ms, 1L), [weak = weak_from_this(), &c, run = c.run] {
+    if (auto self = weak.lock(); self && c.run == run && c.process) c.process->kill(SIGKILL);
+  });
+}
+
+// For hosts where no control group can be made: the kernel counts nothing for us, so we look.
+void Worker::watch_memory(Container& c) {
+  if (c.memory_limit <= 0 || !c.process) return;
+  c.watch_timer.start(kMemoryLookMs, [weak = weak_from_this(), &c, run = c.run] {
+    auto self = weak.lock();
+    if (!self || c.run != run || !c.process) return;
+    if (resident_bytes(c.process->pid()) > c.memory_limit) {
+      c.oom = true;
+      c.process->kill(SIGKILL);
+      return;
+    }
+    self->watch_memory(c);
+  });
+}
+
+}  // namespace mr::node
