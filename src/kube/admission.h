@@ -9,8 +9,8 @@
 
 namespace mr::kube {
 
-// Fills in what the real API server fills in on writes and reads (e.g. a container's terminationMessagePath, a Service's
-// sessionAffinity, a CRD schema's `default`s). `version` is the one of the request.
+// Fills in what the real API server fills in on writes and reads (e.g. a container's terminationMessagePath, a
+// Service's sessionAffinity, a CRD schema's `default`s). `version` is the one of the request.
 void set_defaults(const Kind& kind, const KindVersion& version, Object& object);
 
 // Every fault, with the field paths and texts of the real server; empty: valid. `before` is null on create.

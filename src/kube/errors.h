@@ -10,7 +10,8 @@
 namespace mr::kube {
 
 // One cause of an Invalid answer. `reason`: FieldValueRequired, FieldValueInvalid, FieldValueNotSupported,
-// FieldValueDuplicate, FieldValueForbidden, FieldValueTooLong, FieldValueTooMany, FieldValueTypeInvalid, FieldValueNotFound.
+// FieldValueDuplicate, FieldValueForbidden, FieldValueTooLong, FieldValueTooMany, FieldValueTypeInvalid,
+// FieldValueNotFound.
 struct FieldError {
   std::string reason, field, message;  // message as in details.causes: `Required value: …`, `Invalid value: "x": …`
 };
@@ -42,9 +43,9 @@ ApiError conflict(std::string_view group, std::string_view plural, std::string_v
 ApiError invalid_object(std::string_view group, std::string_view kind, std::string_view name,
                         const std::vector<FieldError>& faults);
 ApiError bad_request(std::string message);
-ApiError forbidden_request(std::string_view user, std::string_view verb, std::string_view group, std::string_view plural,
-                           std::string_view subresource, std::string_view ns, std::string_view name,
-                           std::string_view why = {});
+ApiError forbidden_request(std::string_view user, std::string_view verb, std::string_view group,
+                           std::string_view plural, std::string_view subresource, std::string_view ns,
+                           std::string_view name, std::string_view why = {});
 ApiError unauthorized();
 ApiError expired(std::string message);
 ApiError method_not_allowed(std::string_view group, std::string_view plural);

@@ -44,7 +44,7 @@ std::string form_fault(std::string_view what, std::string_view form, std::initia
 
 }  // namespace
 
-std::string max_length_fault(std::size_t n) { return fmt::format("must be no more than {} bytes", n); }
+std::string max_length_fault(std::size_t n) { return fmt::format("must be no more than {} characters", n); }
 
 std::string join(const Faults& f, std::string_view separator) { return fmt::format("{}", fmt::join(f, separator)); }
 

@@ -25,7 +25,7 @@ Faults http_header_name(std::string_view s);
 Faults port_number(std::int64_t n);
 
 std::string join(const Faults& f, std::string_view separator = "; ");
-// "must be no more than N bytes"
+// "must be no more than N characters"
 std::string max_length_fault(std::size_t n);
 
 // A quantity in thousandths ("500m" is 500, "1Gi" 1073741824000), nullopt when it is not one. Clamped, never

@@ -21,9 +21,10 @@ struct ApplyOptions {
   std::string subresource;  // "" or "status"
   std::string api_version;  // of the request
 };
-// Server-side apply: merges `applied` into `live` (null: creates) by ownership in metadata.managedFields, and writes the
-// new managedFields. Errors: 409 with FieldManagerConflict causes, 400.
-std::expected<Object, ApiError> apply(const Object* live, const Object& applied, const Type* type, const ApplyOptions& o);
+// Server-side apply: merges `applied` into `live` (null: creates) by ownership in metadata.managedFields, and writes
+// the new managedFields. Errors: 409 with FieldManagerConflict causes, 400.
+std::expected<Object, ApiError> apply(const Object* live, const Object& applied, const Type* type,
+                                      const ApplyOptions& o);
 // After any other write: what changed between `before` (null: created) and `after` belongs to `manager` from now on.
 // `operation`: Update. Writes after's managedFields.
 void track_update(const Object* before, Object& after, const Type* type, std::string_view manager,
