@@ -181,7 +181,7 @@ Result<> download_proxied(TrackingApi& api, const std::string& root, const std::
   if (list == nullptr || !list->is_array()) return {};
   for (const auto& f : list->get_array()) {
     std::string name(json::string_or_empty(f, "path"));
-    auto relative = below.empty() ? name : below + "/" + name;
+    auto relative = below.empty() ? name : fmt::format("{}/{}", below, name);
     const auto* dir = json::find(f, "is_dir");
     if (dir != nullptr && dir->is_bool() && dir->get_bool()) {
       MR_CHECK(download_proxied(api, root, relative, folder, files, depth + 1));
@@ -189,8 +189,9 @@ Result<> download_proxied(TrackingApi& api, const std::string& root, const std::
     }
     if (++files > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
     MR_TRY(Sink sink, Sink::open(folder, relative));
-    MR_CHECK(
-        api.download("/api/2.0/mlflow-artifacts/artifacts/" + text::percent_encode(root + "/" + relative, "/"), sink));
+    MR_CHECK(api.download(
+        "/api/2.0/mlflow-artifacts/artifacts/" + text::percent_encode(fmt::format("{}/{}", root, relative), "/"),
+        sink));
     MR_CHECK(sink.close());
   }
   return {};
@@ -358,6 +359,7 @@ Result<std::vector<ModelSpec>> paired_models(const Settings& s) {
                 fmt::format("every --model needs its --name: {} --model and {} --name were given", s.model_uris.size(),
                             s.model_names.size()));
   std::vector<ModelSpec> out;
+  out.reserve(s.model_uris.size());
   for (std::size_t i = 0; i < s.model_uris.size(); ++i) out.push_back({s.model_uris[i], s.model_names[i]});
   return out;
 }

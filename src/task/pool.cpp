@@ -31,7 +31,7 @@ struct Pool::Impl {
   }
 };
 
-Pool::Pool(std::string name, unsigned threads, std::size_t capacity) : impl_(std::make_unique<Impl>()) {
+Pool::Pool(const std::string& name, unsigned threads, std::size_t capacity) : impl_(std::make_unique<Impl>()) {
   impl_->capacity = capacity;
   for (unsigned i = 0; i < threads; ++i) {
     impl_->threads.emplace_back([p = impl_.get(), name] {

@@ -15,7 +15,7 @@ namespace mr::task {
 class Pool {
  public:
   // `name` shows in thread lists; `capacity` bounds the queue.
-  Pool(std::string name, unsigned threads, std::size_t capacity);
+  Pool(const std::string& name, unsigned threads, std::size_t capacity);
   ~Pool();
   // False when the queue is full: the caller answers 503.
   [[nodiscard]] bool submit(std::move_only_function<void()> fn);

@@ -66,6 +66,7 @@ Result<> for_id_groups(const std::vector<std::string>& ids,
     for (std::size_t i = 1; i < slots; ++i) in += ",?";
     in += ')';
     std::vector<sql::Arg> args;
+    args.reserve(slots);
     for (std::size_t i = 0; i < slots; ++i)
       args.emplace_back(ids[std::min(at + i, ids.size() - 1)]);  // padded with the last
     MR_CHECK(fn(in, args));
