@@ -55,6 +55,8 @@ sqlite3
 python3
 python3-venv
 '
+# Ubuntu's chromium is a snap, which apt cannot install everywhere: there the tests of the web UI are skipped unless a
+# browser is on PATH.
 # The -core package of MariaDB has the programs and no system service that would start by itself.
 test_packages='
 chromium
@@ -156,17 +158,36 @@ install_system_packages() {
         break
       fi
     done
+    if [ -z "$choice" ] && [ "$line" = chromium ]; then
+      touch "$no_browser"
+      continue
+    fi
     [ -n "$choice" ] || die "this distribution has no package $line" \
       "Millrace is built on Debian 12, Debian 13 or Ubuntu 24.04 (with 'universe' and 'updates' enabled)"
     chosen+=("$choice")
   done
 
+  ((${#chosen[@]} > 0)) || return 0
   run_step "installing ${#chosen[@]} package(s)" build/logs/apt-install.log apt_get install "${chosen[@]}" ||
     die "apt-get could not install: ${chosen[*]}" \
       "the whole log is build/logs/apt-install.log" \
       "if it says that a package would have to be removed (an older libboost-dev, for example), decide that yourself:" \
       "  apt-get install ${chosen[*]}"
 }
+
+# tests/ui looks for the same names.
+no_browser=build/no-browser
+if [ "$test" = 1 ]; then
+  for browser in chromium chromium-browser google-chrome-stable google-chrome; do
+    # Ubuntu's chromium-browser of apt is a script that asks for the snap.
+    if command -v "$browser" >/dev/null 2>&1 && "$browser" --version >/dev/null 2>&1 </dev/null; then
+      wanted=${wanted/chromium/}
+      rm -f "$no_browser"
+      break
+    fi
+  done
+  if [ -e "$no_browser" ]; then wanted=${wanted/chromium/}; fi
+fi
 
 if [ "${MILLRACE_SETUP_APT:-1}" != 0 ]; then
   if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
@@ -175,6 +196,11 @@ if [ "${MILLRACE_SETUP_APT:-1}" != 0 ]; then
       "then run again with MILLRACE_SETUP_APT=0"
   fi
   install_system_packages
+fi
+
+if [ "$test" = 1 ] && [ -e "$no_browser" ]; then
+  say "no browser: this distribution packs none that apt installs, so the tests of the web UI will be skipped" \
+    "(snap install chromium, or Google's own package, and run this again)"
 fi
 
 [ "$python" = 1 ] || exit 0

@@ -98,6 +98,9 @@ def ui_folder():
 
 @pytest.fixture(scope="session")
 def browser():
+    # scripts/setup.sh leaves this mark where the distribution has no browser to install.
+    if (pathlib.Path(__file__).parents[2] / "build" / "no-browser").exists():
+        pytest.skip("this distribution has no browser that apt installs")
     with driver.chromium() as running:
         yield running
 
