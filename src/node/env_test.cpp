@@ -52,12 +52,11 @@ TEST(Expand, KnownUnknownAndEscaped) {
 
 TEST(Env, ValuesSeeEarlierOnes) {
   auto f = facts(R"({"metadata":{"name":"p","namespace":"n"},"spec":{}})");
-  auto env = resolve(f, R"({"env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)2"},{"name":"C","value":"$(D)"
-}]
-})");
+  auto env = resolve(
+      f, R"json({"env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)2"},{"name":"C","value":"$(D)"}]})json");
   ASSERT_TRUE(env);
-EXPECT_EQ(value(*env, "B"), "12");
-EXPECT_EQ(value(*env, "C"), "$(D)");
+  EXPECT_EQ(value(*env, "B"), "12");
+  EXPECT_EQ(value(*env, "C"), "$(D)");
 }
 
 TEST(Env, DownwardApi) {
