@@ -3,49 +3,22 @@
 import contextlib
 import os
 import pathlib
-import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+
+import ports
+
 TICK = os.sysconf("SC_CLK_TCK")
-# The default ports of `millrace up`; --port-offset moves all of them.
-MILLRACE_PORTS = {"tracking": 5000, "gateway": 8080, "s3": 9000, "grpc": 8001, "kube": 6443}
+free_port, free_offset, MILLRACE_PORTS = ports.port, ports.offset, ports.MILLRACE
 
 
 class BenchError(Exception):
     """Something that makes a part impossible and can be told in a sentence."""
-
-
-# ---- ports -----------------------------------------------------------------------------------------------------------
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """A free port below the range that the kernel gives to clients, so that no connection of ours can take it."""
-    for _ in range(500):
-        port = random.SystemRandom().randrange(10500, 32000)
-        if _is_free(port):
-            return port
-    raise BenchError("found no free port")
-
-
-def free_offset() -> int:
-    for _ in range(500):
-        offset = random.SystemRandom().randrange(11000, 23000)
-        if all(_is_free(port + offset) for port in MILLRACE_PORTS.values()):
-            return offset
-    raise BenchError("found no port offset with all ports free")
 
 
 # ---- one request without a client library ----------------------------------------------------------------------------

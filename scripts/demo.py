@@ -15,7 +15,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -24,12 +23,14 @@ import traceback
 import urllib.error
 import urllib.request
 
+import ports
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "build" / "demo"
 EXAMPLE = ROOT / "examples" / "bank_churn"
 
 # The default ports of `millrace up`; --port-offset moves all of them.
-TRACKING, GATEWAY, S3, GRPC, KUBE = 5000, 8080, 9000, 8001, 6443
+TRACKING, GATEWAY, S3 = (ports.MILLRACE[name] for name in ("tracking", "gateway", "s3"))
 # Where the model is served; the first free port from here on.
 SERVING = 18080
 STEPS = 11
@@ -94,32 +95,6 @@ def answers_ok(url: str) -> bool:
             return answer.status == 200
     except (OSError, urllib.error.URLError):
         return False
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As servers do; a port that only lingers after the last demo is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_offset() -> int:
-    """0 when the default ports are free, for then the addresses are the ones in every document."""
-    for offset in [0, *range(10_000, 20_000, 10)]:
-        if all(is_free(port + offset) for port in (TRACKING, GATEWAY, S3, GRPC, KUBE)):
-            return offset
-    raise DemoError("found no set of free ports between 15000 and 29000")
-
-
-def free_port(first: int) -> int:
-    for port in range(first, first + 1000):
-        if is_free(port):
-            return port
-    raise DemoError(f"found no free port between {first} and {first + 1000}")
 
 
 # ---- what is printed -------------------------------------------------------------------------------------------------
@@ -228,7 +203,7 @@ def quiet():
 
 def run(progress: Progress, children: list[Child], binary: pathlib.Path) -> dict[str, str]:
     """All steps in order. Returns the addresses to show."""
-    offset = free_offset()
+    offset = ports.offset(prefer_defaults=True)
     client_environment(offset)
     tracking, s3 = os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_S3_ENDPOINT_URL"]
     gateway = f"http://127.0.0.1:{GATEWAY + offset}"
@@ -292,7 +267,7 @@ def run(progress: Progress, children: list[Child], binary: pathlib.Path) -> dict
 
     progress.run("register", register)
 
-    port = free_port(SERVING)
+    port = ports.port(SERVING)
     serving = f"http://127.0.0.1:{port}"
     name = train.MODEL_NAME
     uri = f"models:/{name}@{train.ALIAS}"
@@ -381,7 +356,7 @@ def main() -> int:
         # Before the end of the steps it cuts the demo short; after it, this is how the demo ends.
         code = 0 if len(progress.rows) == STEPS else 130
         print()
-    except DemoError as error:
+    except (DemoError, ports.NoFreePort) as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
     except Exception as error:
