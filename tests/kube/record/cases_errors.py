@@ -300,17 +300,17 @@ case("list/bad-continue", read("configmaps", query={"limit": "1", "continue": "n
 case("list/bad-continue-base64", read("configmaps", query={"limit": "1", "continue": "eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ"}))
 case(
     "list/continue-and-resource-version",
-    have("configmaps", configmap("a")),
-    have("configmaps", configmap("b")),
-    read("configmaps", query={"limit": "1"}),
-    read("configmaps", query={"limit": "1", "continue": "{continue:2}", "resourceVersion": "{rv:2}"}),
+    have("secrets", obj("v1", "Secret", "a")),
+    have("secrets", obj("v1", "Secret", "b")),
+    read("secrets", query={"limit": "1"}),
+    read("secrets", query={"limit": "1", "continue": "{continue:2}", "resourceVersion": "{rv:2}"}),
 )
 case(
     "list/pages",
-    *[have("configmaps", configmap(n)) for n in "abc"],
-    read("configmaps", query={"limit": "2", "labelSelector": "!x"}),
-    read("configmaps", query={"limit": "2"}),
-    read("configmaps", query={"limit": "2", "continue": "{continue:4}"}),
+    *[have("secrets", obj("v1", "Secret", n)) for n in "abc"],
+    read("secrets", query={"limit": "2", "labelSelector": "!x"}),
+    read("secrets", query={"limit": "2"}),
+    read("secrets", query={"limit": "2", "continue": "{continue:4}"}),
 )
 case("list/bad-resource-version", read("configmaps", query={"resourceVersion": "abc"}))
 case("list/bad-resource-version-match", read("configmaps", query={"resourceVersionMatch": "Exact"}))

@@ -189,30 +189,35 @@ finalizers(
     },
 )
 finalizers("finalizers-null", {"finalizers": None})
-finalizers(
-    "merge-of-owners",
-    {
-        "ownerReferences": [
-            {"uid": "u1", "apiVersion": "v1", "kind": "Pod", "name": "a"},
-            {"uid": "u2", "apiVersion": "v1", "kind": "Pod", "name": "b"},
-        ]
-    },
-)
-CASES["strategic/owners-by-uid"] = [
-    have(
-        "configmaps",
-        {
-            **FIN,
-            "metadata": {
-                "name": "cm",
-                "ownerReferences": [{"uid": u, "apiVersion": "v1", "kind": "Pod", "name": u} for u in ("u1", "u2")],
-            },
-        },
-    ),
+OWNERS = [have("configmaps", configmap("o1")), have("configmaps", configmap("o2"))]
+
+
+def owner(number, **more):
+    return {"uid": f"{{uid:{number - 1}}}", "apiVersion": "v1", "kind": "ConfigMap", "name": f"o{number}", **more}
+
+
+CASES["strategic/owners-merge"] = [
+    *OWNERS,
+    have("configmaps", configmap()),
     patch(
         "configmaps",
         "cm",
-        {"metadata": {"ownerReferences": [{"uid": "u1", "$patch": "delete"}, {"uid": "u2", "controller": True}]}},
+        {"metadata": {"ownerReferences": [owner(1), owner(2)]}},
+        type=STRATEGIC,
+        drop=["metadata.managedFields"],
+    ),
+]
+CASES["strategic/owners-by-uid"] = [
+    *OWNERS,
+    have("configmaps", {**FIN, "metadata": {"name": "cm", "ownerReferences": [owner(1), owner(2)]}}),
+    patch(
+        "configmaps",
+        "cm",
+        {
+            "metadata": {
+                "ownerReferences": [{"uid": "{uid:0}", "$patch": "delete"}, {"uid": "{uid:1}", "controller": True}]
+            }
+        },
         type=STRATEGIC,
         drop=["metadata.managedFields"],
     ),
@@ -440,17 +445,8 @@ CASES["managed/role-binding"] = [
     )
 ]
 CASES["managed/finalizers-and-owners"] = [
-    apply(
-        "configmaps",
-        "cm",
-        {
-            **FIN,
-            "metadata": {
-                **FIN["metadata"],
-                "ownerReferences": [{"uid": "u1", "apiVersion": "v1", "kind": "Pod", "name": "a"}],
-            },
-        },
-    ),
+    *OWNERS,
+    apply("configmaps", "cm", {**FIN, "metadata": {**FIN["metadata"], "ownerReferences": [owner(1)]}}),
     apply("configmaps", "cm", {**FIN, "metadata": {"name": "cm", "finalizers": ["example.com/c"]}}, "two"),
     apply("configmaps", "cm", configmap()),
 ]
