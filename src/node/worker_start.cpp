@@ -391,6 +391,9 @@ void Worker::ended(Container& c) {
         kube::text_at(c.spec, "terminationMessagePolicy") == "FallbackToLogsOnError")
       c.message = c.log->tail(2048);
   }
+  if (c.message.empty() && c.builtin && c.exit_code != 0 &&
+      kube::text_at(c.spec, "terminationMessagePolicy") == "FallbackToLogsOnError")
+    c.message = c.log->tail(2048);
   c.log->finish();
   c.log.reset();
   c.output->end();

@@ -115,6 +115,13 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
   return served;
 }
 
+// Lets the node write what was logged before it hears of the end.
+struct Hop {
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) const { task::resume_later(h); }
+  void await_resume() const noexcept {}
+};
+
 class Predictor final : public BuiltinContainer {
  public:
   struct State {
@@ -145,6 +152,7 @@ class Predictor final : public BuiltinContainer {
         return 0;
       });
     }
+    co_await Hop{};
     co_return s->code;
   }
   [[nodiscard]] bool ready() const override { return s_->served != nullptr && !s_->stopping; }
@@ -213,7 +221,10 @@ class Ended final : public BuiltinContainer {
  public:
   explicit Ended(int code) : code_(code) {}
   void stop(long) override {}
-  task::Task<int> wait() override { co_return code_; }
+  task::Task<int> wait() override {
+    co_await Hop{};
+    co_return code_;
+  }
   [[nodiscard]] bool ready() const override { return false; }
 
  private:

@@ -64,9 +64,7 @@ std::optional<RevisionFailure> failure_of(const Object& pod, const Object& statu
     ended = &t;
   auto waiting = kube::text_at(status, "state.waiting.reason");
   const auto& last = kube::object_at(status, "lastState.terminated");
-  bool came_back = kube::int_at(status, "restartCount") > 0 && !kube::bool_at(status, "ready");
-  if (ended == nullptr && !last.empty() && kube::int_at(last, "exitCode") != 0 &&
-      (waiting == "CrashLoopBackOff" || came_back))
+  if (ended == nullptr && !last.empty() && kube::int_at(last, "exitCode") != 0 && waiting == "CrashLoopBackOff")
     ended = &last;
   if (ended != nullptr) {
     f.reason = "ModelLoadFailed";

@@ -115,7 +115,7 @@ void component_conditions(const ComponentState& c, std::vector<Condition>& out) 
   out.push_back(std::move(route));
 }
 
-Object model_status(const ComponentState& predictor) {
+Object model_status(const ComponentState& predictor, const Object& before) {
   const auto* latest = predictor.latest();
   bool active = predictor.serves();
   std::string target = "Pending", transition = "InProgress";
@@ -141,8 +141,13 @@ Object model_status(const ComponentState& predictor) {
       if (!f.waiting) info["exitCode"] = f.exit_code;
       if (!f.time.empty()) info["time"] = f.time;
       out["lastFailureInfo"] = std::move(info);
-    } else if (latest->pods > 0) {
-      target = "Loading";
+    } else {
+      if (latest->pods > 0) target = "Loading";
+      // It is tried again: why the last attempt failed stays to be seen.
+      if (const auto* info = before.if_contains("lastFailureInfo");
+          info != nullptr && info->is_object() &&
+          kube::text_at(info->get_object(), "modelRevisionName") == latest->name)
+        out["lastFailureInfo"] = *info;
     }
   }
   out["copies"] = std::move(copies);
@@ -252,7 +257,7 @@ Object isvc_status(const StatusInput& in) {
   s.erase("clusterServingRuntimeName");
   if (in.runtime != nullptr)
     s[in.runtime->cluster ? "clusterServingRuntimeName" : "servingRuntimeName"] = in.runtime->name;
-  if (predictor != nullptr) s["modelStatus"] = model_status(*predictor);
+  if (predictor != nullptr) s["modelStatus"] = model_status(*predictor, kube::object_at(in.isvc, "status.modelStatus"));
   if (in.stopped) {
     s.erase("url");
     s.erase("address");
