@@ -27,8 +27,8 @@ struct S3 {
     if (!s || !(*s)->make_bucket_blocking("bucket")) std::abort();
     store = std::move(*s);
     handler = objects::make_handler(*store, {"minio", "minio123"});
-    (void)ask("PUT", http::Method::put, "/bucket/k", {}, "content");
-    auto made = ask("POST", http::Method::post, "/bucket/big", {{"uploads", ""}}, "");
+    (void)ask(http::Method::put, "/bucket/k", {}, "content");
+    auto made = ask(http::Method::post, "/bucket/big", {{"uploads", ""}}, "");
     const auto& xml = std::get<std::string>(made.body);
     auto at = xml.find("<UploadId>");
     if (at == std::string::npos) {
@@ -36,12 +36,11 @@ struct S3 {
       std::abort();
     }
     upload = xml.substr(at + 10, xml.find('<', at + 10) - at - 10);
-    (void)ask("PUT", http::Method::put, "/bucket/big", {{"partNumber", "1"}, {"uploadId", upload}}, "part");
+    (void)ask(http::Method::put, "/bucket/big", {{"partNumber", "1"}, {"uploadId", upload}}, "part");
   }
 
-  http::Response ask(std::string_view method_text, http::Method method, std::string path,
-                     std::map<std::string, std::string> query, std::string_view content,
-                     std::vector<std::pair<std::string, std::string>> more = {}) {
+  http::Response ask(http::Method method, std::string path, std::map<std::string, std::string> query,
+                     std::string_view content, std::vector<std::pair<std::string, std::string>> more = {}) {
     using crypto::Algorithm;
     auto iso = time::iso8601_ms(time::now_ms());
     auto date = iso.substr(0, 4) + iso.substr(5, 2) + iso.substr(8, 2);
@@ -52,7 +51,7 @@ struct S3 {
     auto canonical = fmt::format(
         "{}\n{}\n{}\nhost:h\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{}\n\nhost;x-amz-content-sha256;x-amz-"
         "date\nUNSIGNED-PAYLOAD",
-        method_text, path, q, stamp);
+        http::method_name(method), path, q, stamp);
     auto to_sign = fmt::format("AWS4-HMAC-SHA256\n{}\n{}/r/s3/aws4_request\n{}", stamp, date,
                                text::hex(crypto::digest(Algorithm::sha256, canonical)));
     std::string key = "AWS4minio123";
@@ -64,14 +63,8 @@ struct S3 {
         date, text::hex(key));
     std::vector<std::string> pieces{std::string(content.substr(0, content.size() / 2)),
                                     std::string(content.substr(content.size() / 2))};
-    testing::MemoryBody body(std::move(pieces), content.size());
-    http::Request rq;
-    rq.method = method;
-    rq.method_text = method_text;
-    rq.path = path;
-    rq.query = q;
-    std::string target = path + (q.empty() ? "" : "?" + q);
-    rq.target = target;
+    testing::MadeRequest made(method, std::move(path), q, std::move(pieces), content.size());
+    auto& rq = made.request;
     auto length = std::to_string(content.size());
     rq.headers.add("Host", "h");
     rq.headers.add("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
@@ -79,9 +72,6 @@ struct S3 {
     rq.headers.add("Authorization", auth);
     rq.headers.add("Content-Length", length);
     for (const auto& [n, v] : more) rq.headers.add(n, v);
-    rq.id = "fuzz";
-    rq.remote = "127.0.0.1";
-    rq.body = &body;
     return testing::await_on(loops, handler(rq));
   }
 };
@@ -100,38 +90,35 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto second = nl == std::string_view::npos ? std::string() : std::string(input.substr(nl + 1));
   switch (data[0] % 10) {
     case 0:
-      r = s3.ask("POST", post, "/bucket", {{"delete", ""}}, input);
+      r = s3.ask(post, "/bucket", {{"delete", ""}}, input);
       break;
     case 1:
-      r = s3.ask("POST", post, "/bucket/big", {{"uploadId", s3.upload}}, input);
+      r = s3.ask(post, "/bucket/big", {{"uploadId", s3.upload}}, input);
       break;
     case 2:
-      r = s3.ask("PUT", put, "/bucket/k", {{"tagging", ""}}, input);
+      r = s3.ask(put, "/bucket/k", {{"tagging", ""}}, input);
       break;
     case 3:
-      r = s3.ask("PUT", put, "/newbucket", {}, input);
+      r = s3.ask(put, "/newbucket", {}, input);
       break;
     case 4:
-      r = s3.ask("GET", get, "/bucket",
-                 {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}}, "");
+      r = s3.ask(get, "/bucket", {{"list-type", "2"}, {"prefix", first}, {"delimiter", second}, {"max-keys", "3"}}, "");
       break;
     case 5:
-      r = s3.ask("GET", get, "/bucket", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}},
-                 "");
+      r = s3.ask(get, "/bucket", {{"continuation-token", first}, {"list-type", "2"}, {"encoding-type", second}}, "");
       break;
     case 6:
-      r = s3.ask("GET", get, key, {}, "", {{"Range", second}, {"If-None-Match", first}});
+      r = s3.ask(get, key, {}, "", {{"Range", second}, {"If-None-Match", first}});
       break;
     case 7:
-      r = s3.ask("PUT", put, "/bucket/copied", {}, "",
-                 {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}});
+      r = s3.ask(put, "/bucket/copied", {}, "", {{"x-amz-copy-source", first}, {"x-amz-metadata-directive", second}});
       break;
     case 8:
-      r = s3.ask("PUT", put, "/bucket/k", {}, "content",
+      r = s3.ask(put, "/bucket/k", {}, "content",
                  {{"x-amz-checksum-crc32", first}, {"x-amz-tagging", second}, {"x-amz-meta-a", second}});
       break;
     default:
-      r = s3.ask("GET", get, "/bucket/k", {{first, second}}, "");
+      r = s3.ask(get, "/bucket/k", {{first, second}}, "");
       break;
   }
   const auto* text = std::get_if<std::string>(&r.body);

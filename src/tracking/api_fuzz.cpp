@@ -63,24 +63,12 @@ struct Service {
     (void)ask({post, "/api/2.0/mlflow/registered-models/create"}, R"({"name":"m"})");
   }
   http::Response ask(const Call& c, std::string_view input) {
-    testing::MemoryBody body({std::string(c.method == get ? std::string_view{} : input)},
-                             c.method == get ? 0 : input.size());
-    http::Request rq;
-    rq.method = c.method;
-    rq.method_text = http::method_name(c.method);
-    rq.path = c.path;
-    std::string target = c.path;
-    if (c.method == get) {
-      rq.query = input;
-      target += "?" + std::string(input);
-    }
-    rq.target = target;
-    rq.headers.add("Host", "127.0.0.1:5000");
-    rq.headers.add("Content-Type", "application/json");
-    rq.id = "fuzz";
-    rq.remote = "127.0.0.1";
-    rq.body = &body;
-    return testing::await_on(loops, handler(rq));
+    bool in_query = c.method == get;
+    testing::MadeRequest made(c.method, c.path, in_query ? input : "", {std::string(in_query ? "" : input)},
+                              in_query ? 0 : input.size());
+    made.request.headers.add("Host", "127.0.0.1:5000");
+    made.request.headers.add("Content-Type", "application/json");
+    return testing::await_on(loops, handler(made.request));
   }
 };
 

@@ -39,4 +39,28 @@ class MemoryBody : public http::BodyReader {
   std::unique_ptr<char[]> buffer_;
 };
 
+// A request with a body from memory, and the texts that it points into.
+struct MadeRequest {
+  std::string path;
+  std::string target;
+  MemoryBody body;
+  http::Request request;
+  MadeRequest(http::Method method, std::string path_text, std::string_view query, std::vector<std::string> pieces,
+              std::uint64_t length)
+      : path(std::move(path_text)),
+        target(query.empty() ? path : path + "?" + std::string(query)),
+        body(std::move(pieces), length) {
+    request.method = method;
+    request.method_text = http::method_name(method);
+    request.path = path;
+    request.target = target;
+    request.query = std::string_view(target).substr(std::min(target.size(), path.size() + 1));
+    request.id = "test";
+    request.remote = "127.0.0.1";
+    request.body = &body;
+  }
+  MadeRequest(const MadeRequest&) = delete;
+  MadeRequest& operator=(const MadeRequest&) = delete;
+};
+
 }  // namespace mr::testing
