@@ -6,6 +6,7 @@ import harness
 import pytest
 
 from . import support
+from .hostile import TENSOR, with_marker
 
 # The linear models among the recorded ones; `versioned` gets its version from its model-settings.json.
 VECTOR_MODELS = ("bankchurn-model", "versioned", "tensor", "proba", "nosig")
@@ -43,3 +44,19 @@ def churn_server(churn_typed):
         models[name] = support.write_model(churn_typed.parent / name, path, inputs=support.tensor("float64", [-1, 4]))
     with support.serve(models) as running:
         yield running
+
+
+@pytest.fixture
+def refuse(tmp_path):
+    """Serves a hostile file and answers how that ended; the marker that a payload would leave must be absent."""
+    marker = tmp_path / "pwned"
+
+    def run(data, file_name="model.pkl"):
+        if not file_name.endswith(".skops"):  # a zip would not fit any more
+            data = with_marker(data, marker)
+        folder = support.write_model(tmp_path / "model", data, inputs=TENSOR, file_name=file_name)
+        ended = support.refused(folder)
+        assert not marker.exists(), "the payload ran"
+        return ended
+
+    return run

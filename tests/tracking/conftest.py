@@ -22,6 +22,12 @@ def run(api, experiment):
     return api.new_run(experiment)
 
 
+@pytest.fixture
+def model(api):
+    """Name of a registered model of this test alone."""
+    return api.new_model()
+
+
 @pytest.fixture(scope="session")
 def mlflow(millrace):
     """The real Python client, pointed at the server under test."""
