@@ -1,4 +1,4 @@
-// The grammar of requests: Beast's parser with storage of our own. Internal to http/. Not thread safe.
+// The grammar of requests and answers: Beast's parser with storage of our own. Internal to http/. Not thread safe.
 #pragma once
 #include <boost/beast/http/basic_parser.hpp>
 
@@ -9,7 +9,8 @@ namespace mr::http {
 namespace beast = boost::beast;
 
 // Beast's grammar, our storage: header text is copied once into one buffer, body pieces are views into the read buffer.
-class Parser : public beast::http::basic_parser<true> {
+template <bool kRequest>
+class MessageParser : public beast::http::basic_parser<kRequest> {
  public:
   std::string head;  // method, target and header bytes; offsets below point into it
   struct Span {
@@ -17,6 +18,7 @@ class Parser : public beast::http::basic_parser<true> {
   };
   Span method{}, target{};
   beast::http::verb verb = beast::http::verb::unknown;
+  int status = 0;  // of an answer
   int http_version = 11;
   std::vector<std::pair<Span, Span>> fields;
   std::string_view piece;
@@ -30,7 +32,7 @@ class Parser : public beast::http::basic_parser<true> {
   }
   // Content-Length as sent, 0 included; nullopt for chunked or no body.
   std::optional<std::uint64_t> declared_length() const {
-    auto n = content_length();
+    auto n = this->content_length();
     return n ? std::optional<std::uint64_t>(*n) : std::nullopt;
   }
   std::string_view view(Span s) const { return std::string_view(head).substr(s.at, s.size); }
@@ -49,7 +51,11 @@ class Parser : public beast::http::basic_parser<true> {
     target = keep(t);
     ec = {};
   }
-  void on_response_impl(int, beast::string_view, int, beast::error_code& ec) override { ec = {}; }
+  void on_response_impl(int code, beast::string_view, int version, beast::error_code& ec) override {
+    status = code;
+    http_version = version;
+    ec = {};
+  }
   void on_field_impl(beast::http::field, beast::string_view n, beast::string_view v, beast::error_code& ec) override {
     // The library's own limit is for what it has not read yet; the head as a whole is bounded here.
     if (head.size() + n.size() + v.size() > limit || fields.size() >= kMaxFields) {
@@ -76,6 +82,9 @@ class Parser : public beast::http::basic_parser<true> {
   }
   void on_finish_impl(beast::error_code& ec) override { ec = {}; }
 };
+
+using Parser = MessageParser<true>;
+using AnswerParser = MessageParser<false>;
 
 inline Method to_method(beast::http::verb v) {
   using beast::http::verb;

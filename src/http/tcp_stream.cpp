@@ -72,6 +72,11 @@ class SocketStream final : public ByteStream {
     descriptor_.close(ec);
   }
 
+  [[nodiscard]] bool quiet() {
+    char c = 0;
+    return ::recv(descriptor_.native_handle(), &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+  }
+
   // Waits for the outcome of a connect that is under way: 0 or an errno.
   task::Task<int> connected(int timeout_ms) {
     task::Timer timer;
@@ -167,6 +172,11 @@ task::Task<Result<std::unique_ptr<ByteStream>>> connect_unix(std::string path) {
 std::unique_ptr<ByteStream> socket_stream(int fd) {
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   return std::make_unique<SocketStream>(Fd(fd));
+}
+
+bool quiet(ByteStream& stream) {
+  auto* s = dynamic_cast<SocketStream*>(&stream);
+  return s != nullptr && s->quiet();
 }
 
 task::Task<void> pump(ByteStream& a, ByteStream& b) {

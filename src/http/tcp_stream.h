@@ -15,5 +15,7 @@ task::Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(std::string ip, std:
 task::Task<Result<std::unique_ptr<ByteStream>>> connect_unix(std::string path);
 // Owns `fd`, a connected stream socket (also one end of a socketpair).
 std::unique_ptr<ByteStream> socket_stream(int fd);
+// For a stream made above that is kept for later: true while the other side has neither sent nor closed.
+bool quiet(ByteStream& stream);
 
 }  // namespace mr::http
