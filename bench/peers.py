@@ -190,3 +190,36 @@ def versitygw() -> Peer:
                 peer.version = words[2].removeprefix("v")
         peer.notes += f"; {found.split(': ')[1].split()[0] if ': ' in found else 'Go'}"
     return peer
+
+
+def kube_apiserver() -> Peer:
+    """The real API server, built by Go from the locked module that the tests' recordings come from too."""
+    peer = Peer("kube-apiserver")
+    module = ROOT / "tests" / "tools" / "kube-apiserver"
+    program = ROOT / "build" / "tools" / "bin" / "kube-apiserver"
+    wanted = [line.split()[1] for line in (module / "go.mod").read_text().splitlines() if "k8s.io/kubernetes v" in line]
+    peer.version = wanted[0].removeprefix("v")
+    if not program.exists():
+        if not shutil.which("go"):
+            peer.missing = "it is built by Go, and there is none on this machine"
+            return peer
+        program.parent.mkdir(parents=True, exist_ok=True)
+        cache().mkdir(parents=True, exist_ok=True)
+        log = cache() / "kube-apiserver-build.log"
+        log.write_bytes(b"")
+        stamp = f"-s -w -X k8s.io/component-base/version.gitVersion=v{peer.version}"
+        command = ["go", "build", "-C", str(module), "-trimpath", "-ldflags", stamp, "-o", str(program), "."]
+        env = {"GOTOOLCHAIN": "auto", "GOFLAGS": "-mod=readonly"}
+        peer.missing = _run("building kube-apiserver", command, log, env)
+        if peer.missing:
+            return peer
+    peer.program = str(program)
+    return peer
+
+
+def etcd() -> Peer:
+    program = shutil.which("etcd")
+    if not program:
+        return Peer("etcd", missing="it is not installed; run: apt-get install etcd-server")
+    found = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return Peer("etcd", found.split("\n")[0].rpartition(" ")[2], program)

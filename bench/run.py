@@ -2,7 +2,7 @@
 
 usage: run.py [--only NAME]... [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
 
-  --only NAME   start, tracking, inference or s3; may be repeated
+  --only NAME   start, tracking, inference, s3 or kube; may be repeated
   --quick       rounds of one second, two of them: to try the benchmark, not to quote it
   --rounds N    rounds of each server in each case (default 3); the servers take turns
   --seconds N   seconds of a round (default 2)
@@ -31,6 +31,7 @@ import traceback
 
 import load
 import part_inference
+import part_kube
 import part_s3
 import part_start
 import part_tracking
@@ -38,7 +39,7 @@ import report
 from servers import BenchError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PARTS = {"start": part_start, "tracking": part_tracking, "inference": part_inference, "s3": part_s3}
+PARTS = {"start": part_start, "tracking": part_tracking, "inference": part_inference, "s3": part_s3, "kube": part_kube}
 
 
 @dataclasses.dataclass

@@ -12,9 +12,8 @@ import secrets
 import shutil
 import subprocess
 
-import pytest
-
 import harness
+import pytest
 
 from . import wire
 

@@ -5,12 +5,11 @@ import subprocess
 import threading
 import time
 
+import harness
 import kubernetes
 import pytest
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
-
-import harness
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,9 @@ import secrets
 import threading
 import time
 
+import harness
 import pytest
 import requests
-
-import harness
 
 from . import wire
 
