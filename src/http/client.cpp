@@ -220,7 +220,7 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
           return fail(Code::deadline_exceeded,
                       fmt::format("{} did not answer within {} s", uri.authority, rq.timeout_s));
         }
-        parser.put_eof(ec);
+        if (any) parser.put_eof(ec);
         cut = !any || !parser.is_done();  // an untouched parser counts as done
         break;
       }
