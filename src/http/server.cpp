@@ -16,7 +16,7 @@ namespace {
 using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 }
 
-struct Server::Impl {
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   task::Loops& loops;
   ServerOptions options;
   Handler handler;
@@ -33,6 +33,9 @@ struct Server::Impl {
   Impl(task::Loops& l, ServerOptions o, Handler h)
       : loops(l), options(std::move(o)), handler(std::move(h)), metrics(options.name) {}
 
+  static task::Task<void> serve(std::shared_ptr<Impl> self, Shard& shard, tcp::socket socket) {
+    co_await serve_connection(shard, std::move(socket));
+  }
   void accept(Part& part) {
     part.acceptor->async_accept([this, &part](const boost::system::error_code& ec, tcp::socket socket) {
       if (ec == asio::error::operation_aborted || !part.acceptor->is_open()) return;
@@ -43,7 +46,7 @@ struct Server::Impl {
         return;
       }
       if (part.shard.connections.size() < options.max_connections)
-        task::detach(serve_connection(part.shard, std::move(socket)));
+        task::detach(serve(shared_from_this(), part.shard, std::move(socket)));
       accept(part);
     });
   }
@@ -72,7 +75,7 @@ struct Server::Impl {
 };
 
 Server::Server(task::Loops& loops, ServerOptions options, Handler handler)
-    : impl_(std::make_unique<Impl>(loops, std::move(options), std::move(handler))) {}
+    : impl_(std::make_shared<Impl>(loops, std::move(options), std::move(handler))) {}
 Server::~Server() { stop(0); }
 
 std::uint16_t Server::port() const { return impl_->port; }

@@ -41,7 +41,7 @@ class Server {
   struct Impl;
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with the connections: one that ends late must still find its listener
 };
 
 }  // namespace mr::http
