@@ -22,6 +22,10 @@ int main(int argc, char** argv) {
       return run_doctor(s);
     case Command::completion:
       return run_completion(s);
+    case Command::kubeconfig:
+      return run_kubeconfig(s);
+    case Command::exec:
+      return run_exec(s);
     default:
       return 2;
   }

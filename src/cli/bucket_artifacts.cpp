@@ -1,6 +1,7 @@
 #include "cli/bucket_artifacts.h"
 
 #include "crypto/random.h"
+#include "http/files.h"
 #include "objects/api.h"
 #include "time/clock.h"
 
@@ -104,6 +105,24 @@ class BucketArtifacts : public tracking::ArtifactStore {
     }
     MR_CO_CHECK(neutral(co_await objects::complete_upload(store_, std::move(u), std::move(claims), {}, {})));
     co_return Result<>{};
+  }
+  task::Task<Result<Presigned>> presign_download(std::string path, int seconds) override {
+    if (endpoint_.empty()) co_return co_await ArtifactStore::presign_download(path, seconds);
+    MR_CO_TRY(auto o, co_await open(path));
+    co_return Presigned{
+        objects::presign(credentials_, "GET", endpoint_, bucket_, path,
+                         {{"response-content-disposition", http::attachment(path.substr(path.rfind('/') + 1))}},
+                         time::now_ms() / 1000, seconds),
+        {},
+        o.size};
+  }
+  task::Task<Result<Presigned>> presign_upload(std::string path, int seconds) override {
+    if (endpoint_.empty()) co_return co_await ArtifactStore::presign_upload(path, seconds);
+    auto type = http::content_type_for(path);
+    co_return Presigned{
+        objects::presign(credentials_, "PUT", endpoint_, bucket_, path, {}, time::now_ms() / 1000, seconds),
+        {{"Content-Type", std::string(type.substr(0, type.find(';')))}},
+        std::nullopt};
   }
   task::Task<Result<>> abort_upload(std::string path, std::string id) override {
     MR_CO_TRY(auto u, neutral(store_.upload(bucket_, path, id)));

@@ -21,7 +21,7 @@ struct PartLog::Impl : std::enable_shared_from_this<PartLog::Impl> {
   };
   std::mutex mutex;
   std::string pending, history;
-  std::size_t lines = 0, dropped = 0;
+  std::atomic<std::size_t> lines{0}, dropped{0};  // written under the mutex, but for has_room()
   bool scheduled = false;
   std::map<std::uint64_t, Sink> sinks;
   std::uint64_t next = 0;
@@ -40,8 +40,8 @@ struct PartLog::Impl : std::enable_shared_from_this<PartLog::Impl> {
   void deliver() {
     std::lock_guard guard(mutex);  // sinks are the node's: quick, and they do not call back
     scheduled = false;
-    if (dropped > 0) pending += fmt::format("... {} more lines left out\n", dropped);
-    dropped = lines = 0;
+    if (auto n = dropped.exchange(0); n > 0) pending += fmt::format("... {} more lines left out\n", n);
+    lines = 0;
     if (pending.empty()) return;
     for (auto& [id, s] : sinks) s.write(pending);
     history += pending;
@@ -54,6 +54,12 @@ struct PartLog::Impl : std::enable_shared_from_this<PartLog::Impl> {
 };
 
 PartLog::PartLog() : impl_(std::make_shared<Impl>()) {}
+
+bool PartLog::has_room() {
+  if (impl_->lines.load(std::memory_order_relaxed) < kMaxPending) return true;
+  impl_->dropped.fetch_add(1, std::memory_order_relaxed);
+  return false;
+}
 
 void PartLog::line(std::string text) {
   std::lock_guard guard(impl_->mutex);
@@ -96,7 +102,8 @@ http::Handler with_part_log(http::Handler inner, std::shared_ptr<PartLog> log) {
     auto began = time::mono_ns();
     auto res = co_await inner(rq);
     // Probes would fill it with nothing.
-    if (rq.path != "/healthz" && rq.path != "/readyz" && rq.path != "/metrics" && rq.path != "/health") {
+    bool probe = rq.path == "/healthz" || rq.path == "/readyz" || rq.path == "/metrics" || rq.path == "/health";
+    if (!probe && log->has_room()) {
       std::string target;
       for (char c : rq.path) target += c < ' ' || c == '"' ? '?' : c;
       log->line(fmt::format("{} {} - \"{} {}\" {} {:.1f}ms", time::http_date(time::now_ms() / 1000), rq.remote,

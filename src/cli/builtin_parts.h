@@ -22,6 +22,8 @@ namespace mr::cli {
 class PartLog {
  public:
   PartLog();
+  // Whether a line would be kept now; when not, it counts as left out, and need not be made.
+  [[nodiscard]] bool has_room();
   void line(std::string text);         // without its end of line
   void bytes(std::string_view lines);  // whole or broken lines
   // Until the handle goes: what was said lately, then what comes.

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <csignal>
 #include <cstdio>
@@ -69,13 +70,35 @@ Result<Fd> lock_data(const std::string& folder) {
   return fd;
 }
 
-http::Handler with_probes(http::Handler inner) {
-  return [inner = std::move(inner)](http::Request& rq) -> task::Task<http::Response> {
+Result<> check_disk(const std::string& folder) {
+  if (::access(folder.c_str(), W_OK) != 0) return fail_errno("the data folder cannot be written", errno);
+  struct statvfs disk{};
+  if (::statvfs(folder.c_str(), &disk) == 0 && disk.f_bavail * disk.f_frsize < 1U << 20)
+    return fail(Code::resource_exhausted, "the disk is full");
+  return {};
+}
+
+namespace {
+http::Response readiness_answer(const Readiness& readiness) {
+  if (const char* why = readiness.why_not.load(std::memory_order_acquire); why != nullptr)
+    return http::Response::text(503, fmt::format("not ready: {}\n", why));
+  for (const auto& [name, passes] : readiness.checks)
+    if (auto r = passes(); !r) {
+      log::warn("not ready", {{"check", name}, {"error", r.error().message}, {"detail", r.error().detail}});
+      return http::Response::text(503, fmt::format("not ready: {}: {}\n", name, r.error().message));
+    }
+  return http::Response::text(200, "ok\n");
+}
+}  // namespace
+
+http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness) {
+  return [inner = std::move(inner), readiness = std::move(readiness)](http::Request& rq) -> task::Task<http::Response> {
     // A signed request means a bucket that may have such a name.
     bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) &&
                  !rq.headers.has("Authorization") && rq.query.empty();
     if (probe) {
-      if (rq.path == "/healthz" || rq.path == "/readyz") co_return http::Response::text(200, "ok\n");
+      if (rq.path == "/healthz") co_return http::Response::text(200, "ok\n");
+      if (rq.path == "/readyz") co_return readiness_answer(*readiness);
       if (rq.path == "/metrics")
         co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
     }
@@ -86,7 +109,7 @@ http::Handler with_probes(http::Handler inner) {
 Listeners::Listeners(const Settings& s, unsigned loops) : settings_(s), loops_(loops), started_ns_(kProcessStart) {}
 
 Result<> Listeners::add(const std::string& name, const std::string& address, int port, http::Handler handler,
-                        const std::string& purpose) {
+                        const std::string& purpose, std::shared_ptr<const http::TlsContext> tls) {
   if (port > 65535)
     return fail(Code::invalid_argument, fmt::format("port {} is out of range; choose a smaller --port-offset", port));
   http::ServerOptions o;
@@ -94,19 +117,24 @@ Result<> Listeners::add(const std::string& name, const std::string& address, int
   o.address = address;
   o.port = static_cast<std::uint16_t>(port);
   o.access_log = settings_.access_log;
-  auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler)));
+  const char* scheme = tls ? "https" : "http";
+  o.tls = std::move(tls);
+  auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler), readiness_));
   MR_CHECK(server->start());
-  items_.push_back({std::move(server), fmt::format("  {:<10} http://{}:{:<6} {}", name,
+  items_.push_back({std::move(server), fmt::format("  {:<10} {}://{}:{:<6} {}", name, scheme,
                                                    address == "0.0.0.0" ? "127.0.0.1" : address, port, purpose)});
   return {};
 }
 
-void Listeners::run() {
+void Listeners::run(const std::function<void()>& before_stop) {
   for (const auto& i : items_) fmt::print("{}\n", i.line);
+  readiness_->why_not.store(nullptr, std::memory_order_release);
   fmt::print("ready in {:.0f} ms\n", static_cast<double>(time::mono_ns() - started_ns_) / 1e6);
   std::fflush(stdout);
   int sig = wait_for_signal();
+  readiness_->why_not = "stopping";
   log::info("stopping", {{"signal", sig}, {"grace_s", settings_.grace_s}});
+  if (before_stop) before_stop();
   stop();
 }
 

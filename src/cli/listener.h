@@ -1,5 +1,7 @@
 // Process-wide plumbing that every long-running command shares. Owned by the command's function.
 #pragma once
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,8 +22,17 @@ void configure_log(const Settings& s);
 // The folder, made with mode 0700, holding the lock that keeps a second process out. Errors say who has it.
 Result<Fd> lock_data(const std::string& folder);
 
-// Adds /healthz, /readyz and /metrics in front of `inner`: the one chain that every listener has.
-http::Handler with_probes(http::Handler inner);
+// Whether the process should be sent work: not before it has started, not while it stops, not when one of its checks
+// fails. Shared by its listeners. Thread safe, but for `checks`, which are complete before it is first `ready`.
+struct Readiness {
+  std::atomic<const char*> why_not = "starting";                          // null: ready, as far as the checks agree
+  std::vector<std::pair<std::string, std::function<Result<>()>>> checks;  // short: they run on a loop
+};
+// Adds /healthz (alive), /readyz (ready, else 503 with the reason) and /metrics in front of `inner`: the one chain that
+// every listener has.
+http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness);
+// The folder can be written and its disk is not full.
+Result<> check_disk(const std::string& folder);
 
 // Starts listeners, prints their addresses and the ready line, waits for a signal, stops them in turn.
 class Listeners {
@@ -29,9 +40,13 @@ class Listeners {
   Listeners(const Settings& s, unsigned loops);
   task::Loops& loops() { return loops_; }
   Result<> add(const std::string& name, const std::string& address, int port, http::Handler handler,
-               const std::string& purpose);
-  // Prints the table and "ready", then blocks until a signal.
-  void run();
+               const std::string& purpose, std::shared_ptr<const http::TlsContext> tls = nullptr);
+  // A condition of /readyz; before run().
+  void check(std::string name, std::function<Result<>()> passes) {
+    readiness_->checks.emplace_back(std::move(name), std::move(passes));
+  }
+  // Prints the table and "ready", then blocks until a signal. `before_stop` runs when it came.
+  void run(const std::function<void()>& before_stop = {});
   void stop();
 
  private:
@@ -43,6 +58,7 @@ class Listeners {
     std::string line;
   };
   std::vector<Item> items_;
+  std::shared_ptr<Readiness> readiness_ = std::make_shared<Readiness>();
 };
 
 // Prints the error and gives the process's exit code: 1 for trouble at run time, 2 for wrong settings.

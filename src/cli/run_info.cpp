@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "cli/commands.h"
+#include "cli/listener.h"
 #include "sql/sql.h"
 
 namespace mr::cli {
@@ -102,8 +103,22 @@ int run_doctor(const Settings& s) {
   return all ? 0 : 1;
 }
 
+int run_kubeconfig(const Settings& s) {
+  auto path = std::filesystem::absolute(s.data + "/kubeconfig").lexically_normal().string();
+  std::error_code ec;
+  if (!std::filesystem::exists(path, ec))
+    return report(Error{Code::failed_precondition,
+                        fmt::format("there is no kubeconfig in {}: start the platform once with 'millrace up' (and the "
+                                    "same --data)",
+                                    s.data),
+                        {},
+                        {}});
+  fmt::print("{}\n", path);
+  return 0;
+}
+
 int run_completion(const Settings& s) {
-  const char* commands = "up tracking serve version doctor completion";
+  const char* commands = "up tracking serve kubeconfig exec version doctor completion";
   if (s.shell == "bash") {
     fmt::print(R"sh(_millrace() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" cmd="${{COMP_WORDS[1]}}"

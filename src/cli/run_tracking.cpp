@@ -34,7 +34,7 @@ Result<std::unique_ptr<tracking::ArtifactStore>> destination(const Settings& s) 
     if (u.authority.empty())
       return fail(Code::invalid_argument,
                   fmt::format("--artifacts-destination {}: the form is s3://BUCKET/PREFIX", uri));
-    return make_s3_artifacts(s3_access(s), u.authority, u.path, s.data + "/tmp");
+    return make_s3_artifacts(s3_access(s), u.authority, u.path);
   }
   if (!u.scheme.empty() && u.scheme != "file")
     return fail(Code::invalid_argument,
@@ -76,7 +76,7 @@ int run_tracking(const Settings& s) {
   auto bucket_store = [&](const std::string& bucket) -> tracking::ArtifactStore* {
     std::lock_guard guard(mutex);
     auto& slot = by_bucket[bucket];
-    if (!slot) slot = make_s3_artifacts(s3_access(s), bucket, "", s.data + "/tmp");
+    if (!slot) slot = make_s3_artifacts(s3_access(s), bucket, "");
     return slot.get();
   };
   auto t = tracking::Tracking::open(o, store, bucket_store);
@@ -87,6 +87,14 @@ int run_tracking(const Settings& s) {
                              (*t)->handler(std::move(router)), "MLflow API and UI");
       !r)
     return report(r.error());
+  listeners.check("database", [&] {
+    return (*t)->db().read([](sql::Connection& c) {
+      return c.query("SELECT version_num FROM alembic_version", "s", {}, [](const sql::Row&) {});
+    });
+  });
+  listeners.check("disk", [folder = std::filesystem::path(*database).parent_path().string()] {
+    return check_disk(folder.empty() ? "." : folder);
+  });
   listeners.run();
   (*t)->stop();
   listeners.loops().stop();

@@ -4,6 +4,9 @@
 #include "cli/commands.h"
 #include "cli/listener.h"
 #include "cli/model_fetch.h"
+#include "cli/model_storage.h"
+#include "cli/mysql.h"
+#include "cli/platform.h"
 #include "log/log.h"
 #include "objects/api.h"
 #include "serving/api.h"
@@ -77,21 +80,75 @@ int run_up(const Settings& s) {
   if (!s.model_repository.empty())
     if (auto r = repository.add_tree(s.model_repository); !r) return report(r.error());
 
+  // Pods that stand for parts of this program lead to these listeners.
+  auto port = [&](int p) { return static_cast<std::uint16_t>(p + s.port_offset); };
+  auto host = s.listen == "localhost" || s.listen == "0.0.0.0" ? std::string("127.0.0.1") : s.listen;
+  auto tracking_log = std::make_shared<PartLog>();
+  auto objects_log = std::make_shared<PartLog>();
+  auto mysql_log = std::make_shared<PartLog>();
+  std::unique_ptr<MySql> mysql;
+  if (s.mysql) {
+    auto opened = MySql::open({.folder = s.data + "/mysql",
+                               .address = "127.0.0.1",
+                               .port = port(3306),
+                               .log = [mysql_log](std::string_view lines) { mysql_log->bytes(lines); }});
+    if (!opened) return report(opened.error());
+    mysql = std::move(*opened);
+    mysql->start();
+  }
+  PlatformOptions p;
+  p.data = s.data;
+  p.address = host;
+  p.api_port = port(6443);
+  p.gateway_port = port(8080);
+  p.version = MILLRACE_VERSION;
+  p.mysql = s.mysql;
+  p.storage = model_storage(s, {.tracking_url = fmt::format("http://{}:{}", host, port(5000)),
+                                .s3_url = fmt::format("http://{}:{}", host, port(9000)),
+                                .keys = keys});
+  p.parts["millrace/tracking"] = {
+      .ports = {{5000, port(5000)}}, .address = host, .ready = [] { return true; }, .log = tracking_log};
+  p.parts["millrace/objects"] = {
+      .ports = {{9000, port(9000)}}, .address = host, .ready = [] { return true; }, .log = objects_log};
+  if (mysql)
+    p.parts["millrace/mysql"] = {.ports = {{3306, port(3306)}},
+                                 .address = "127.0.0.1",
+                                 .ready = [m = mysql.get()] { return m->ready(); },
+                                 .log = mysql_log};
+  auto platform = Platform::open(listeners.loops(), std::move(p));
+  if (!platform) return report(platform.error());
+
   http::Router inference;
   serving::add_routes(inference, repository);
   http::Router routes;
   (*tracking)->add_routes(routes);
   auto added = [&]() -> Result<> {
-    MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset, (*tracking)->handler(std::move(routes)),
+    MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset,
+                           with_part_log((*tracking)->handler(std::move(routes)), tracking_log),
                            "MLflow API and UI: MLFLOW_TRACKING_URI"));
-    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset, objects::make_handler(**objects, keys),
+    MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset,
+                           with_part_log(objects::make_handler(**objects, keys), objects_log),
                            "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
-    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset, serving::make_handler(std::move(inference)),
-                           "V2 inference"));
+    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
+                           (*platform)->gateway(serving::make_handler(std::move(inference))),
+                           "inference, /mlflow/, routes of the cluster"));
+    MR_CHECK(listeners.add("kubernetes", s.listen, 6443 + s.port_offset, (*platform)->handler(),
+                           "Kubernetes API: export KUBECONFIG=$(millrace kubeconfig)", (*platform)->tls()));
     return {};
   }();
   if (!added) return report(added.error());
-  listeners.run();
+  (*platform)->start();
+  listeners.check("database", [&] {
+    return (*tracking)->db().read([](sql::Connection& c) {
+      return c.query("SELECT version_num FROM alembic_version", "s", {}, [](const sql::Row&) {});
+    });
+  });
+  listeners.check("objects", [&]() -> Result<> {
+    if (auto r = (*objects)->require_bucket(kArtifactBucket); !r) return std::unexpected(r.error());
+    return check_disk(s.data);
+  });
+  listeners.run([&] { (*platform)->stop(); });
+  if (mysql) mysql->stop();
   (*tracking)->stop();
   (*objects)->stop();
   listeners.loops().stop();

@@ -18,8 +18,8 @@ struct S3Access {
 };
 S3Access s3_access(const Settings& s);
 
-// Objects below s3://bucket/prefix. Thread safe; every call runs on the disk pool with a client of its own.
-std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix,
-                                                           std::string temporary_folder);
+// Objects below s3://bucket/prefix. Thread safe; what talks to the server runs on the disk pool, a piece of 8 MiB at a
+// time, so that neither a large file nor a slow client holds much memory or a thread.
+std::unique_ptr<tracking::ArtifactStore> make_s3_artifacts(S3Access access, std::string bucket, std::string prefix);
 
 }  // namespace mr::cli

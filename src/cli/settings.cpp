@@ -186,13 +186,18 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   app.set_version_flag("--version", std::string("millrace " MILLRACE_VERSION));
   s.data = default_data();
 
-  auto* up = app.add_subcommand("up", "Start the platform: tracking on 5000, S3 on 9000, inference on 8080");
+  auto* up = app.add_subcommand(
+      "up", "Start the platform: tracking on 5000, S3 on 9000, gateway on 8080, Kubernetes API on 6443");
   common(up, s);
   listen(up, s);
   allowed_hosts(up, s);
   s3_keys(up, s);
   ui(up, s);
   models(up, s);
+  up->add_flag(
+      "--mysql", s.mysql,
+      "Also run a MariaDB server on 3306 (Debian package mariadb-server), published as Service mysql in namespace "
+      "kubeflow");
   up->footer(
       "Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model "
       "models:/bankchurn-model@champion --name bankchurn-model");
@@ -246,6 +251,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
       "Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion "
       "--name churn --tracking-uri http://127.0.0.1:5000");
 
+  auto* kubeconfig = app.add_subcommand(
+      "kubeconfig", "Print where the platform's kubeconfig lies: export KUBECONFIG=$(millrace kubeconfig)");
+  kubeconfig->add_option("--data", s.data, "Folder of the platform")->capture_default_str();
+  auto* exec = app.add_subcommand(
+      "exec", "Run a command that sees the cluster's names: millrace exec -- curl http://mlflow.kubeflow:5000/health");
+  exec->add_option("--data", s.data, "Folder of the platform")->capture_default_str();
+  exec->add_option("command", s.exec_command, "The command and its arguments, behind --")->required();
+  exec->prefix_command(false);
   auto* version = app.add_subcommand("version", "Print the version and what it was built with");
   auto* doctor = app.add_subcommand("doctor", "Check this machine and say what to do about each finding");
   common(doctor, s);
@@ -262,10 +275,10 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     return false;
   };
   if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
-    fmt::print(
-        stderr,
-        "millrace: '{}' is no command; up, tracking, serve, version, doctor and completion are (millrace --help)\n",
-        argv[1]);
+    fmt::print(stderr,
+               "millrace: '{}' is no command; up, tracking, serve, kubeconfig, exec, version, doctor and completion "
+               "are (millrace --help)\n",
+               argv[1]);
     exit_code = 2;
     return false;
   }
@@ -278,12 +291,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     exit_code = code == 0 ? 0 : 2;  // 2: the command line is wrong, as for most Unix tools
     return false;
   }
-  s.command = up->parsed()         ? Command::up
-              : tracking->parsed() ? Command::tracking
-              : serve->parsed()    ? Command::serve
-              : version->parsed()  ? Command::version
-              : doctor->parsed()   ? Command::doctor
-                                   : Command::completion;
+  s.command = up->parsed()           ? Command::up
+              : tracking->parsed()   ? Command::tracking
+              : serve->parsed()      ? Command::serve
+              : version->parsed()    ? Command::version
+              : doctor->parsed()     ? Command::doctor
+              : kubeconfig->parsed() ? Command::kubeconfig
+              : exec->parsed()       ? Command::exec
+                                     : Command::completion;
   s.keys_given = s.secret_key != "minio123";
   return true;
 }

@@ -8,7 +8,7 @@
 
 namespace mr::cli {
 
-enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion };
+enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion, kubeconfig, exec };
 
 struct ModelSpec {
   std::string uri;
@@ -48,6 +48,10 @@ struct Settings {
   std::string model_repository;
   std::string tracking_uri;
   std::string s3_endpoint;
+  // up
+  bool mysql = false;
+  // exec
+  std::vector<std::string> exec_command;
   // completion
   std::string shell;
 };

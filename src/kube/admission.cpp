@@ -162,6 +162,7 @@ bool has_cel_rules(const Value& schema, int depth = 0) {
 void set_defaults(const Kind& kind, const KindVersion& version, Object& object) {
   if (const auto* schema = schema_of(kind, version)) {
     defaults_schema(*schema, object);
+    defaults_other(kind, object);  // what the webhooks of KServe fill in
     return;
   }
   if (version.schema != nullptr) drop_nulls(*version.schema, object);
@@ -183,7 +184,7 @@ std::vector<FieldError> validate(const Kind& kind, const KindVersion& version, c
     if (text_at(object, "kind") != kind.kind)
       e.push_back(invalid("kind", Value(text_at(object, "kind")), "must be " + kind.kind));
     validate_schema(e, *schema, Value(object), "");
-    return e;
+    if (!e.empty()) return e;  // webhooks see only what fits the schema
   }
   const auto& group = kind.group;
   if (group.empty()) {

@@ -18,6 +18,28 @@ ObjectPtr as_version(ObjectPtr o, const Kind& kind, const KindVersion& version) 
 }
 
 namespace {
+// A LabelSelector object in the text form.
+std::string selector_text(const Object& selector) {
+  std::string out;
+  auto add = [&](const std::string& s) { out += (out.empty() ? "" : ",") + s; };
+  for (const auto& [k, v] : object_at(selector, "matchLabels"))
+    add(fmt::format("{}={}", std::string_view(k), v.is_string() ? std::string_view(v.get_string()) : ""));
+  for (const auto& e : array_at(selector, "matchExpressions")) {
+    if (!e.is_object()) continue;
+    const auto& o = e.get_object();
+    std::string values;
+    for (const auto& v : array_at(o, "values"))
+      if (v.is_string()) values += (values.empty() ? "" : ",") + std::string(v.get_string());
+    auto key = text_at(o, "key");
+    auto op = text_at(o, "operator");
+    if (op == "In") add(fmt::format("{} in ({})", key, values));
+    if (op == "NotIn") add(fmt::format("{} notin ({})", key, values));
+    if (op == "Exists") add(std::string(key));
+    if (op == "DoesNotExist") add("!" + std::string(key));
+  }
+  return out;
+}
+
 std::int64_t int_at_path(const Object& o, std::string_view path) {
   if (path.starts_with('.')) path.remove_prefix(1);
   return int_at(o, path);
@@ -50,19 +72,19 @@ struct Selection::Impl {
 };
 bool Selection::matches(const Object& o) const {
   if (!impl) return true;
-  if (impl->labels && !impl->labels->matches(object_at(o, "metadata.labels"))) return false;
+  if (impl->labels && !impl->labels->matches(o)) return false;
   return !impl->fields || impl->fields->matches(o);
 }
 Answer<Selection> parse_selection(const Kind& kind, std::string_view labels, std::string_view fields) {
   if (labels.empty() && fields.empty()) return Selection{};
   auto impl = std::make_shared<Selection::Impl>();
   if (!labels.empty()) {
-    auto l = parse_label_selector(labels);
+    auto l = LabelSelector::parse(labels);
     if (!l) return std::unexpected(l.error());
     impl->labels = std::move(*l);
   }
   if (!fields.empty()) {
-    auto f = parse_field_selector(fields, kind);
+    auto f = FieldSelector::parse(fields, kind);
     if (!f) return std::unexpected(f.error());
     impl->fields = std::move(*f);
   }

@@ -113,7 +113,7 @@ class StoreWatch {
              std::uint64_t after);
   struct Event {
     EventType type = EventType::added;
-    ObjectPtr object;         // of a bookmark: null
+    ObjectPtr object;  // of a bookmark: null
     std::uint64_t revision = 0;
     const std::string* json = nullptr;  // the object's text when it needs no change; lives as long as `keep`
     ChangePtr keep;

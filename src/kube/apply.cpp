@@ -105,6 +105,39 @@ FieldSet owned_through(FieldSet s, const Type* type, std::string_view subresourc
   return s;
 }
 
+bool is_type(const Type* type, std::string_view name) { return type != nullptr && type->name == name; }
+
+// What the server adds to a new object after it took down who owns what.
+void forget_added(FieldSet& s, const Type* type, const Object& o) {
+  auto spec = s.children.find("f:spec");
+  if (spec == s.children.end()) return;
+  auto& fields = spec->second.children;
+  if (is_type(type, "io.k8s.api.core.v1.Service")) {
+    for (auto f : {"f:ipFamilies", "f:ipFamilyPolicy", "f:healthCheckNodePort"}) fields.erase(f);
+    if (text_at(o, "spec.clusterIP") != "None")
+      for (auto f : {"f:clusterIP", "f:clusterIPs"}) fields.erase(f);
+    if (auto ports = fields.find("f:ports"); ports != fields.end())
+      for (auto& [name, port] : ports->second.children) port.children.erase("f:nodePort");
+  } else if (is_type(type, "io.k8s.api.core.v1.Pod")) {
+    for (auto f : {"f:preemptionPolicy", "f:priority", "f:nodeName"}) fields.erase(f);
+    if (text_at(o, "spec.serviceAccountName") == "default")
+      for (auto f : {"f:serviceAccount", "f:serviceAccountName"}) fields.erase(f);
+    if (array_at(o, "spec.tolerations").size() == 2) fields.erase("f:tolerations");
+    // The account's token, mounted everywhere.
+    auto drop = [](FieldSet& in, std::string_view list, std::string_view prefix) {
+      auto it = in.children.find(list);
+      if (it == in.children.end()) return;
+      std::erase_if(it->second.children, [&](const auto& c) { return c.first.starts_with(prefix); });
+      if (it->second.children.empty()) in.children.erase(it);
+    };
+    drop(spec->second, "f:volumes", R"(k:{"name":"kube-api-access-)");
+    for (auto list : {"f:containers", "f:initContainers"})
+      if (auto it = fields.find(list); it != fields.end())
+        for (auto& [name, container] : it->second.children)
+          drop(container, "f:volumeMounts", R"(k:{"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount")");
+  }
+}
+
 Object plain(const Object& o) {
   Object copy = o;
   if (auto* meta = copy.if_contains("metadata"); meta != nullptr && meta->is_object())
@@ -313,6 +346,7 @@ void track_update(const Object* before, Object& after, const Type* type, std::st
   }
   for (auto& m : managers) m.fields = subtract(subtract(m.fields, touched), d.removed);
   auto own = owned_through(touched, type, subresource);
+  if (before == nullptr) forget_added(own, type, after);
   if (!own.empty()) {
     auto it = std::ranges::find_if(managers,
                                    [&](const Manager& m) { return m.is(manager, "Update", api_version, subresource); });

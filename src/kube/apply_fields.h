@@ -32,6 +32,9 @@ FieldSet subtract(const FieldSet& a, const FieldSet& b, bool below = false);
 // All paths as texts (.spec.ports[port=80]), members of a level before what is below them.
 std::vector<std::string> paths_of(const FieldSet& s);
 
+// One step of a path as a text: .name, [name="x"].
+std::string shown_element(std::string_view element);
+
 // What the schema says about a place in a document.
 struct Shape {
   enum class Kind : std::uint8_t { scalar, object, map, list, any };

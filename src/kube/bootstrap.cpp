@@ -37,8 +37,7 @@ Object cluster_role(std::string_view name, Array rules) {
 // A role that gathers the rules of every role with the label.
 Object gathering_role(std::string_view name, std::string_view label_key) {
   Object o = make_object(kRbac, "ClusterRole", "", name);
-  o["aggregationRule"] =
-      Object{{"clusterRoleSelectors", Array{Object{{"matchLabels", Object{{label_key, "true"}}}}}}};
+  o["aggregationRule"] = Object{{"clusterRoleSelectors", Array{Object{{"matchLabels", Object{{label_key, "true"}}}}}}};
   o["rules"] = Array{};
   return with_labels(std::move(o), {{kBootstrapping, "rbac-defaults"}});
 }
@@ -65,8 +64,9 @@ constexpr std::initializer_list<std::string_view> kChange = {"create", "delete",
 void roles(std::vector<Object>& out) {
   out.push_back(cluster_role("cluster-admin", Array{rule({"*"}, {"*"}, {"*"}),
                                                     Object{{"nonResourceURLs", list({"*"})}, {"verbs", list({"*"})}}}));
-  out.push_back(cluster_role("system:discovery", Array{urls({"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez",
-                                                             "/openapi", "/openapi/*", "/readyz", "/version", "/version/"})}));
+  out.push_back(
+      cluster_role("system:discovery", Array{urls({"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez",
+                                                   "/openapi", "/openapi/*", "/readyz", "/version", "/version/"})}));
   out.push_back(cluster_role("system:public-info-viewer",
                              Array{urls({"/healthz", "/livez", "/readyz", "/version", "/version/"})}));
   out.push_back(cluster_role(
@@ -79,21 +79,29 @@ void roles(std::vector<Object>& out) {
   out.push_back(gathering_role("admin", "rbac.authorization.k8s.io/aggregate-to-admin"));
   out.push_back(gathering_role("edit", "rbac.authorization.k8s.io/aggregate-to-edit"));
   out.push_back(gathering_role("view", "rbac.authorization.k8s.io/aggregate-to-view"));
-  auto view = Array{rule({""}, {"configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims",
-                                "pods", "pods/log", "pods/status", "replicationcontrollers", "resourcequotas",
-                                "serviceaccounts", "services"}, kSee),
-                    rule({"apps"}, {"controllerrevisions", "daemonsets", "deployments", "deployments/scale", "replicasets",
-                                    "replicasets/scale", "statefulsets", "statefulsets/scale"}, kSee),
-                    rule({"batch"}, {"cronjobs", "jobs"}, kSee),
-                    rule({"autoscaling"}, {"horizontalpodautoscalers"}, kSee),
-                    rule({"networking.k8s.io"}, {"ingresses", "networkpolicies"}, kSee),
-                    rule({"discovery.k8s.io"}, {"endpointslices"}, kSee),
-                    rule({"policy"}, {"poddisruptionbudgets"}, kSee)};
-  auto edit = Array{rule({""}, {"configmaps", "events", "persistentvolumeclaims", "pods", "pods/attach", "pods/eviction",
-                                "pods/exec", "pods/portforward", "pods/proxy", "secrets", "serviceaccounts",
-                                "serviceaccounts/token", "services", "services/proxy"}, kChange),
-                    rule({"apps"}, {"daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale",
-                                    "statefulsets", "statefulsets/scale"}, kChange),
+  auto view =
+      Array{rule({""},
+                 {"configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims", "pods",
+                  "pods/log", "pods/status", "replicationcontrollers", "resourcequotas", "serviceaccounts", "services"},
+                 kSee),
+            rule({"apps"},
+                 {"controllerrevisions", "daemonsets", "deployments", "deployments/scale", "replicasets",
+                  "replicasets/scale", "statefulsets", "statefulsets/scale"},
+                 kSee),
+            rule({"batch"}, {"cronjobs", "jobs"}, kSee),
+            rule({"autoscaling"}, {"horizontalpodautoscalers"}, kSee),
+            rule({"networking.k8s.io"}, {"ingresses", "networkpolicies"}, kSee),
+            rule({"discovery.k8s.io"}, {"endpointslices"}, kSee),
+            rule({"policy"}, {"poddisruptionbudgets"}, kSee)};
+  auto edit = Array{rule({""},
+                         {"configmaps", "events", "persistentvolumeclaims", "pods", "pods/attach", "pods/eviction",
+                          "pods/exec", "pods/portforward", "pods/proxy", "secrets", "serviceaccounts",
+                          "serviceaccounts/token", "services", "services/proxy"},
+                         kChange),
+                    rule({"apps"},
+                         {"daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale",
+                          "statefulsets", "statefulsets/scale"},
+                         kChange),
                     rule({"batch"}, {"cronjobs", "jobs"}, kChange),
                     rule({"autoscaling"}, {"horizontalpodautoscalers"}, kChange),
                     rule({"networking.k8s.io"}, {"ingresses", "networkpolicies"}, kChange),
@@ -121,21 +129,23 @@ void roles(std::vector<Object>& out) {
   out.push_back(with_labels(cluster_role("kubeflow-kubernetes-view", view),
                             {{kToView, "true"}, {kToEdit, "true"}, {kToAdmin, "true"}}));
   auto kinds_of = [](std::initializer_list<std::string_view> verbs) {
-    return Array{
-        rule({"serving.kserve.io"}, {"inferencegraphs", "inferenceservices", "servingruntimes", "trainedmodels"}, verbs),
-        rule({"kubeflow.org"}, {"notebooks", "poddefaults"}, verbs),
-        rule({"tensorboard.kubeflow.org"}, {"tensorboards"}, verbs),
-        rule({"networking.istio.io", "security.istio.io", "telemetry.istio.io"}, {"*"}, verbs)};
+    return Array{rule({"serving.kserve.io"},
+                      {"inferencegraphs", "inferenceservices", "servingruntimes", "trainedmodels"}, verbs),
+                 rule({"kubeflow.org"}, {"notebooks", "poddefaults"}, verbs),
+                 rule({"tensorboard.kubeflow.org"}, {"tensorboards"}, verbs),
+                 rule({"networking.istio.io", "security.istio.io", "telemetry.istio.io"}, {"*"}, verbs)};
   };
-  out.push_back(with_labels(cluster_role("kubeflow-kinds-edit", kinds_of(kChange)), {{kToEdit, "true"}, {kToAdmin, "true"}}));
+  out.push_back(
+      with_labels(cluster_role("kubeflow-kinds-edit", kinds_of(kChange)), {{kToEdit, "true"}, {kToAdmin, "true"}}));
   out.push_back(with_labels(cluster_role("kubeflow-kinds-view", kinds_of(kSee)), {{kToView, "true"}}));
   auto pipelines = Array{rule({"pipelines.kubeflow.org"},
                               {"experiments", "jobs", "pipelines", "pipelines/versions", "runs", "visualizations"},
-                              {"archive", "create", "delete", "disable", "enable", "get", "list", "readArtifact", "report",
-                               "reportMetrics", "retry", "terminate", "unarchive", "update"}),
+                              {"archive", "create", "delete", "disable", "enable", "get", "list", "readArtifact",
+                               "report", "reportMetrics", "retry", "terminate", "unarchive", "update"}),
                          rule({"argoproj.io"}, {"workflows"}, {"report"}),
                          rule({"kubeflow.org"}, {"scheduledworkflows"}, {"report"})};
-  out.push_back(with_labels(cluster_role("kubeflow-pipelines-edit", pipelines), {{kToEdit, "true"}, {kToAdmin, "true"}}));
+  out.push_back(
+      with_labels(cluster_role("kubeflow-pipelines-edit", pipelines), {{kToEdit, "true"}, {kToAdmin, "true"}}));
   out.push_back(with_labels(
       cluster_role("kubeflow-pipelines-view",
                    Array{rule({"pipelines.kubeflow.org"},
@@ -149,7 +159,8 @@ void roles(std::vector<Object>& out) {
                         Array{subject("Group", "system:authenticated"), subject("Group", "system:unauthenticated")}));
 }
 
-Object name_space(std::string_view name, std::initializer_list<std::pair<std::string_view, std::string_view>> labels = {}) {
+Object name_space(std::string_view name,
+                  std::initializer_list<std::pair<std::string_view, std::string_view>> labels = {}) {
   Object o = with_labels(make_object("v1", "Namespace", "", name), labels);
   ensure(o, "metadata.labels")["kubernetes.io/metadata.name"] = name;
   ensure(o, "spec")["finalizers"] = list({"kubernetes"});
@@ -173,7 +184,6 @@ std::vector<std::pair<std::string, Object>> bootstrap_objects(const Kinds& kinds
   roles(all);
   for (auto n : {"default-editor", "default-viewer"})
     all.push_back(make_object("v1", "ServiceAccount", b.user_namespace, n));
-  for (const auto* n : {"mlflow", "ml-pipeline"}) all.push_back(make_object("v1", "ServiceAccount", "kubeflow", n));
   all.push_back(binding(b.user_namespace, "namespaceAdmin", "kubeflow-admin", Array{subject("User", b.user)}));
   all.push_back(binding(b.user_namespace, "default-editor", "kubeflow-edit",
                         Array{subject("ServiceAccount", "default-editor", b.user_namespace)}));
@@ -182,30 +192,35 @@ std::vector<std::pair<std::string, Object>> bootstrap_objects(const Kinds& kinds
 
   Object service = with_labels(make_object("v1", "Service", "default", "kubernetes"),
                                {{"component", "apiserver"}, {"provider", "kubernetes"}});
-  service["spec"] = Object{{"clusterIP", b.kubernetes_ip},
-                           {"clusterIPs", list({b.kubernetes_ip})},
-                           {"ipFamilies", list({"IPv4"})},
-                           {"ipFamilyPolicy", "SingleStack"},
-                           {"ports", Array{Object{{"name", "https"}, {"port", 443}, {"protocol", "TCP"}, {"targetPort", b.api_port}}}},
-                           {"type", "ClusterIP"}};
+  service["spec"] = Object{
+      {"clusterIP", b.kubernetes_ip},
+      {"clusterIPs", list({b.kubernetes_ip})},
+      {"ipFamilies", list({"IPv4"})},
+      {"ipFamilyPolicy", "SingleStack"},
+      {"ports", Array{Object{{"name", "https"}, {"port", 443}, {"protocol", "TCP"}, {"targetPort", b.api_port}}}},
+      {"type", "ClusterIP"}};
   service["status"] = Object{{"loadBalancer", Object{}}};
   all.push_back(std::move(service));
   Object endpoints = make_object("v1", "Endpoints", "default", "kubernetes");
-  endpoints["subsets"] = Array{Object{{"addresses", Array{Object{{"ip", "127.0.0.1"}}}},
-                                      {"ports", Array{Object{{"name", "https"}, {"port", b.api_port}, {"protocol", "TCP"}}}}}};
+  endpoints["subsets"] =
+      Array{Object{{"addresses", Array{Object{{"ip", "127.0.0.1"}}}},
+                   {"ports", Array{Object{{"name", "https"}, {"port", b.api_port}, {"protocol", "TCP"}}}}}};
   all.push_back(std::move(endpoints));
 
   Object gateway = make_object("networking.istio.io/v1", "Gateway", "kubeflow", "kubeflow-gateway");
-  gateway["spec"] = Object{{"selector", Object{{"istio", "ingressgateway"}}},
-                           {"servers", Array{Object{{"hosts", list({"*"})},
-                                                    {"port", Object{{"name", "http"}, {"number", 80}, {"protocol", "HTTP"}}}}}}};
+  gateway["spec"] =
+      Object{{"selector", Object{{"istio", "ingressgateway"}}},
+             {"servers", Array{Object{{"hosts", list({"*"})},
+                                      {"port", Object{{"name", "http"}, {"number", 80}, {"protocol", "HTTP"}}}}}}};
   all.push_back(std::move(gateway));
 
   // The dashboard's menu, as the dashboard reads it: entries that a user adds here appear there.
   Object dashboard = make_object("v1", "ConfigMap", "kubeflow", "centraldashboard-config");
-  dashboard["data"] = Object{
-      {"links", json::serialize(Value(Object{{"menuLinks", Array{}}, {"externalLinks", Array{}}, {"quickLinks", Array{}}, {"documentationItems", Array{}}}))},
-      {"settings", json::serialize(Value(Object{{"DASHBOARD_FORCE_IFRAME", true}}))}};
+  dashboard["data"] = Object{{"links", json::serialize(Value(Object{{"menuLinks", Array{}},
+                                                                    {"externalLinks", Array{}},
+                                                                    {"quickLinks", Array{}},
+                                                                    {"documentationItems", Array{}}}))},
+                             {"settings", json::serialize(Value(Object{{"DASHBOARD_FORCE_IFRAME", true}}))}};
   all.push_back(with_labels(std::move(dashboard), {{"app", "centraldashboard"}}));
 
   Object storage = make_object("storage.k8s.io/v1", "StorageClass", "", "millrace-folder");

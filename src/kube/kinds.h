@@ -1,6 +1,6 @@
 // The kinds the API serves: the built-in ones (from kube/kinds/*.kinds) and those of CustomResourceDefinitions.
-// A Kind is data; what acts on it is a controller. Ownership: KindPtr is shared, so that a request keeps the kind that it
-// began with. Thread safety: Kinds is thread safe (an immutable snapshot behind a mutex); a Kind is immutable.
+// A Kind is data; what acts on it is a controller. Ownership: KindPtr is shared, so that a request keeps the kind that
+// it began with. Thread safety: Kinds is thread safe (an immutable snapshot behind a mutex); a Kind is immutable.
 #pragma once
 #include <functional>
 #include <map>

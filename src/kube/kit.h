@@ -23,7 +23,8 @@ class Informer {
   // Those whose metadata.ownerReferences name this uid.
   [[nodiscard]] virtual std::vector<ObjectPtr> owned_by(std::string_view uid) const = 0;
   [[nodiscard]] virtual bool synced() const = 0;
-  // Called on the loop for each change; `now` null: deleted, `before` null: new. Also for what is there at registration.
+  // Called on the loop for each change; `now` null: deleted, `before` null: new. Also for what is there at
+  // registration.
   virtual void on_change(std::function<void(const ObjectPtr& now, const ObjectPtr& before)> fn) = 0;
 };
 

@@ -1,5 +1,5 @@
-// What the API server asks of the node that runs a pod: its logs, a command inside it, its ports. The node implements it.
-// Thread safe: called on any loop's thread.
+// What the API server asks of the node that runs a pod: its logs, a command inside it, its ports. The node implements
+// it. Thread safe: called on any loop's thread.
 #pragma once
 #include <cstdint>
 #include <memory>

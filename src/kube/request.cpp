@@ -77,8 +77,8 @@ task::Task<Answer<std::string>> read_body(Call& call) {
   auto body = co_await http::read_all(*call.http, kBodyLimit);
   if (!body) {
     if (body.error().code == Code::too_large)
-      co_return std::unexpected(make_error(413, "RequestEntityTooLarge",
-                                           fmt::format("Request entity too large: limit is {}", kBodyLimit)));
+      co_return std::unexpected(
+          make_error(413, "RequestEntityTooLarge", fmt::format("Request entity too large: limit is {}", kBodyLimit)));
     co_return std::unexpected(bad_request(body.error().message));
   }
   co_return std::move(*body);
@@ -103,14 +103,13 @@ Answer<WriteOptions> write_options(const Call& call) {
   o.user = call.user;
   for (const auto& v : call.params("dryRun")) {
     if (v != "All")
-      return std::unexpected(invalid_object("meta.k8s.io", "CreateOptions", "",
-                                            {not_supported("dryRun", Value(v), {"All"})}));
+      return std::unexpected(
+          invalid_object("meta.k8s.io", "CreateOptions", "", {not_supported("dryRun", Value(v), {"All"})}));
     o.dry_run = true;
   }
   if (auto m = call.param("fieldManager"); !m.empty()) {
     if (m.size() > 128)
-      return std::unexpected(
-          invalid_object("meta.k8s.io", "CreateOptions", "", {too_long("fieldManager", 128)}));
+      return std::unexpected(invalid_object("meta.k8s.io", "CreateOptions", "", {too_long("fieldManager", 128)}));
     o.manager = m;
   } else {
     // As the real server: the program's name from its User-Agent.

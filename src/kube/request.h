@@ -15,7 +15,7 @@ struct Call {
   User user;
   std::vector<std::string> parts;  // the path's segments, decoded
   text::QueryPairs query;
-  Target target;  // kind null: not a resource request
+  Target target;     // kind null: not a resource request
   std::string rest;  // behind the subresource: pods/x/proxy/REST
   std::string verb;
 

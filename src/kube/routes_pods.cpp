@@ -46,9 +46,7 @@ std::string container_state(const Object& pod, std::string_view container) {
   return {};
 }
 
-http::Response no_node() {
-  return error_response(make_error(503, "ServiceUnavailable", "no node runs pods here"));
-}
+http::Response no_node() { return error_response(make_error(503, "ServiceUnavailable", "no node runs pods here")); }
 
 task::Task<http::Response> serve_log(const ServerDeps& deps, Call& c, const ObjectPtr& pod) {
   auto container = container_of(*pod, c.param("container"));
@@ -58,28 +56,32 @@ task::Task<http::Response> serve_log(const ServerDeps& deps, Call& c, const Obje
   o.follow = c.flag("follow");
   o.previous = c.flag("previous");
   o.timestamps = c.flag("timestamps");
-  for (auto [name, slot] : {std::pair{"tailLines", &o.tail_lines}, {"limitBytes", &o.limit_bytes}, {"sinceSeconds", &o.since_seconds}}) {
+  for (auto [name, slot] :
+       {std::pair{"tailLines", &o.tail_lines}, {"limitBytes", &o.limit_bytes}, {"sinceSeconds", &o.since_seconds}}) {
     auto v = c.param(name);
     if (v.empty()) continue;
     *slot = text::to_i64(v);
     if (!*slot || **slot < (std::string_view(name) == "tailLines" ? 0 : 1))
-      co_return error_response(invalid_object(
-          "", "PodLogOptions", "",
-          {invalid(name, Value(v), std::string_view(name) == "tailLines" ? "must be greater than or equal to 0"
-                                                                          : "must be greater than 0")}));
+      co_return error_response(
+          invalid_object("", "PodLogOptions", "",
+                         {invalid(name, Value(v),
+                                  std::string_view(name) == "tailLines" ? "must be greater than or equal to 0"
+                                                                        : "must be greater than 0")}));
   }
   o.since_time = c.param("sinceTime");
   if (o.since_seconds && !o.since_time.empty())
-    co_return error_response(invalid_object("", "PodLogOptions", "",
-                                            {forbidden("sinceSeconds", "at most one of `sinceTime` or `sinceSeconds` may be specified")}));
+    co_return error_response(
+        invalid_object("", "PodLogOptions", "",
+                       {forbidden("sinceSeconds", "at most one of `sinceTime` or `sinceSeconds` may be specified")}));
   auto waiting = container_state(*pod, *container);
   if (!waiting.empty() && !o.previous && waiting != "CrashLoopBackOff")
     co_return error_response(bad_request(
         waiting == "PodInitializing" || waiting == "ContainerCreating"
             ? fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", *container, c.target.name, waiting)
             : fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", *container, c.target.name,
-                          waiting == "ErrImagePull" || waiting == "ImagePullBackOff" ? "trying and failing to pull image"
-                                                                                     : waiting)));
+                          waiting == "ErrImagePull" || waiting == "ImagePullBackOff"
+                              ? "trying and failing to pull image"
+                              : waiting)));
   auto r = co_await deps.pods->logs(pod, std::move(o));
   if (!r) co_return error_response(to_api_error(r.error()));
   co_return std::move(*r);
@@ -94,8 +96,9 @@ task::Task<http::Response> serve_command(const ServerDeps& deps, Call& c, const 
     co_return error_response(bad_request("you must specify at least one of stdin, stdout, stderr"));
   auto phase = text_at(*pod, "status.phase");
   if (phase == "Succeeded" || phase == "Failed")
-    co_return error_response(make_error(
-        500, "InternalError", fmt::format("cannot exec into a container in a completed pod; current phase is {}", phase)));
+    co_return error_response(
+        make_error(500, "InternalError",
+                   fmt::format("cannot exec into a container in a completed pod; current phase is {}", phase)));
   wanted.container = *container;
   ExecOptions o{*container, wanted.command, wanted.in, wanted.out, wanted.err, wanted.tty};
   auto session = attach ? co_await deps.pods->attach(pod, std::move(o)) : co_await deps.pods->exec(pod, std::move(o));
@@ -108,8 +111,7 @@ task::Task<http::Response> serve_binding(const ServerDeps& deps, Call& c) {
   auto body = co_await read_object(c, faults);
   if (!body) co_return error_response(body.error());
   auto node = std::string(text_at(*body, "target.name"));
-  if (node.empty())
-    co_return error_response(invalid_object("", "Binding", c.target.name, {required("target.name")}));
+  if (node.empty()) co_return error_response(invalid_object("", "Binding", c.target.name, {required("target.name")}));
   auto current = deps.api->store().latest("pods", {c.target.ns, c.target.name});
   if (!current) co_return error_response(not_found("", "pods", c.target.name));
   if (auto bound = text_at(*current, "spec.nodeName"); !bound.empty())
@@ -120,8 +122,13 @@ task::Task<http::Response> serve_binding(const ServerDeps& deps, Call& c) {
   set_condition(next, "PodScheduled", "True", "", "");
   auto rv = resource_version_of(*current);
   auto done = co_await deps.api->store().put("pods", {c.target.ns, c.target.name}, std::move(next), rv);
-  if (!done) co_return error_response(conflict("", "pods", c.target.name, "the object has been modified; please apply your changes to the latest version and try again"));
-  co_return object_response(201, Object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Object{}}, {"status", "Success"}, {"code", 201}});
+  if (!done)
+    co_return error_response(
+        conflict("", "pods", c.target.name,
+                 "the object has been modified; please apply your changes to the latest version and try again"));
+  co_return object_response(
+      201,
+      Object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Object{}}, {"status", "Success"}, {"code", 201}});
 }
 
 task::Task<http::Response> serve_eviction(const ServerDeps& deps, Call& c) {
@@ -135,7 +142,9 @@ task::Task<http::Response> serve_eviction(const ServerDeps& deps, Call& c) {
   t.subresource.clear();
   auto r = co_await deps.api->remove(t, std::move(o));
   if (!r) co_return error_response(r.error());
-  co_return object_response(201, Object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Object{}}, {"status", "Success"}, {"code", 201}});
+  co_return object_response(
+      201,
+      Object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Object{}}, {"status", "Success"}, {"code", 201}});
 }
 
 task::Task<http::Response> serve_token(const ServerDeps& deps, Call& c) {
@@ -149,13 +158,13 @@ task::Task<http::Response> serve_token(const ServerDeps& deps, Call& c) {
     if (a.is_string()) audiences.emplace_back(a.get_string());
   auto seconds = int_at(*body, "spec.expirationSeconds", 3600);
   if (seconds < 600)
-    co_return error_response(
-        invalid_object("authentication.k8s.io", "TokenRequest", "",
-                       {invalid("spec.expirationSeconds", Value(seconds), "may not specify a duration less than 10 minutes")}));
+    co_return error_response(invalid_object(
+        "authentication.k8s.io", "TokenRequest", "",
+        {invalid("spec.expirationSeconds", Value(seconds), "may not specify a duration less than 10 minutes")}));
   if (seconds > (std::int64_t{1} << 32))
-    co_return error_response(
-        invalid_object("authentication.k8s.io", "TokenRequest", "",
-                       {invalid("spec.expirationSeconds", Value(seconds), "may not specify a duration larger than 2^32 seconds")}));
+    co_return error_response(invalid_object(
+        "authentication.k8s.io", "TokenRequest", "",
+        {invalid("spec.expirationSeconds", Value(seconds), "may not specify a duration larger than 2^32 seconds")}));
   ObjectPtr pod;
   if (text_at(*body, "spec.boundObjectRef.kind") == "Pod") {
     pod = deps.api->store().latest("pods", {c.target.ns, std::string(text_at(*body, "spec.boundObjectRef.name"))});
@@ -192,14 +201,13 @@ task::Task<std::optional<http::Response>> serve_subresource(const ServerDeps& de
   if (deps.pods == nullptr) co_return no_node();
   if (sub == "log") co_return co_await serve_log(deps, c, pod);
   if (method != M::get && method != M::post)
-    co_return error_response(make_error(405, "MethodNotAllowed",
-                                        "the server does not allow this method on the requested resource"));
+    co_return error_response(
+        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
   if (sub == "portforward") {
     auto dialer = co_await deps.pods->port_forward(pod);
     if (!dialer) co_return error_response(to_api_error(dialer.error()));
-    co_return stream::serve_port_forward(
-        *c.http, std::move(*dialer),
-        {fmt::format("{}_{}", c.target.name, c.target.ns), std::string(uid_of(*pod))});
+    co_return stream::serve_port_forward(*c.http, std::move(*dialer),
+                                         {fmt::format("{}_{}", c.target.name, c.target.ns), std::string(uid_of(*pod))});
   }
   co_return co_await serve_command(deps, c, pod, sub == "attach");
 }

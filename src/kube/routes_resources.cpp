@@ -70,9 +70,8 @@ std::string list_metadata(const Listed& l) {
 http::Response list_response(const Call& c, const Format& f, const Listed& l) {
   const auto& t = c.target;
   if (f.as == Format::As::table)
-    return http::Response::json(
-        200, table_document(*t.kind, *t.version, l.items, list_metadata(l),
-                            {f.include_object == "None", f.include_object == "Object"}));
+    return http::Response::json(200, table_document(*t.kind, *t.version, l.items, list_metadata(l),
+                                                    {f.include_object == "None", f.include_object == "Object"}));
   std::string out;
   bool partial = f.as == Format::As::partial;
   out += fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{},"items":[)",
@@ -133,9 +132,9 @@ Answer<void> check_kind(const Target& t, Object& o) {
   if (given_kind.empty())
     o["kind"] = kind;
   else if (given_kind != kind)
-    return std::unexpected(bad_request(fmt::format(
-        "{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for that collection", given_kind,
-        t.version->name, kind, given_kind)));
+    return std::unexpected(bad_request(
+        fmt::format("{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for that collection",
+                    given_kind, t.version->name, kind, given_kind)));
   return {};
 }
 
@@ -153,11 +152,11 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
     co_return error_response(make_error(404, "NotFound", "the server could not find the requested resource"));
   auto verb_known = std::ranges::find(t.kind->verbs, c.verb) != t.kind->verbs.end();
   if ((!sub && !verb_known) || (sub && (c.verb == "create" || c.verb == "delete")))
-    co_return error_response(make_error(405, "MethodNotAllowed",
-                                        "the server does not allow this method on the requested resource"));
+    co_return error_response(
+        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
   if (t.kind->namespaced && t.ns.empty() && c.verb == "create")
-    co_return error_response(make_error(405, "MethodNotAllowed",
-                                        "the server does not allow this method on the requested resource"));
+    co_return error_response(
+        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
   if (c.verb == "list") {
     auto q = list_query(c);
     if (!q) co_return error_response(q.error());
@@ -206,8 +205,8 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
     Value patch;
     if (*type == PatchType::apply) {
       if (c.param("fieldManager").empty())
-        co_return error_response(invalid_object(
-            "meta.k8s.io", "PatchOptions", "", {required("fieldManager", "is required for apply patch")}));
+        co_return error_response(invalid_object("meta.k8s.io", "PatchOptions", "",
+                                                {required("fieldManager", "is required for apply patch")}));
       auto o = decode_text(*body, true, options->faults);
       if (!o) co_return error_response(o.error());
       if (auto r = check_kind(t, *o); !r) co_return error_response(r.error());
@@ -225,9 +224,8 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
     if (t.version->schema != nullptr && !t.kind->crd && t.subresource != "scale") {
       std::vector<std::string> unknown;
       if (auto wrong = check_types(*t.version->schema, *o, unknown))
-        co_return error_response(bad_request(
-            fmt::format("{} in version \"{}\" cannot be handled as a {}: {}", t.kind->kind, t.version->name,
-                        t.kind->kind, *wrong)));
+        co_return error_response(bad_request(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}",
+                                                         t.kind->kind, t.version->name, t.kind->kind, *wrong)));
     }
     done = c.verb == "create" ? co_await api.create(t, std::move(*o), std::move(*options))
                               : co_await api.update(t, std::move(*o), std::move(*options));
@@ -305,7 +303,8 @@ struct WatchStream {
       auto batch = co_await watch.next(static_cast<long>(wait_ms));
       if (batch.expired) {
         done = true;
-        line(out, "ERROR", json::serialize(status_of(expired(fmt::format("too old resource version: {}", watch.position())))));
+        line(out, "ERROR",
+             json::serialize(status_of(expired(fmt::format("too old resource version: {}", watch.position())))));
         break;
       }
       static constexpr std::string_view kNames[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
@@ -329,17 +328,18 @@ task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
   auto& api = *deps.api;
   auto& t = c.target;
   if (std::ranges::find(t.kind->verbs, "watch") == t.kind->verbs.end())
-    co_return error_response(make_error(405, "MethodNotAllowed",
-                                        "the server does not allow this method on the requested resource"));
+    co_return error_response(
+        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
   auto selection = parse_selection(*t.kind, c.param("labelSelector"), c.param("fieldSelector"));
   if (!selection) co_return error_response(selection.error());
   std::uint64_t after = 0;
   if (auto rv = c.param("resourceVersion"); !rv.empty()) {
     auto n = text::to_u64(rv);
     if (!n)
-      co_return error_response(invalid_object(
-          "meta.k8s.io", "ListOptions", "",
-          {invalid("resourceVersion", Value(rv), fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", rv))}));
+      co_return error_response(
+          invalid_object("meta.k8s.io", "ListOptions", "",
+                         {invalid("resourceVersion", Value(rv),
+                                  fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", rv))}));
     after = *n;
   }
   std::int64_t seconds = 1800 + static_cast<std::int64_t>(crypto::random_u64() % 1800);
@@ -357,8 +357,9 @@ task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
     if (c.param("sendInitialEvents") != "false") first = std::move(l->items);
   } else if (api.store().changes(t.kind->qualified(), after, 1).expired) {
     // Clients of watches take the error as an event or as a status; the real server sends the event.
-    std::string text = fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n",
-                                   json::serialize(status_of(expired(fmt::format("too old resource version: {}", after)))));
+    std::string text =
+        fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n",
+                    json::serialize(status_of(expired(fmt::format("too old resource version: {}", after)))));
     co_return http::Response::json(200, std::move(text));
   }
   auto stream = std::make_shared<WatchStream>(WatchStream{

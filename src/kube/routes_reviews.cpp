@@ -35,8 +35,8 @@ Attributes attributes_of(const Object& spec) {
 task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
   const auto& kind = c.target.kind->kind;
   if (c.verb != "create")
-    co_return error_response(make_error(405, "MethodNotAllowed",
-                                        "the server does not allow this method on the requested resource"));
+    co_return error_response(
+        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
   std::vector<std::string> faults;
   auto body = co_await read_object(c, faults);
   if (!body) co_return error_response(body.error());
@@ -73,7 +73,8 @@ task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
     for (const auto& r : deps.authorizer->rules(c.user, std::string(text_at(spec, "namespace")))) {
       const auto& rule = r.get_object();
       if (!array_at(rule, "nonResourceURLs").empty())
-        other.push_back(Object{{"verbs", array_at(rule, "verbs")}, {"nonResourceURLs", array_at(rule, "nonResourceURLs")}});
+        other.push_back(
+            Object{{"verbs", array_at(rule, "verbs")}, {"nonResourceURLs", array_at(rule, "nonResourceURLs")}});
       else
         resource.push_back(rule);
     }
@@ -83,17 +84,19 @@ task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
     if (attributes.verb.empty() && attributes.resource.empty() && attributes.path.empty())
       co_return error_response(invalid_object(
           c.target.kind->group, kind, "",
-          {FieldError{"FieldValueInvalid", "spec.resourceAttributes",
-                      "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
+          {FieldError{
+              "FieldValueInvalid", "spec.resourceAttributes",
+              "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
     User user = c.user;
     if (kind != "SelfSubjectAccessReview") {
       user = {std::string(text_at(spec, "user")), std::string(text_at(spec, "uid")), {}};
       for (const auto& g : array_at(spec, "groups"))
         if (g.is_string()) user.groups.emplace_back(g.get_string());
       if (user.name.empty() && user.groups.empty())
-        co_return error_response(invalid_object(
-            c.target.kind->group, kind, "",
-            {FieldError{"FieldValueInvalid", "spec.user", "Invalid value: \"\": at least one of user or group must be specified"}}));
+        co_return error_response(
+            invalid_object(c.target.kind->group, kind, "",
+                           {FieldError{"FieldValueInvalid", "spec.user",
+                                       "Invalid value: \"\": at least one of user or group must be specified"}}));
     }
     if (kind == "LocalSubjectAccessReview" && attributes.ns != c.target.ns)
       co_return error_response(invalid_object(

@@ -176,11 +176,11 @@ struct Server::Impl {
         open_path(c.http->path))
       return {};
     if (!c.target.kind)
-      return std::unexpected(make_error(
-          403, "Forbidden",
-          fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", c.user.name, a.verb, c.http->path)));
-    return std::unexpected(forbidden_request(c.user.name, a.verb, a.group, a.resource, a.subresource, a.ns, a.name,
-                                             d.reason));
+      return std::unexpected(
+          make_error(403, "Forbidden",
+                     fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", c.user.name, a.verb, c.http->path)));
+    return std::unexpected(
+        forbidden_request(c.user.name, a.verb, a.group, a.resource, a.subresource, a.ns, a.name, d.reason));
   }
 
   // Everything that is no resource: discovery, OpenAPI, probes. nullopt: unknown.
@@ -271,8 +271,8 @@ task::Task<http::Response> Server::handle(http::Request& request) {
   if (!*located) {
     if (auto r = impl_->serve_document(c)) {
       if (request.method != http::Method::get && request.method != http::Method::head)
-        co_return error_response(make_error(405, "MethodNotAllowed",
-                                            "the server does not allow this method on the requested resource"));
+        co_return error_response(
+            make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
       co_return std::move(*r);
     }
     co_return error_response(make_error(404, "NotFound", "the server could not find the requested resource"));

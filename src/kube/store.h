@@ -1,5 +1,5 @@
-// The store of objects: every collection in memory as immutable objects, every write on disk before it is answered, every
-// change in a history that watches replay. One revision counts all writes; readers see committed writes only.
+// The store of objects: every collection in memory as immutable objects, every write on disk before it is answered,
+// every change in a history that watches replay. One revision counts all writes; readers see committed writes only.
 // Writes of many callers share one transaction (a flusher thread commits what has gathered). Thread safe.
 // Ownership: the Store owns its flusher and uses the Database, which must outlive it.
 #pragma once
@@ -42,7 +42,8 @@ class Store {
     std::uint64_t revision = 0;
     bool expired = false;  // the state at `at` is no longer known
   };
-  // Ordered by namespace and name; `ns` empty: all. `at` 0: now; otherwise the state at that revision (bounded history).
+  // Ordered by namespace and name; `ns` empty: all. `at` 0: now; otherwise the state at that revision (bounded
+  // history).
   [[nodiscard]] Page list(std::string_view table, std::string_view ns, std::uint64_t at = 0) const;
   [[nodiscard]] std::size_t count(std::string_view table) const;
 
@@ -51,7 +52,8 @@ class Store {
   [[nodiscard]] ObjectPtr latest(std::string_view table, const Key& key) const;
   static constexpr std::uint64_t kMustNotExist = 0;
   // Replaces the object whose revision is `expected` (kMustNotExist: creates) and gives it a new resourceVersion. The
-  // answer comes after the commit. Errors: conflict (another revision is there), not_found, already_exists, unavailable.
+  // answer comes after the commit. Errors: conflict (another revision is there), not_found, already_exists,
+  // unavailable.
   task::Task<Result<ObjectPtr>> put(std::string table, Key key, Object next, std::uint64_t expected);
   // The same for a deletion; `last` is what watchers see.
   task::Task<Result<ObjectPtr>> remove(std::string table, Key key, Object last, std::uint64_t expected);

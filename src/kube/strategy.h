@@ -1,5 +1,5 @@
-// What single kinds need beyond the general rules when they are written: addresses of Services, bindings of pods, phases.
-// Thread safe: works on the given object and reads the store.
+// What single kinds need beyond the general rules when they are written: addresses of Services, bindings of pods,
+// phases. Thread safe: works on the given object and reads the store.
 #pragma once
 #include "kube/api.h"
 

@@ -1,5 +1,5 @@
-// Documents that the API server derives from kinds: discovery, OpenAPI v3, Table answers, protobuf bodies, strict decoding.
-// Pure functions of kinds and objects: thread safe.
+// Documents that the API server derives from kinds: discovery, OpenAPI v3, Table answers, protobuf bodies, strict
+// decoding. Pure functions of kinds and objects: thread safe.
 #pragma once
 #include <optional>
 #include <string>
@@ -11,15 +11,16 @@
 
 namespace mr::kube {
 
-// Discovery documents as JSON text. aggregated: APIGroupDiscoveryList v2 (v2beta1 has the same shape) for /api (core) or /apis.
+// Discovery documents as JSON text. aggregated: APIGroupDiscoveryList v2 (v2beta1 has the same shape) for /api (core)
+// or /apis.
 std::string aggregated_discovery(const Kinds& kinds, bool core, std::string_view version);
-std::string api_versions_document(std::string_view server_address);                     // GET /api
-std::string api_group_list(const Kinds& kinds);                                         // GET /apis
-std::optional<std::string> api_group(const Kinds& kinds, std::string_view group);       // GET /apis/{group}
+std::string api_versions_document(std::string_view server_address);                // GET /api
+std::string api_group_list(const Kinds& kinds);                                    // GET /apis
+std::optional<std::string> api_group(const Kinds& kinds, std::string_view group);  // GET /apis/{group}
 std::optional<std::string> api_resource_list(const Kinds& kinds, std::string_view group, std::string_view version);
 
-// OpenAPI v3: the index ({"paths": {"api/v1": {"serverRelativeURL": …?hash=…}}}) and one group version's document, whose
-// operations list fieldValidation (kubectl then leaves validation to us) and whose schemas have descriptions
+// OpenAPI v3: the index ({"paths": {"api/v1": {"serverRelativeURL": …?hash=…}}}) and one group version's document,
+// whose operations list fieldValidation (kubectl then leaves validation to us) and whose schemas have descriptions
 // (kubectl explain). `path` is "api/v1" or "apis/apps/v1".
 std::string openapi_index(const Kinds& kinds);
 std::optional<std::string> openapi_document(const Kinds& kinds, std::string_view path);
@@ -43,7 +44,8 @@ std::expected<Object, ApiError> decode_protobuf(std::string_view body);
 // `duplicate field "spec.x"`.
 std::expected<Object, ApiError> decode_text(std::string_view body, bool yaml, std::vector<std::string>& duplicates);
 // Checks JSON types against the schema: the real server's text for a wrong one (`json: cannot unmarshal string into Go
-// struct field DeploymentSpec.spec.replicas of type int32`); nullopt when all fit. `unknown` receives each unknown field
+// struct field DeploymentSpec.spec.replicas of type int32`); nullopt when all fit. `unknown` receives each unknown
+// field
 // (`unknown field "spec.x"`).
 std::optional<std::string> check_types(const Type& type, const Object& object, std::vector<std::string>& unknown);
 

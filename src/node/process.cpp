@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+extern "C" {  // glibc 2.36 leaves the linkage of this header to its users
 #include <sys/pidfd.h>
+}
 #include <sys/wait.h>
 
 #include <boost/asio/io_context.hpp>

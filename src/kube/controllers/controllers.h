@@ -1,6 +1,7 @@
 // The controllers that a Kubernetes control plane brings along: workloads, endpoints, namespaces, garbage collection.
-// They run on the Manager's loop over the Client; those that need every kind (namespaces, garbage) take the Api itself and
-// so act only where this program is the API server. Ownership: each add_… registers with the Manager, which keeps it.
+// They run on the Manager's loop over the Client; those that need every kind (namespaces, garbage) take the Api itself
+// and so act only where this program is the API server. Ownership: each add_… registers with the Manager, which keeps
+// it.
 #pragma once
 #include <string>
 

@@ -26,7 +26,8 @@ task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
       mine.push_back(p);
     }
   }
-  bool going = std::ranges::any_of(m.informer(gvr::pods).owned_by(uid_of(*d)), [](const ObjectPtr& p) { return deleting(*p); });
+  bool going =
+      std::ranges::any_of(m.informer(gvr::pods).owned_by(uid_of(*d)), [](const ObjectPtr& p) { return deleting(*p); });
   if (mine.empty() && !going) {
     Object pod = pod_of_template(*d, object_at(*d, "spec.template"), "");
     ensure(pod, "metadata.labels")[kHash] = hash;

@@ -78,7 +78,8 @@ struct Deployment {
     MR_CO_CHECK(co_await update_set(std::move(next)));
     if (!quiet)
       m.event(*d, "Normal", "ScalingReplicaSet",
-              fmt::format("Scaled {} replica set {} from {} to {}", n > was ? "up" : "down", name_of(*rs), was, n), kComponent);
+              fmt::format("Scaled {} replica set {} from {} to {}", n > was ? "up" : "down", name_of(*rs), was, n),
+              kComponent);
     co_return Result<void>{};
   }
   std::int64_t surge() const {
@@ -271,7 +272,8 @@ struct Deployment {
       const auto* c = condition(*d, "Progressing");
       auto before = object_at(*d, "status");
       bool moved = int_at(before, "updatedReplicas") != updated || int_at(before, "availableReplicas") != avail ||
-                   int_at(before, "replicas") != have || int_at(before, "observedGeneration") != int_at(*d, "metadata.generation", 1);
+                   int_at(before, "replicas") != have ||
+                   int_at(before, "observedGeneration") != int_at(*d, "metadata.generation", 1);
       auto since = c != nullptr ? unix_of(text_at(*c, "lastUpdateTime")) : 0;
       auto now = time::now_ms() / 1000;
       if (!moved && since != 0 && now - since > deadline) {
@@ -336,7 +338,8 @@ void add_deployment_controller(Manager& m) {
     if (now) return;
     const auto* ref = controller_of(*before);
     if (ref == nullptr || text_at(*ref, "kind") != "ReplicaSet") return;
-    auto rs = m.informer(gvr::replicasets).get({std::string(namespace_of(*before)), std::string(text_at(*ref, "name"))});
+    auto rs =
+        m.informer(gvr::replicasets).get({std::string(namespace_of(*before)), std::string(text_at(*ref, "name"))});
     if (!rs) return;
     if (const auto* owner = controller_of(*rs); owner != nullptr && text_at(*owner, "kind") == "Deployment")
       q.add({std::string(namespace_of(*rs)), std::string(text_at(*owner, "name"))});

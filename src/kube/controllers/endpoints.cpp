@@ -25,10 +25,8 @@ Object address_of(const Object& pod, const Object& service) {
   if (auto h = text_at(pod, "spec.hostname"); !h.empty() && text_at(pod, "spec.subdomain") == name_of(service))
     a["hostname"] = h;
   a["nodeName"] = text_at(pod, "spec.nodeName");
-  a["targetRef"] = Object{{"kind", "Pod"},
-                          {"namespace", namespace_of(pod)},
-                          {"name", name_of(pod)},
-                          {"uid", uid_of(pod)}};
+  a["targetRef"] =
+      Object{{"kind", "Pod"}, {"namespace", namespace_of(pod)}, {"name", name_of(pod)}, {"uid", uid_of(pod)}};
   return a;
 }
 

@@ -17,7 +17,8 @@ void drop_finalizer(Object& o, std::string_view name) {
   auto* list = metadata(o).if_contains("finalizers");
   if (list == nullptr || !list->is_array()) return;
   auto& a = list->get_array();
-  a.erase(std::remove_if(a.begin(), a.end(), [&](const Value& v) { return v.is_string() && v.get_string() == name; }), a.end());
+  a.erase(std::remove_if(a.begin(), a.end(), [&](const Value& v) { return v.is_string() && v.get_string() == name; }),
+          a.end());
   if (a.empty()) metadata(o).erase("finalizers");
 }
 
@@ -92,7 +93,8 @@ struct Collector {
         co_return std::unexpected(to_error(r.error()));
     }
     if (waiting) {
-      bool left = std::ranges::any_of(dependents, [&](const auto& d) { return api.store().get(d.first, d.second) != nullptr; });
+      bool left =
+          std::ranges::any_of(dependents, [&](const auto& d) { return api.store().get(d.first, d.second) != nullptr; });
       if (left) co_return Again{50};
     }
     co_return co_await release(std::move(t), owner, kForeground);
@@ -128,7 +130,8 @@ struct Collector {
   }
 
   // On the loop: what a committed change may set free.
-  void consider(const std::string& table, const Key& key, const std::string& uid, bool gone, bool has_owners, bool held) {
+  void consider(const std::string& table, const Key& key, const std::string& uid, bool gone, bool has_owners,
+                bool held) {
     if (gone) {
       for (const auto& [t, k] : api.store().owned_by(uid)) queue->add(queue_key(t, k));
     } else if (has_owners || held) {

@@ -99,7 +99,8 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
           for (const auto& s : array_at(*p, list)) restarts += int_at(s.get_object(), "restartCount");
     }
   }
-  succeeded = indexed ? static_cast<std::int64_t>(done_indexes.size()) : std::max(succeeded, int_at(*job, "status.succeeded"));
+  succeeded =
+      indexed ? static_cast<std::int64_t>(done_indexes.size()) : std::max(succeeded, int_at(*job, "status.succeeded"));
   failed = std::max(failed, int_at(*job, "status.failed"));
   bool complete = open_ended ? succeeded > 0 && active.empty() : succeeded >= completions;
   std::string fail_reason, fail_message;
@@ -120,7 +121,8 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
   }
   auto drop = [&](std::size_t n) -> task::Task<Result<void>> {
     auto order = by_deletion_order(active);
-    for (std::size_t i = 0; i < n && i < order.size(); ++i) MR_CO_CHECK(co_await delete_pod(m, *job, order[i], kComponent));
+    for (std::size_t i = 0; i < n && i < order.size(); ++i)
+      MR_CO_CHECK(co_await delete_pod(m, *job, order[i], kComponent));
     co_return Result<void>{};
   };
   if (!suspended && !status.contains("startTime")) status["startTime"] = now_text();
@@ -175,9 +177,11 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
           for (auto& c : ensure(pod, "spec")["containers"].get_array()) {
             auto& env = c.get_object()["env"];
             if (!env.is_array()) env = Array{};
-            env.get_array().push_back(
-                Object{{"name", "JOB_COMPLETION_INDEX"},
-                       {"valueFrom", Object{{"fieldRef", Object{{"apiVersion", "v1"}, {"fieldPath", fmt::format("metadata.labels['{}']", kIndex)}}}}}});
+            env.get_array().push_back(Object{
+                {"name", "JOB_COMPLETION_INDEX"},
+                {"valueFrom",
+                 Object{{"fieldRef",
+                         Object{{"apiVersion", "v1"}, {"fieldPath", fmt::format("metadata.labels['{}']", kIndex)}}}}}});
           }
         }
         MR_CO_CHECK(co_await create_pod(m, *job, std::move(pod), kComponent));

@@ -54,7 +54,8 @@ task::Task<Result<Again>> reconcile(Deps& d, Key key) {
   if (!ns) co_return Again{};
   if (deleting(*ns)) co_return co_await empty_out(d, ns);
   if (!d.m.informer(gvr::serviceaccounts).get({key.name, "default"})) {
-    auto r = co_await d.m.client().create(gvr::serviceaccounts, make_object("v1", "ServiceAccount", key.name, "default"));
+    auto r =
+        co_await d.m.client().create(gvr::serviceaccounts, make_object("v1", "ServiceAccount", key.name, "default"));
     if (!r && r.error().reason != "AlreadyExists") co_return std::unexpected(r.error());
   }
   auto root = d.m.informer(gvr::configmaps).get({key.name, "kube-root-ca.crt"});

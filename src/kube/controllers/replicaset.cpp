@@ -62,7 +62,8 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
   Object next = *rs;
   auto& status = ensure(next, "status");
   status["replicas"] = total;
-  for (auto [name, n] : {std::pair{"fullyLabeledReplicas", labeled}, {"readyReplicas", ready}, {"availableReplicas", available}}) {
+  for (auto [name, n] :
+       {std::pair{"fullyLabeledReplicas", labeled}, {"readyReplicas", ready}, {"availableReplicas", available}}) {
     if (n > 0)
       status[name] = n;
     else

@@ -41,8 +41,8 @@ struct StatefulSet {
       if (!c.is_object()) continue;
       std::string claim(name_of(c.get_object()));
       claimed.insert(claim);
-      volumes.push_back(Object{{"name", claim},
-                               {"persistentVolumeClaim", Object{{"claimName", fmt::format("{}-{}", claim, name)}}}});
+      volumes.push_back(
+          Object{{"name", claim}, {"persistentVolumeClaim", Object{{"claimName", fmt::format("{}-{}", claim, name)}}}});
     }
     for (const auto& v : array_at(spec, "volumes"))
       if (v.is_object() && !claimed.contains(std::string(text_at(v.get_object(), "name")))) volumes.push_back(v);
@@ -183,7 +183,8 @@ struct StatefulSet {
     status["observedGeneration"] = int_at(*s, "metadata.generation", 1);
     status["replicas"] = total;
     status["availableReplicas"] = available;
-    for (auto [name, n] : {std::pair{"readyReplicas", ready}, {"updatedReplicas", updated}, {"currentReplicas", current}}) {
+    for (auto [name, n] :
+         {std::pair{"readyReplicas", ready}, {"updatedReplicas", updated}, {"currentReplicas", current}}) {
       if (n > 0)
         status[name] = n;
       else

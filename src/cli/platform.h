@@ -1,0 +1,49 @@
+// The Kubernetes side of `millrace up`: the API server, its controllers, the node that runs pods, Services on loopback,
+// InferenceServices. Owned by the command's function; made before the listeners start, stopped after them.
+// Thread safety: open, start and stop from one thread; handler() and gateway() serve any loop.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cli/builtin_parts.h"
+#include "cli/settings.h"
+#include "http/message.h"
+#include "http/tls.h"
+#include "serving/controller/storage.h"
+#include "task/loop.h"
+
+namespace mr::cli {
+
+struct PlatformOptions {
+  std::string data;     // the data folder
+  std::string address;  // where the API listens, as clients reach it
+  std::uint16_t api_port = 6443;
+  std::uint16_t gateway_port = 8080;
+  std::string version;
+  serving::StorageOptions storage;    // how predictors reach models
+  std::map<std::string, Part> parts;  // image -> part of this program that its pods stand for
+  bool mysql = false;                 // publish the Service of a MariaDB
+};
+
+class Platform {
+ public:
+  static Result<std::unique_ptr<Platform>> open(task::Loops& loops, PlatformOptions options);
+  ~Platform();
+  // The API behind TLS.
+  [[nodiscard]] http::Handler handler();
+  [[nodiscard]] std::shared_ptr<const http::TlsContext> tls() const;
+  // The front door: what routes of the cluster take, else `fallback`.
+  [[nodiscard]] http::Handler gateway(http::Handler fallback);
+  // host and port of a Service's name -> an address that answers; empty: no such Service.
+  [[nodiscard]] std::string resolve(const std::string& host, int port) const;
+  void start();
+  void stop();
+
+ private:
+  struct Impl;
+  explicit Platform(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mr::cli
