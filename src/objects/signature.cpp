@@ -322,7 +322,7 @@ std::string presign(const Credentials& cred, std::string_view method, const std:
   std::string date = fmt::format("{}{}{}T{}{}{}Z", iso.substr(0, 4), iso.substr(5, 2), iso.substr(8, 2),
                                  iso.substr(11, 2), iso.substr(14, 2), iso.substr(17, 2));
   std::string day = date.substr(0, 8);
-  std::string scope = day + "/us-east-1/s3/aws4_request";
+  auto scope = fmt::format("{}/{}/s3/aws4_request", day, cred.region);
   query.emplace_back("X-Amz-Algorithm", "AWS4-HMAC-SHA256");
   query.emplace_back("X-Amz-Credential", cred.access_key + "/" + scope);
   query.emplace_back("X-Amz-Date", date);
@@ -334,7 +334,7 @@ std::string presign(const Credentials& cred, std::string_view method, const std:
                                text::parse_uri(endpoint).authority);
   auto to_sign =
       fmt::format("AWS4-HMAC-SHA256\n{}\n{}\n{}", date, scope, text::hex(crypto::digest(Algorithm::sha256, canonical)));
-  auto signature = text::hex(hmac256(signing_key(cred.secret_key, day, "us-east-1", "s3"), to_sign));
+  auto signature = text::hex(hmac256(signing_key(cred.secret_key, day, cred.region, "s3"), to_sign));
   return fmt::format("{}{}?{}&X-Amz-Signature={}", endpoint, path, canonical_q, signature);
 }
 

@@ -11,6 +11,7 @@ namespace mr::objects {
 struct Credentials {
   std::string access_key;
   std::string secret_key;
+  std::string region = "us-east-1";  // of what is signed; any region is accepted in what is verified
 };
 
 // What a verified request says of its body.

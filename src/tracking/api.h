@@ -1,5 +1,6 @@
 // What other rooms may use of tracking, and what tracking needs of them. Thread safe unless said otherwise.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,8 @@ class ArtifactStore {
   };
   struct Opened {
     Fd fd;
+    // Set where the bytes are not in a file of this machine, instead of `fd`: reads `length` bytes from `offset` on.
+    std::function<task::Task<Result<std::string>>(std::uint64_t offset, std::uint64_t length)> read;
     std::uint64_t size = 0;
     std::string etag;  // quoted
     std::int64_t modified_s = 0;
@@ -50,6 +53,15 @@ class ArtifactStore {
   virtual task::Task<Result<>> complete_upload(std::string path, std::string upload_id,
                                                std::vector<UploadedPart> parts);
   virtual task::Task<Result<>> abort_upload(std::string path, std::string upload_id);
+
+  // URLs with which a client reads or writes one file at the storage itself, for so many seconds.
+  struct Presigned {
+    std::string url;
+    std::vector<std::pair<std::string, std::string>> headers;  // that the client must send
+    std::optional<std::uint64_t> size;
+  };
+  virtual task::Task<Result<Presigned>> presign_download(std::string path, int seconds);
+  virtual task::Task<Result<Presigned>> presign_upload(std::string path, int seconds);
 };
 
 // A folder of this machine.

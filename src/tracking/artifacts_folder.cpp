@@ -101,10 +101,11 @@ class FolderStore : public ArtifactStore {
 }  // namespace
 
 namespace {
-std::unexpected<Error> no_parts() {
-  return fail(Code::unimplemented, "Multipart upload is not supported for the current artifact repository",
+std::unexpected<Error> not_offered(std::string_view what) {
+  return fail(Code::unimplemented, fmt::format("{} is not supported for the current artifact repository", what),
               "NOT_IMPLEMENTED");
 }
+std::unexpected<Error> no_parts() { return not_offered("Multipart upload"); }
 }  // namespace
 
 task::Task<Result<ArtifactStore::PartUpload>> ArtifactStore::create_upload(std::string, int) { co_return no_parts(); }
@@ -112,6 +113,12 @@ task::Task<Result<>> ArtifactStore::complete_upload(std::string, std::string, st
   co_return no_parts();
 }
 task::Task<Result<>> ArtifactStore::abort_upload(std::string, std::string) { co_return no_parts(); }
+task::Task<Result<ArtifactStore::Presigned>> ArtifactStore::presign_download(std::string, int) {
+  co_return not_offered("Presigned download");
+}
+task::Task<Result<ArtifactStore::Presigned>> ArtifactStore::presign_upload(std::string, int) {
+  co_return not_offered("Presigned upload");
+}
 
 std::unique_ptr<ArtifactStore> make_folder_store(std::string root) {
   while (root.size() > 1 && root.ends_with('/')) root.pop_back();

@@ -18,6 +18,9 @@ constexpr Field kGet[] = {{"run_id", FT::string, true}, {"path", FT::string, tru
 constexpr Field kVersionGet[] = {{"name", FT::string, true}, {"version", FT::string, true}, {"path", FT::string, true}};
 constexpr Field kModelGet[] = {{"artifact_file_path", FT::string, true}};
 
+constexpr Field kPresignDownload[] = {
+    {"run_id", FT::string, true}, {"path", FT::string, true}, {"expiration", FT::integer}};
+constexpr Field kPresignUpload[] = {{"run_id"}, {"path", FT::string, true}, {"expiration", FT::integer}, {"model_id"}};
 constexpr Field kPart[] = {{"part_number", FT::integer}, {"etag"}, {"url"}};
 constexpr Field kComplete[] = {{"path", FT::string, true}, {"upload_id"}, {"parts", FT::messages, true, kPart}};
 constexpr Field kMultipart[] = {{"path", FT::string, true}, {"num_parts", FT::integer}, {"upload_id"}};
@@ -82,6 +85,16 @@ Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path,
   auto name = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
   auto res = http::file_response(rq, std::move(opened->fd), opened->size,
                                  {artifact_type(name), opened->etag, opened->modified_s});
+  if (auto* file = std::get_if<http::FileBody>(&res.body); file != nullptr && opened->read) {
+    res.headers.add("Content-Length", std::to_string(file->length));
+    res.body = [read = std::move(opened->read), at = file->offset,
+                end = file->offset + file->length]() mutable -> task::Task<Result<std::string>> {
+      auto from = at;
+      at = std::min<std::uint64_t>(end, at + (8U << 20));
+      if (from == at) co_return std::string();
+      co_return co_await read(from, at - from);
+    };
+  }
   res.headers.add("Content-Disposition", http::attachment(name));
   res.headers.add("X-Content-Type-Options", "nosniff");
   co_return res;
@@ -91,6 +104,53 @@ Reply send_file(const http::Request& rq, ArtifactStore& store, std::string path,
 Result<std::string> directory(const std::string& path) {
   if (path.empty()) return path;
   return text::safe_artifact_path(path);
+}
+
+constexpr int kPresignedSeconds = 300;
+
+void write_headers(json::Writer& w, const ArtifactStore::Presigned& p) {
+  w.key("headers");
+  w.begin_object();
+  for (const auto& [name, value] : p.headers) w.field(name, value);
+  w.end_object();
+}
+
+// A URL of one file at the storage itself, as the artifact routes answer with.
+Reply presign(ArtifactStore& store, std::string path) {
+  auto p = co_await store.presign_download(std::move(path), kPresignedSeconds);
+  if (!p) co_return error_response(p.error());
+  co_return http::Response::json(200, object([&](json::Writer& w) {
+                                   w.field("url", p->url);
+                                   write_headers(w, *p);
+                                   if (p->size) w.field("file_size", *p->size);
+                                 }));
+}
+
+// Whether the query asks for a URL in place of the bytes.
+bool wants_presigned(const http::Request& rq) {
+  for (auto& [k, v] : text::parse_query(rq.query))
+    if (k == "presigned") return v == "true";
+  return false;
+}
+
+// The answer of the two endpoints that give URLs of files of runs and models.
+template <class Fn>
+Answer presign_at(Tracking& t, std::string_view what, std::string uri, std::string path, Fn get) {
+  MR_CO_TRY(auto safe, text::safe_artifact_path(path));
+  auto scheme = text::parse_uri(uri).scheme;
+  if (scheme == "http" || scheme == "https" || scheme == "mlflow-artifacts")
+    co_return invalid(
+        fmt::format("{} storage (artifact URI scheme: {}). This endpoint requires a {} artifact URI.",
+                    what == "upload" ? "Presigned upload is not supported for proxied artifact"
+                                     : "Presigned download is not supported for runs with proxied artifact",
+                    scheme, what == "upload" ? "direct cloud storage" : "run with a direct cloud storage"));
+  MR_CO_TRY(auto at, t.locate(uri));
+  MR_CO_TRY(auto p, co_await get(*at.store, below(at.path, safe)));
+  co_return object([&](json::Writer& w) {
+    w.field("presigned_url", p.url);
+    if (!p.headers.empty()) write_headers(w, p);
+    if (p.size) w.field("file_size", *p.size);
+  });
 }
 
 // The list answer of a directory below an artifact URI; paths are relative to the URI's root.
@@ -104,12 +164,13 @@ Answer list_uri(Tracking& t, std::string uri, std::string path) {
   });
 }
 
-Reply get_uri(Tracking& t, const http::Request& rq, std::string uri, std::string path) {
+Reply get_uri(Tracking& t, const http::Request& rq, std::string uri, std::string path, bool presigned = false) {
   auto dir = text::safe_artifact_path(path);
   if (!dir) co_return error_response(dir.error());
   auto at = t.locate(uri);
   if (!at) co_return error_response(at.error());
   auto full = below(at->path, *dir);
+  if (presigned) co_return co_await presign(*at->store, full);
   co_return co_await send_file(rq, *at->store, full, full);
 }
 
@@ -125,6 +186,36 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
                  MR_CO_TRY(auto model,
                            t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); }));
                  co_return co_await list_uri(t, model.artifact_location, m.str("artifact_directory_path"));
+               });
+  add_endpoint(router, Method::post, "artifacts/presigned-download-url", kPresignDownload,
+               [&t](http::Request&, Message m) -> Answer {
+                 auto seconds = m.i64("expiration").value_or(kPresignedSeconds);
+                 if (seconds < 1 || seconds > 604800)
+                   co_return invalid(fmt::format("expiration must be between 1 and 604800 seconds (got {}).", seconds));
+                 MR_CO_TRY(auto run,
+                           t.db().read([&](sql::Connection& c) { return store::run_info(c, m.str("run_id")); }));
+                 co_return co_await presign_at(t, "download", run.artifact_uri, m.str("path"),
+                                               [&](ArtifactStore& s, std::string path) {
+                                                 return s.presign_download(std::move(path), static_cast<int>(seconds));
+                                               });
+               });
+  add_endpoint(router, Method::post, "artifacts/presigned-upload-url", kPresignUpload,
+               [&t](http::Request&, Message m) -> Answer {
+                 if (m.str("run_id").empty() == m.str("model_id").empty())
+                   co_return invalid("Exactly one of run_id and model_id must be provided.");
+                 auto seconds = std::clamp<std::int64_t>(m.i64("expiration").value_or(900), 1, 604800);
+                 MR_CO_TRY(auto uri, t.db().read([&](sql::Connection& c) -> Result<std::string> {
+                   if (m.str("run_id").empty()) {
+                     MR_TRY(auto model, store::get_logged_model(c, m.str("model_id")));
+                     return model.artifact_location;
+                   }
+                   MR_TRY(auto run, store::run_info(c, m.str("run_id")));
+                   return run.artifact_uri;
+                 }));
+                 co_return co_await presign_at(t, "upload", uri, m.str("path"),
+                                               [&](ArtifactStore& s, std::string path) {
+                                                 return s.presign_upload(std::move(path), static_cast<int>(seconds));
+                                               });
                });
   auto get_run_artifact = [&t](http::Request& rq) -> Reply {
     auto m = decode(rq, {}, kGet);
@@ -142,14 +233,14 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     if (!uri) co_return error_response(uri.error());
     auto resolved = t.resolve_model_uri(*uri);
     if (!resolved) co_return error_response(resolved.error());
-    co_return co_await get_uri(t, rq, *resolved, m->str("path"));
+    co_return co_await get_uri(t, rq, *resolved, m->str("path"), wants_presigned(rq));
   };
   auto get_model_artifact = [&t](http::Request& rq) -> Reply {
     auto m = decode(rq, {}, kModelGet);
     if (!m) co_return error_response(m.error());
     auto model = t.db().read([&](sql::Connection& c) { return store::get_logged_model(c, rq.params[0]); });
     if (!model) co_return error_response(model.error());
-    co_return co_await get_uri(t, rq, model->artifact_location, m->str("artifact_file_path"));
+    co_return co_await get_uri(t, rq, model->artifact_location, m->str("artifact_file_path"), wants_presigned(rq));
   };
   auto upload = [&t](http::Request& rq) -> Reply {
     auto query = text::parse_query(rq.query);
@@ -211,6 +302,16 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     if (!path) co_return error_response(path.error());
     co_return co_await send_file(rq, *t.proxied(), *path, rq.params[0]);
   };
+  auto get_presigned = [&t](http::Request& rq) -> Reply {
+    auto path = text::safe_artifact_path(rq.params[0]);
+    if (!path) co_return error_response(path.error());
+    if (!t.proxied()->takes_parts())
+      co_return error_response(Error{Code::unimplemented,
+                                     "Multipart download is not supported for the current artifact repository",
+                                     "NOT_IMPLEMENTED",
+                                     {}});
+    co_return co_await presign(*t.proxied(), *path);
+  };
   auto put = [&t](http::Request& rq) -> Reply {
     auto path = text::safe_artifact_path(rq.params[0]);
     if (!path || rq.params[0].ends_with('/'))
@@ -267,6 +368,7 @@ void add_artifact_routes(http::Router& router, Tracking& t) {
     };
   };
   for (std::string p : {"/api/2.0/mlflow-artifacts/", "/ajax-api/2.0/mlflow-artifacts/"}) {
+    router.add(Method::get, p + "presigned/{path...}", get_presigned);
     router.add(Method::get, p + "artifacts", list);
     router.add(Method::get, p + "artifacts/{path...}", get);
     router.add(Method::put, p + "artifacts/{path...}", put);

@@ -79,13 +79,14 @@ std::string server_info(Tracking& t) {
     w.field("store_type", "SqlStore");
     w.field("workspaces_enabled", false);
     w.field("trace_archival_enabled", false);
-    w.field("multipart_uploads_enabled",
-            t.options().serve_artifacts && t.proxied() != nullptr && t.proxied()->takes_parts());
-    w.field("multipart_downloads_enabled", false);
+    bool parts = t.options().serve_artifacts && t.proxied() != nullptr && t.proxied()->takes_parts();
+    w.field("multipart_uploads_enabled", parts);
+    w.field("multipart_downloads_enabled", parts);
     w.field("artifact_serving_enabled", t.options().serve_artifacts);
-    w.field("presigned_upload_run_id_supported", false);
-    w.field("presigned_upload_model_id_supported", false);
-    w.field("model_artifact_presigned_downloads_supported", false);
+    // Said of the requests; whether a storage can is answered for each.
+    w.field("presigned_upload_run_id_supported", true);
+    w.field("presigned_upload_model_id_supported", true);
+    w.field("model_artifact_presigned_downloads_supported", true);
     w.key("features_enabled");
     w.begin_object();
     w.field("gateway", false);
