@@ -52,6 +52,7 @@ struct Wait {
 
 constexpr std::size_t kReadBuffer = 64 * 1024;
 constexpr std::size_t kDrainLimit = 256 * 1024;
+constexpr std::uint64_t kSmallFile = 32 * 1024;
 
 }  // namespace
 
@@ -498,7 +499,13 @@ class Connection : public BodyReader {
       }
       co_return co_await flush() && co_await write(*text_body);
     }
-    if (file != nullptr) co_return co_await flush() && co_await write_file(*file);
+    if (file != nullptr) {
+      // A small file goes out with its head in one call.
+      if (file->length <= kSmallFile && append_file(*file)) co_return co_await maybe_flush();
+      co_return co_await flush() && co_await write_file(*file);
+    }
+    // A stream's first piece may be long in coming (a watch): the client hears at once that it has begun.
+    if (!co_await flush()) co_return false;
     for (;;) {
       auto piece = co_await (*stream)();
       if (!piece) {  // the head is gone out: closing without the last chunk tells the client that it is cut
@@ -551,6 +558,14 @@ class Connection : public BodyReader {
       }
     }
     co_return true;
+  }
+  bool append_file(const FileBody& f) {
+    auto before = out_.size();
+    out_.resize(before + f.length);
+    ssize_t n = ::pread(f.fd.get(), out_.data() + before, f.length, static_cast<off_t>(f.offset));
+    if (n == static_cast<ssize_t>(f.length)) return true;
+    out_.resize(before);
+    return false;
   }
   task::Task<bool> write_file(FileBody& f) {
     if (transport_.secure()) co_return co_await copy_file(f);
