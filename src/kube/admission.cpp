@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 
 #include "kube/admission_rules.h"
+#include "kube/names.h"
 
 namespace mr::kube {
 
@@ -10,8 +11,27 @@ namespace {
 
 // The structural schema of a version of a CRD, nullptr when there is none.
 const Value* schema_of(const Kind& kind, const KindVersion& version) {
-  const auto* all = kind.crd_schemas.if_object();
-  return all == nullptr ? nullptr : all->if_contains(version.name);
+  if (const auto* all = kind.crd_schemas.if_object()) return all->if_contains(version.name);
+  // The custom kinds that come with this program.
+  return kind.crd && version.schema != nullptr ? &structural_schema(*version.schema) : nullptr;
+}
+
+// Quantities are kept in one form: "1000m" is "1", 1073741824 a text.
+void canonical_quantity(Value& v) {
+  if (!v.is_string() && !v.is_number()) return;
+  auto given = v.is_string() ? std::string(std::string_view(v.get_string())) : rendered(v);
+  if (auto form = canonical_quantity_text(given)) v = *form;
+}
+void canonical_quantities(const Field& f, Value& v) {
+  if (f.container == Container::map) {
+    if (auto* o = v.if_object())
+      for (auto& m : *o) canonical_quantity(m.value());
+  } else if (f.container == Container::list) {
+    if (auto* a = v.if_array())
+      for (auto& e : *a) canonical_quantity(e);
+  } else {
+    canonical_quantity(v);
+  }
 }
 
 // Typed documents know no null: a member that is null is absent, a text of a map that is null is empty.
@@ -33,12 +53,16 @@ void drop_nulls(const Field& f, Value& v) {
 void drop_nulls(const Type& type, Object& o) {
   std::vector<std::string> gone;
   for (auto& m : o) {
-    if (m.value().is_null()) {
+    const auto* f = type.find(m.key());
+    const bool empty = (m.value().is_array() && m.value().get_array().empty()) ||
+                       (m.value().is_object() && m.value().get_object().empty());
+    // Lists and maps without anything in them are left out as well.
+    if (m.value().is_null() || (empty && f != nullptr && f->container != Container::one && !f->required)) {
       gone.emplace_back(m.key());
       continue;
     }
-    const auto* f = type.find(m.key());
     if (f == nullptr) continue;
+    if (f->type == FieldType::quantity) canonical_quantities(*f, m.value());
     if (f->container == Container::map && f->type == FieldType::string && m.value().is_object())
       for (auto& text : m.value().get_object())
         if (text.value().is_null()) text.value() = "";
@@ -185,6 +209,14 @@ std::vector<FieldError> validate(const Kind& kind, const KindVersion& version, c
       e.push_back(invalid("kind", Value(text_at(object, "kind")), "must be " + kind.kind));
     validate_schema(e, *schema, Value(object), "");
     if (!e.empty()) return e;  // webhooks see only what fits the schema
+  }
+  if (kind.crd && version.schema != nullptr) {
+    // Kinds that a CRD defines elsewhere (istio, KServe, Kubeflow): its structural schema speaks first, before any
+    // webhook's rules. The status is written by controllers and is theirs to keep right.
+    Object wanted = object;
+    wanted.erase("status");
+    validate_schema(e, structural_schema(*version.schema), Value(std::move(wanted)), "");
+    if (!e.empty()) return e;
   }
   const auto& group = kind.group;
   if (group.empty()) {

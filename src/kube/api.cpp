@@ -1,6 +1,7 @@
 #include "kube/api.h"
 
 #include "json/parse.h"
+#include "kube/convert.h"
 #include "kube/selectors.h"
 #include "text/text.h"
 
@@ -13,7 +14,8 @@ ObjectPtr as_version(ObjectPtr o, const Kind& kind, const KindVersion& version) 
   auto wanted = kind.api_version(version.name);
   if (api_version_of(*o) == wanted) return o;
   Object copy = *o;
-  copy["apiVersion"] = wanted;
+  const auto from = api_version_of(*o);
+  convert(kind, std::string(from.substr(from.find('/') + 1)), version.name, copy);
   return std::make_shared<const Object>(std::move(copy));
 }
 

@@ -2,6 +2,7 @@
 #include "crypto/random.h"
 #include "kube/admission.h"
 #include "kube/api.h"
+#include "kube/convert.h"
 #include "kube/patch.h"
 #include "kube/strategy.h"
 #include "time/clock.h"
@@ -159,7 +160,7 @@ struct Api::Steps {
       // Nothing changes: nothing is written, as on the real server.
       co_return Written{std::move(before), false, std::move(warn)};
     }
-    next["apiVersion"] = t.kind->api_version(t.kind->storage().name);
+    convert(*t.kind, t.version->name, t.kind->storage().name, next);
     bool goes = deleting(next) && may_go(next);
     if (w.dry_run) {
       auto shown = std::make_shared<const Object>(std::move(next));
@@ -245,7 +246,7 @@ task::Task<Answer<Written>> Api::create(Target t, Object object, WriteOptions w)
     track_update(nullptr, object, t.version->schema, w.manager, t.kind->api_version(t.version->name), "");
   auto table = t.kind->qualified();
   Key key{t.kind->namespaced ? t.ns : "", name};
-  object["apiVersion"] = t.kind->api_version(t.kind->storage().name);
+  convert(*t.kind, t.version->name, t.kind->storage().name, object);
   if (w.dry_run) {
     if (store_.latest(table, key)) co_return std::unexpected(already_exists(t.kind->group, t.kind->plural, name));
     auto shown = std::make_shared<const Object>(std::move(object));
