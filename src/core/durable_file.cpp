@@ -40,10 +40,17 @@ Result<> sync_folder(const std::string& folder) {
 
 Result<> DurableFile::commit(const std::string& final_path) {
   if (::fsync(fd_.get()) != 0) return fail_errno("cannot sync a file", errno);
-  if (::rename(path_.c_str(), final_path.c_str()) != 0) return fail_errno("cannot rename a file into place", errno);
+  if (path_ != final_path && ::rename(path_.c_str(), final_path.c_str()) != 0)
+    return fail_errno("cannot rename a file into place", errno);
   path_.clear();
   fd_.reset();
   return sync_folder(std::filesystem::path(final_path).parent_path().string());
+}
+
+Result<> write_unnamed_yet(const std::string& path, std::string_view bytes) {
+  MR_TRY(auto file, DurableFile::create(path));
+  MR_CHECK(file.append(bytes));
+  return file.commit(path);
 }
 
 Result<> make_folders(const std::string& path) {

@@ -54,6 +54,15 @@ TEST(DurableFile, ReplacesAndRefuses) {
   EXPECT_FALSE(g->commit(dir.file("no/such/folder")));
 }
 
+TEST(WriteUnnamedYet, WritesWholeOrLeavesNothing) {
+  testing::TempDir dir;
+  ASSERT_TRUE(write_unnamed_yet(dir.file("a"), "bytes"));
+  EXPECT_EQ(content(dir.file("a")), "bytes");
+  EXPECT_FALSE(write_unnamed_yet(dir.file("a"), "others"));
+  EXPECT_EQ(content(dir.file("a")), "bytes");
+  EXPECT_FALSE(write_unnamed_yet(dir.file("no/such/folder"), "x"));
+}
+
 TEST(MakeFolders, MakesAllAndRefusesFiles) {
   testing::TempDir dir;
   EXPECT_TRUE(make_folders(dir.file("a/b/c")));

@@ -11,6 +11,8 @@ namespace mr::objects {
 namespace {
 
 constexpr std::uint64_t kMaxObject = 5ULL << 40;  // S3's own limit
+// A body known to be this small is held in memory: the loop makes no file for it, and the disk pool makes it in one go.
+constexpr std::uint64_t kSmall = 64 * 1024;
 
 struct Claims {
   std::string md5;      // raw bytes, empty: none
@@ -127,7 +129,30 @@ task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payl
   std::optional<ChunkedReader> chunked;
   if (claims.chunked) chunked.emplace(*rq.body, payload, claims.decoded_length);
   http::BodyReader& body = chunked ? static_cast<http::BodyReader&>(*chunked) : *rq.body;
+  auto declared = claims.chunked ? std::optional(claims.decoded_length) : rq.body->length();
   Verifier verifier(payload, std::move(claims), fallback);
+  auto trailers = [&] { return chunked ? &chunked->trailers() : nullptr; };
+  auto received = [&](std::uint64_t size) {
+    Received out;
+    out.size = size;
+    out.etag = text::hex(verifier.md5());
+    out.checksum = verifier.checksum();
+    return out;
+  };
+  if (declared && *declared <= kSmall) {
+    std::string bytes;
+    bytes.reserve(*declared);
+    for (;;) {
+      MR_CO_TRY(auto piece, co_await body.read());
+      if (piece.empty()) break;
+      verifier.update(piece);
+      bytes += piece;
+    }
+    MR_CO_CHECK(verifier.finish(trailers()));
+    auto out = received(bytes.size());
+    MR_CO_TRY(out.blob, co_await store.keep_bytes(bytes));
+    co_return out;
+  }
   MR_CO_TRY(DurableFile file, store.temporary());
   for (;;) {
     MR_CO_TRY(auto piece, co_await body.read());
@@ -136,11 +161,8 @@ task::Task<Result<Received>> receive(Store& store, http::Request& rq, const Payl
     if (file.size() + piece.size() > kMaxObject) co_return s3_error("EntityTooLarge");
     MR_CO_CHECK(file.append(piece));
   }
-  MR_CO_CHECK(verifier.finish(chunked ? &chunked->trailers() : nullptr));
-  Received out;
-  out.size = file.size();
-  out.etag = text::hex(verifier.md5());
-  out.checksum = verifier.checksum();
+  MR_CO_CHECK(verifier.finish(trailers()));
+  auto out = received(file.size());
   MR_CO_TRY(out.blob, co_await store.keep(file));
   co_return out;
 }

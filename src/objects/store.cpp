@@ -132,7 +132,7 @@ void Store::drop_blobs(std::vector<std::string> blobs) {
   in_background([this, b = std::move(blobs)] {
     for (const auto& blob : b) ::unlink(blob_path(blob).c_str());
   });
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the analyzer loses the closure inside move_only_function
 
 Result<> Store::make_bucket_blocking(const std::string& name) {
   return db_->write_blocking([&](sql::Connection& c) -> Result<> {
@@ -276,6 +276,18 @@ task::Task<Result<std::string>> Store::keep(DurableFile& file) {
     auto path = blob_path(blob);
     MR_CHECK(make_folders(fs::path(path).parent_path().string()));
     MR_CHECK(file.commit(path));
+    return blob;
+  });
+  if (!r) co_return busy();
+  co_return std::move(*r);
+}
+
+task::Task<Result<std::string>> Store::keep_bytes(std::string_view bytes) {
+  auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<std::string> {
+    auto blob = crypto::random_hex(16);
+    auto path = blob_path(blob);
+    MR_CHECK(make_folders(fs::path(path).parent_path().string()));
+    MR_CHECK(write_unnamed_yet(path, bytes));
     return blob;
   });
   if (!r) co_return busy();

@@ -39,6 +39,8 @@ class Store {
   Result<DurableFile> temporary();
   // Puts a written file in place under a new blob name, durably; returns the name. Runs on the disk pool.
   task::Task<Result<std::string>> keep(DurableFile& file);
+  // The same for a small body that is in memory.
+  task::Task<Result<std::string>> keep_bytes(std::string_view bytes);
   // A durable copy of a range of a blob, with its MD5 as etag and a full checksum. Runs on the disk pool.
   task::Task<Result<Object>> copy_blob(std::string blob, std::uint64_t offset, std::uint64_t length,
                                        ChecksumAlgorithm algorithm);
