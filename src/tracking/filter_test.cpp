@@ -222,6 +222,28 @@ TEST(RunSearch, BindsValuesAndKeys) {
   EXPECT_EQ(r->where.bound().size(), r->where.args.size());
 }
 
+TEST(RunSearch, OrdersByTheRowThatItFiltered) {
+  auto r = run_search("metrics.m > 1 AND params.p = 'x'", {"metrics.m DESC", "params.q"});
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->where.sql, "");
+  EXPECT_LT(r->joins.sql.find("params f1"), r->joins.sql.find("latest_metrics f0"));  // the equality first
+  EXPECT_EQ(r->joins.sql.find("latest_metrics o"), std::string::npos);
+  EXPECT_NE(r->order.find("f0.value DESC"), std::string::npos);
+  EXPECT_NE(r->joins.sql.find("LEFT JOIN params o0"), std::string::npos);
+  // The same key twice, and more than a few keys: the rest stays a condition.
+  std::string many = "metrics.m > 1 AND metrics.m < 3";
+  for (int i = 0; i < 20; ++i) many += fmt::format(" AND tags.t{} != 'x'", i);
+  r = run_search(many, {});
+  ASSERT_TRUE(r);
+  auto count = [](std::string_view text, std::string_view word) {
+    std::size_t n = 0;
+    for (auto at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(count(r->joins.sql, "JOIN"), 8U);
+  EXPECT_EQ(count(r->where.sql, "EXISTS"), 14U);
+}
+
 TEST(RunSearch, Orders) {
   auto r = run_search("", {"metrics.m DESC", "start_time"});
   ASSERT_TRUE(r);

@@ -76,6 +76,45 @@ Result<> check_duplicates(const Params& params) {
                   twice));
 }
 
+// The points go from the database into the answer's text one by one: a history may have a million.
+Result<std::string> history_answer(sql::Connection& c, const std::string& run_id, const std::string& key,
+                                   std::optional<std::int64_t> max, std::int64_t offset) {
+  std::string out;
+  json::Writer w(out, 2);
+  w.begin_object();
+  std::string point = "{\n      \"key\": ";  // laid out as the writer would, what is common to all is made once
+  json::append_string(point, key);
+  point += ",\n      \"value\": ";
+  const auto common = point.size();
+  bool any = false;
+  auto number = [&point](std::int64_t v) {
+    char buf[24];
+    point.append(buf, std::to_chars(buf, buf + sizeof buf, v).ptr);
+  };
+  MR_TRY(auto next, store::metric_history(c, run_id, key, max, offset, [&](const store::Point& p) {
+           if (!any) {
+             w.key("metrics");
+             w.begin_array();
+             any = true;
+           }
+           point.resize(common);
+           if (p.is_nan)
+             point += "\"NaN\"";
+           else
+             json::append_double(point, p.value);
+           point += ",\n      \"timestamp\": ";
+           number(p.timestamp);
+           point += ",\n      \"step\": ";
+           number(p.step);
+           point += "\n    }";
+           w.raw(point);
+         }));
+  if (any) w.end_array();
+  if (!next.empty()) w.field("next_page_token", next);
+  w.end_object();
+  return out;
+}
+
 std::string bulk_answer(const std::vector<store::BulkMetric>& found) {
   return object([&](json::Writer& w) {
     if (found.empty()) return;
@@ -124,17 +163,8 @@ void add_metric_routes(http::Router& router, Tracking& t) {
       co_return invalid(
           fmt::format("Invalid value {} for parameter 'max_results' supplied. It must be a positive integer.", *max));
     MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
-    MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
-      return store::metric_history(c, m.str("run_id"), m.str("metric_key"), max, offset);
-    }));
-    co_return object([&](json::Writer& w) {
-      if (!page.items.empty()) {
-        w.key("metrics");
-        w.begin_array();
-        for (const auto& e : page.items) write_metric(w, e);
-        w.end_array();
-      }
-      if (!page.next_token.empty()) w.field("next_page_token", page.next_token);
+    co_return co_await t.db().scan([&](sql::Connection& c) -> Result<std::string> {
+      return history_answer(c, m.str("run_id"), m.str("metric_key"), max, offset);
     });
   });
   add_endpoint(router, Method::get, "metrics/get-history-bulk", kBulk, [&t](http::Request&, Message m) -> Answer {

@@ -50,7 +50,32 @@ std::unexpected<Error> bad_run_attribute(const std::string& key) {
                                              "user_id", "created", "Created", "run name", "Run name", "Run Name"})));
 }
 
-Result<> run_condition(const Comparison& c, SqlText& out) {
+constexpr std::size_t kJoins = 8;  // SQLite joins at most 64 tables, and plans the slower the more there are
+
+// The rows that a run must have, as joins in place of EXISTS: a search that orders by what it filters reads it once. A
+// run has a key once, so that no run comes twice.
+struct Required {
+  std::map<std::pair<std::string, std::string>, std::string> aliases;  // of a table and a key
+  SqlText equal;                                                       // equalities of texts: they leave the fewest
+  SqlText others;
+};
+void required_row(SearchSql& out, Required& required, const std::string& table, const std::string& key, bool equality,
+                  const std::function<void(SqlText&, const std::string& row)>& condition) {
+  if (required.aliases.size() == kJoins || required.aliases.contains({table, key})) {
+    exists_row(out.where, table, "x.run_uuid = r.run_uuid", key, [&](SqlText& s) { condition(s, "x"); });
+    return;
+  }
+  auto alias = fmt::format("f{}", required.aliases.size());
+  required.aliases[{table, key}] = alias;
+  auto& join = equality ? required.equal : required.others;
+  // CROSS tells SQLite to keep the order: without statistics it takes a key for rare, and starts at all its rows.
+  join.add(fmt::format(" CROSS JOIN {0} {1} ON {1}.run_uuid = r.run_uuid AND {1}.key = ?", table, alias));
+  join.arg(key);
+  condition(join, alias);
+}
+
+Result<> run_condition(const Comparison& c, SearchSql& search, Required& required) {
+  SqlText& out = search.where;
   const std::string type = run_type(c.type);
   if (type.empty()) return bad_run_type(c.type);
   if (is_null_op(c) && type != "tag" && type != "parameter")
@@ -60,9 +85,9 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
     MR_TRY(double v, number(c));
     if (!kNumericOps.contains(c.op)) return bad_op(c, kNumericOps, false);
     // NaN is stored as 0 and marked: it differs from every number and matches nothing else.
-    exists_row(out, "latest_metrics", "x.run_uuid = r.run_uuid", c.key, [&](SqlText& s) {
-      s.add(c.op == "!=" ? " AND (x.value != ? OR x.is_nan = 1)"
-                         : fmt::format(" AND x.value {} ? AND x.is_nan = 0", c.op));
+    required_row(search, required, "latest_metrics", c.key, false, [&](SqlText& s, const std::string& x) {
+      s.add(c.op == "!=" ? fmt::format(" AND ({0}.value != ? OR {0}.is_nan = 1)", x)
+                         : fmt::format(" AND {0}.value {1} ? AND {0}.is_nan = 0", x, c.op));
       s.arg(v);
     });
     return {};
@@ -79,9 +104,9 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
       ops.insert({"IS NULL", "IS NOT NULL"});
       return bad_op(c, ops, type == "parameter");
     }
-    exists_row(out, table, "x.run_uuid = r.run_uuid", c.key, [&](SqlText& s) {
+    required_row(search, required, table, c.key, c.op == "=", [&](SqlText& s, const std::string& x) {
       s.add(" AND ");
-      compare(s, "x.value", c);
+      compare(s, x + ".value", c);
     });
     return {};
   }
@@ -133,10 +158,9 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
   if (!kListOps.contains(c.op)) return bad_op(c, kListOps, true);
   if ((c.op == "IN" || c.op == "NOT IN") != (c.kind == Kind::list)) return bad_op(c, kListOps, true);
   if (attribute == "run_name") {  // the name lives in the tag as well, and the tag is what searches see
-    Comparison tag = c;
-    exists_row(out, "tags", "x.run_uuid = r.run_uuid", "mlflow.runName", [&](SqlText& s) {
+    required_row(search, required, "tags", "mlflow.runName", c.op == "=", [&](SqlText& s, const std::string& x) {
       s.add(" AND ");
-      compare(s, "x.value", tag);
+      compare(s, x + ".value", c);
     });
     return {};
   }
@@ -150,7 +174,10 @@ Result<> run_condition(const Comparison& c, SqlText& out) {
 Result<SearchSql> run_search(std::string_view filter, const std::vector<std::string>& order_by) {
   SearchSql out;
   MR_TRY(auto comparisons, parse_filter(filter, true));
-  for (const auto& c : comparisons) MR_CHECK(run_condition(c, out.where));
+  Required required;
+  for (const auto& c : comparisons) MR_CHECK(run_condition(c, out, required));
+  out.joins.append(required.equal);
+  out.joins.append(required.others);
   std::set<std::pair<std::string, std::string>> seen;
   bool by_start = false;
   int n = 0;
@@ -170,13 +197,13 @@ Result<SearchSql> run_search(std::string_view filter, const std::vector<std::str
       out.order += fmt::format("CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0}{1}, ", column, direction);
       continue;
     }
-    auto alias = fmt::format("o{}", n++);
-    out.joins.add(fmt::format(" LEFT JOIN {0} {1} ON {1}.run_uuid = r.run_uuid AND {1}.key = ?",
-                              type == "metric" ? "latest_metrics"
-                              : type == "tag"  ? "tags"
-                                               : "params",
-                              alias));
-    out.joins.arg(key);
+    std::string table = type == "metric" ? "latest_metrics" : type == "tag" ? "tags" : "params";
+    auto filtered = required.aliases.find({table, key});
+    auto alias = filtered != required.aliases.end() ? filtered->second : fmt::format("o{}", n++);
+    if (filtered == required.aliases.end()) {
+      out.joins.add(fmt::format(" LEFT JOIN {0} {1} ON {1}.run_uuid = r.run_uuid AND {1}.key = ?", table, alias));
+      out.joins.arg(key);
+    }
     if (type == "metric")
       out.order += fmt::format(
           "CASE WHEN {0}.is_nan = 1 THEN 1 WHEN {0}.value IS NULL THEN 2 ELSE 0 END, {0}.value{1}, ", alias, direction);

@@ -66,8 +66,16 @@ Result<> log_param(sql::Connection& c, const std::string& run_id, const KeyValue
 Result<> log_metric(sql::Connection& c, const std::string& run_id, const Metric& metric);
 Result<> log_batch(sql::Connection& c, const std::string& run_id, const std::vector<Metric>& metrics,
                    const Params& params, const Tags& tags);
-Result<Page<Metric>> metric_history(sql::Connection& c, const std::string& run_id, const std::string& key,
-                                    std::optional<std::int64_t> max, std::int64_t offset);
+struct Point {
+  double value;
+  std::int64_t timestamp;
+  std::int64_t step;
+  bool is_nan;
+};
+// Hands each point of the page to `sink` as it is read; the token of the next page, or empty.
+Result<std::string> metric_history(sql::Connection& c, const std::string& run_id, const std::string& key,
+                                   std::optional<std::int64_t> max, std::int64_t offset,
+                                   const std::function<void(const Point&)>& sink);
 struct BulkMetric {
   Metric metric;
   std::string run_id;

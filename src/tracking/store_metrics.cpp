@@ -113,19 +113,19 @@ Result<> log_batch(sql::Connection& c, const std::string& run_id, const std::vec
   return {};
 }
 
-Result<Page<Metric>> metric_history(sql::Connection& c, const std::string& run_id, const std::string& key,
-                                    std::optional<std::int64_t> max, std::int64_t offset) {
-  Page<Metric> page;
-  std::int64_t limit = max ? *max + 1 : -1;
+Result<std::string> metric_history(sql::Connection& c, const std::string& run_id, const std::string& key,
+                                   std::optional<std::int64_t> max, std::int64_t offset,
+                                   const std::function<void(const Point&)>& sink) {
+  std::int64_t limit = max && *max < INT64_MAX ? *max + 1 : -1;  // one more tells whether there is a next page
+  std::int64_t seen = 0;
   MR_CHECK(
-      c.query("SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY "
+      c.query("SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY "
               "timestamp, step, value, rowid LIMIT ? OFFSET ?",
-              "sdiii", {run_id, key, limit, offset}, [&](const sql::Row& r) { page.items.push_back(metric_row(r)); }));
-  if (max && page.items.size() > static_cast<std::size_t>(*max)) {
-    page.items.pop_back();
-    page.next_token = page_token(offset + *max);
-  }
-  return page;
+              "diii", {run_id, key, limit, offset}, [&](const sql::Row& r) {
+                if (!max || seen < *max) sink({r.real(0), r.i64(1), r.i64(2), r.i64(3) != 0});
+                ++seen;
+              }));
+  return max && seen > *max ? page_token(offset + *max) : std::string();
 }
 
 Result<std::vector<BulkMetric>> metric_history_bulk(sql::Connection& c, std::vector<std::string> ids,
