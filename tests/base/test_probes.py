@@ -16,6 +16,21 @@ def test_every_listener_says_that_it_lives(any_port, path, method):
     assert ask(any_port, get(path, method=method), head=method == "HEAD").status == 200
 
 
+def test_a_store_that_is_gone_is_alive_and_not_ready(tmp_path):
+    """The data folder is moved away: root may write whatever the rights say."""
+    data = tmp_path / "data"
+    with harness.launch_platform(data) as platform:
+        ports = [base + platform.port_offset for base in (harness.PORT_TRACKING, harness.PORT_S3, harness.PORT_GATEWAY)]
+        data.rename(tmp_path / "elsewhere")
+        for port in ports:
+            answer = ask(port, get("/readyz"))
+            assert answer.status == 503
+            assert answer.body.startswith(b"not ready: objects: the data folder cannot be written")
+            assert ask(port, get("/healthz")).status == 200
+        (tmp_path / "elsewhere").rename(data)
+        assert ask(ports[0], get("/readyz")).status == 200
+
+
 def series(text):
     return {m[1]: float(m[2]) for m in re.finditer(r"^(\S+) ([0-9.e+-]+|\+Inf|NaN)$", text, re.M)}
 

@@ -73,3 +73,20 @@ def test_an_idle_process_stops_at_once(tmp_path):
         begin = time.monotonic()
         assert platform.proc.terminate() == 0
         assert time.monotonic() - begin < 2
+
+
+def test_a_process_that_stops_is_alive_and_not_ready(tmp_path):
+    """While tracking waits for an upload, the listeners behind it still answer: do not send me more."""
+    with harness.launch_platform(tmp_path / "data") as platform:
+        s3 = harness.PORT_S3 + platform.port_offset
+        assert ask(s3, get("/readyz")).status == 200
+        with Wire(harness.PORT_TRACKING + platform.port_offset) as wire:
+            wire.send(get(PUT, "Content-Length: 10", method="PUT") + "01234")
+            time.sleep(0.2)
+            platform.proc.popen.send_signal(signal.SIGTERM)
+            wait_until(lambda: ask(s3, get("/readyz")).status == 503, what="the word that it stops")
+            assert ask(s3, get("/readyz")).body == b"not ready: stopping\n"
+            assert ask(s3, get("/healthz")).status == 200
+            wire.send("56789")
+            assert wire.answer().status == 200
+        assert platform.proc.wait() == 0
