@@ -75,7 +75,10 @@ std::int64_t parse_rfc3339(std::string_view s) {
   } else if (at + 1 != s.size() || (s[at] != 'Z' && s[at] != 'z')) {
     return -1;
   }
-  return (static_cast<std::int64_t>(::timegm(&t)) - offset) * 1'000'000'000 + ns;
+  // Nanoseconds reach to the year 2262; what is later is as late as can be said.
+  constexpr std::int64_t kLast = 9'223'372'035;
+  auto seconds = std::clamp<std::int64_t>(static_cast<std::int64_t>(::timegm(&t)) - offset, 0, kLast);
+  return seconds * 1'000'000'000 + ns;
 }
 
 namespace {

@@ -4,13 +4,17 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 extern "C" {  // glibc 2.36 leaves the linkage of this header to its users
-#include <sys/pidfd.h>
 }
 #include <sys/wait.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <csignal>
+
+// glibc 2.36 declares these for C alone.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 #include "task/loop.h"
 

@@ -49,6 +49,9 @@ bool write_file(const std::string& path, std::string_view text, int mode = 0644)
   return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
+// What the dynamic loader looks at is meant for the command inside, not for the program that takes it there.
+bool for_loader(std::string_view name) { return name.starts_with("LD_"); }
+
 // A Python's own /usr/local: a virtual environment that begins with pip alone, so that what the pod installs is
 // its own and goes with it.
 Result<void> make_python(const Interpreter& python, const std::string& local) {
@@ -212,9 +215,13 @@ Result<SandboxCommand> sandbox_command(const SandboxSpec& s, const std::string& 
   if (s.read_only_root) add({"--remount-ro", "/"});
   // An image's working folder is made when it is not there.
   if (!s.working_dir.empty() && s.working_dir != "/" && !s.read_only_root) add({"--dir", s.working_dir});
+  for (const auto& [k, v] : s.env)
+    if (for_loader(k))
+      add({"--setenv", k, v});
+    else
+      out.env.push_back(k + "=" + v);
   add({"--chdir", s.working_dir.empty() ? "/" : s.working_dir, "--"});
   a.insert(a.end(), s.command.begin(), s.command.end());
-  for (const auto& [k, v] : s.env) out.env.push_back(k + "=" + v);
   return out;
 }
 
@@ -225,8 +232,12 @@ SandboxCommand join_command(int pid, const SandboxSpec& s, const std::vector<std
   // nsenter looks its own --wd up before it enters: a program of the sandbox goes there instead.
   auto dir = s.working_dir.empty() ? std::string("/") : s.working_dir;
   out.argv.insert(out.argv.end(), {"/usr/bin/env", "-C", dir, "--"});
+  for (const auto& [k, v] : s.env)
+    if (for_loader(k))
+      out.argv.push_back(k + "=" + v);
+    else
+      out.env.push_back(k + "=" + v);
   out.argv.insert(out.argv.end(), command.begin(), command.end());
-  for (const auto& [k, v] : s.env) out.env.push_back(k + "=" + v);
   return out;
 }
 

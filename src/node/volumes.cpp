@@ -194,12 +194,12 @@ task::Task<Result<std::string>> prepare(const VolumeContext& c, Object volume) {
     auto object = co_await c.find(kube::gvr::pvcs, kube::Key{ns, claim});
     if (!object) co_return mount_error(fmt::format("persistentvolumeclaim \"{}\" not found", claim));
     folder = fmt::format("{}/{}/{}", c.claims_folder, ns, claim);
-    if (auto volume = std::string(kube::text_at(*object, "spec.volumeName")); !volume.empty()) {
-      auto pv = co_await c.find(kube::Gvr{"", "v1", "persistentvolumes"}, kube::Key{"", volume});
-      if (!pv) co_return mount_error(fmt::format("persistentvolume \"{}\" not found", volume));
+    if (auto bound = std::string(kube::text_at(*object, "spec.volumeName")); !bound.empty()) {
+      auto pv = co_await c.find(kube::Gvr{"", "v1", "persistentvolumes"}, kube::Key{"", bound});
+      if (!pv) co_return mount_error(fmt::format("persistentvolume \"{}\" not found", bound));
       auto path = kube::text_at(*pv, "spec.hostPath.path", kube::text_at(*pv, "spec.local.path"));
       if (path.empty())
-        co_return mount_error(fmt::format("volume \"{}\" is of a type that this node does not offer", volume));
+        co_return mount_error(fmt::format("volume \"{}\" is of a type that this node does not offer", bound));
       folder = std::string(path);
     } else if (kube::text_at(*object, "spec.storageClassName", "millrace-folder") != "millrace-folder") {
       co_return mount_error(fmt::format("pod has unbound immediate PersistentVolumeClaims: {}", claim));

@@ -33,12 +33,11 @@ std::string pod_phase(const Object& spec, const std::vector<std::unique_ptr<Cont
                       bool initialized) {
   if (failed) return "Failed";
   auto policy = kube::text_at(spec, "restartPolicy", "Always");
-  int waiting = 0, running = 0, succeeded = 0, stopped = 0, main = 0;
+  int waiting = 0, running = 0, succeeded = 0, stopped = 0;
   for (const auto& c : containers) {
     if (c->kind == Kind::init && c->state == State::terminated && c->exit_code != 0 && policy == "Never")
       return "Failed";
     if (c->kind != Kind::main) continue;
-    ++main;
     if (c->state == State::running)
       ++running;
     else if (c->state == State::waiting)
