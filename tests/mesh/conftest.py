@@ -67,7 +67,7 @@ def upstream():
 
 
 def documents(*all_of_them):
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(all_of_them)})
+    return "\n".join(json.dumps(one) for one in all_of_them)
 
 
 def service(name, *upstreams, port=80, **spec):

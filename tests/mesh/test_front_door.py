@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 import urllib.parse
 
 import harness
 import pytest
 import requests
+from kube.conftest import Cli
 
 from .conftest import documents, service, until
 
@@ -57,12 +59,12 @@ def answered_by(answer):
 
 @pytest.fixture
 def mlflow_rule(kubectl, front):
-    kubectl("apply", "-f", MANIFEST)
+    kubectl("apply", "-n", "kubeflow", "-f", MANIFEST)
     until(
         lambda: front("/mlflow/health").status_code == 200, "/mlflow/ leads to tracking"
     )
     yield
-    kubectl("delete", "-f", MANIFEST)
+    kubectl("delete", "-n", "kubeflow", "-f", MANIFEST)
 
 
 @pytest.mark.usefixtures("mlflow_rule")
@@ -80,17 +82,6 @@ class TestMlflow:
             assert answer.status_code == 200, answer.text
             assert any(e["name"] == "Default" for e in answer.json()["experiments"])
 
-    def test_the_web_page_finds_its_files(self, front):
-        page = front("/mlflow/")
-        if "<script" not in page.text:
-            pytest.fail(f"no web page: {page.status_code} {page.text[:200]}")
-        files = re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', page.text)
-        assert files
-        for name in files:
-            path = urllib.parse.urljoin("/mlflow/", name)
-            assert path.startswith("/mlflow/"), name
-            assert front(path).status_code == 200, path
-
     def test_the_client_logs_through_it(self, millrace):
         import mlflow
 
@@ -99,6 +90,24 @@ class TestMlflow:
         client.log_metric(run.info.run_id, "m", 3.5)
         client.set_terminated(run.info.run_id)
         assert client.get_run(run.info.run_id).data.metrics == {"m": 3.5}
+
+
+@pytest.mark.binary
+def test_the_web_page_finds_its_files_below_the_prefix(tmp_path, kubectl_program):
+    with harness.launch_platform(tmp_path, env={"VIRTUAL_ENV": sys.prefix}) as platform:
+        kubectl = Cli(kubectl_program, tmp_path / "kubeconfig", "kubeflow", tmp_path)
+        kubectl("apply", "-f", MANIFEST)
+        url = platform.gateway_url + "/mlflow/"
+        page = until(
+            lambda: "<script" in (r := requests.get(url, timeout=10)).text and r,
+            "the page is there",
+        )
+        files = re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', page.text)
+        assert files
+        for name in files:
+            path = urllib.parse.urljoin(url, name)
+            assert path.startswith(url), name
+            assert requests.get(path, timeout=10).status_code == 200, path
 
 
 def test_without_a_rule_the_program_answers_itself(front):
@@ -174,10 +183,8 @@ def test_a_change_and_an_end_of_a_rule_show(kubectl, upstream, front, ns):
     kubectl("apply", "-f", "-", input=documents(rule(host, to(("b", 0)))))
     until(lambda: answered_by(front("/", host)) == "b", "the change is live")
     kubectl("delete", "endpoints", "b")
-    gone = until(
-        lambda: (r := front("/", host)).status_code == 503 and r, "nobody is there"
-    )
-    assert gone.text == "no healthy upstream"
+    until(lambda: front("/", host).status_code == 503, "nobody is there")
+    assert front("/", host).text == "no healthy upstream"
     kubectl("delete", "virtualservice", "rule")
     until(lambda: front("/", host).status_code == 404, "the rule is gone")
 
