@@ -8,6 +8,8 @@ import time
 import urllib.error
 import urllib.request
 
+import yaml
+
 from . import support
 
 GROUP = "serving.kserve.io"
@@ -36,10 +38,7 @@ def manifest(name, uri, *, annotations=None, predictor=None, **model):
 def v2_request():
     """The seed document's request."""
     return {
-        "inputs": [
-            {"name": n, "datatype": "FP64", "shape": [1], "data": [v]}
-            for n, v in support.CHURN.items()
-        ],
+        "inputs": [{"name": n, "datatype": "FP64", "shape": [1], "data": [v]} for n, v in support.CHURN.items()],
     }
 
 
@@ -52,17 +51,13 @@ class Services:
         self.gateway = gateway
 
     def apply(self, *documents):
-        self.kubectl(
-            "apply", "-f", "-", input="\n---\n".join(json.dumps(d) for d in documents)
-        )
+        self.kubectl("apply", "-f", "-", input="\n---\n".join(yaml.safe_dump(d) for d in documents))
 
     def get(self, name, kind="inferenceservice"):
         return json.loads(self.kubectl("get", kind, name, "-o", "json"))
 
     def patch(self, name, change):
-        self.kubectl(
-            "patch", "inferenceservice", name, "--type=merge", "-p", json.dumps(change)
-        )
+        self.kubectl("patch", "inferenceservice", name, "--type=merge", "-p", json.dumps(change))
 
     def wait(self, name, holds, timeout=30, kind="inferenceservice"):
         """The object, once holds(status) is true."""
@@ -71,9 +66,7 @@ class Services:
             found = self.get(name, kind)
             if holds(found.get("status", {})):
                 return found
-            assert time.monotonic() < deadline, (
-                json.dumps(found.get("status"), indent=1) + self.pods()
-            )
+            assert time.monotonic() < deadline, json.dumps(found.get("status"), indent=1) + self.pods()
             time.sleep(0.05)
 
     def ready(self, name, kind="inferenceservice"):
@@ -84,9 +77,7 @@ class Services:
 
     def post(self, path, body, host=None):
         """(status, JSON) of a request at the gateway."""
-        rq = urllib.request.Request(
-            self.gateway + path, data=json.dumps(body).encode(), method="POST"
-        )
+        rq = urllib.request.Request(self.gateway + path, data=json.dumps(body).encode(), method="POST")
         rq.add_header("Content-Type", "application/json")
         if host:
             rq.add_header("Host", host)
@@ -108,9 +99,7 @@ class Services:
         process = self.kubectl.popen("port-forward", target, f"{local}:{port}")
         try:
             line = process.stdout.readline()
-            assert f"Forwarding from 127.0.0.1:{local} -> " in line, line + (
-                process.stderr.read() if not line else ""
-            )
+            assert f"Forwarding from 127.0.0.1:{local} -> " in line, line + (process.stderr.read() if not line else "")
             yield f"http://127.0.0.1:{local}"
         finally:
             process.terminate()
@@ -119,9 +108,7 @@ class Services:
 
 
 def condition(status, kind):
-    return next(
-        (c["status"] for c in status.get("conditions", []) if c["type"] == kind), None
-    )
+    return next((c["status"] for c in status.get("conditions", []) if c["type"] == kind), None)
 
 
 def traffic(found):

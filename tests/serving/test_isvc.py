@@ -9,8 +9,8 @@ import urllib.request
 
 import boto3
 import pytest
+from kube.conftest import api, kubeconfig, kubectl, kubectl_program, ns, tool_home  # noqa: F401
 
-from ..kube.conftest import api, kubeconfig, kubectl, kubectl_program, ns, tool_home  # noqa: F401
 from . import support
 from .isvc import Services, condition, manifest, traffic, v2_request
 
@@ -86,17 +86,9 @@ def test_the_seeds_service_is_ready_and_answers_on_its_private_port(isvc, s3):
     found = isvc.ready("bankchurn-model")
     status = found["status"]
     assert status["url"] == f"http://bankchurn-model-{isvc.ns}.example.com"
-    assert (
-        status["address"]["url"]
-        == f"http://bankchurn-model.{isvc.ns}.svc.cluster.local"
-    )
-    assert [c["type"] for c in status["conditions"]] == sorted(
-        c["type"] for c in status["conditions"]
-    )
-    assert (
-        status["components"]["predictor"]["latestReadyRevision"]
-        == "bankchurn-model-predictor-00001"
-    )
+    assert status["address"]["url"] == f"http://bankchurn-model.{isvc.ns}.svc.cluster.local"
+    assert [c["type"] for c in status["conditions"]] == sorted(c["type"] for c in status["conditions"])
+    assert status["components"]["predictor"]["latestReadyRevision"] == "bankchurn-model-predictor-00001"
     assert status["modelStatus"]["transitionStatus"] == "UpToDate"
     assert status["modelStatus"]["states"] == {
         "activeModelState": "Loaded",
@@ -123,15 +115,10 @@ def test_the_seeds_service_is_ready_and_answers_on_its_private_port(isvc, s3):
         with urllib.request.urlopen(rq, timeout=20) as answer:
             got = json.load(answer)
     expected = json.loads(
-        (
-            support.harness.shared_dir()
-            / "data/seed-manifests/13-infer-expected-response.json"
-        ).read_text()
+        (support.harness.shared_dir() / "data/seed-manifests/13-infer-expected-response.json").read_text()
     )
     assert {**got, "id": ""} == {**expected, "id": ""}
-    log = isvc.kubectl(
-        "logs", "-l", "serving.kserve.io/inferenceservice=bankchurn-model"
-    )
+    log = isvc.kubectl("logs", "-l", "serving.kserve.io/inferenceservice=bankchurn-model")
     assert "Loaded model 'bankchurn-model' successfully" in log
     assert "POST /v2/models/bankchurn-model/infer" in log
     assert "minio123" not in log
@@ -144,18 +131,14 @@ def test_host_and_path_at_the_gateway_and_v1(isvc):
     host = found["status"]["url"].removeprefix("http://")
     status, got = isvc.post("/v2/models/churn/infer", v2_request(), host)
     assert (status, got["outputs"][0]["data"]) == (200, [1])
-    status, got = isvc.post(
-        f"/serving/{isvc.ns}/churn/v2/models/churn/infer", v2_request()
-    )
+    status, got = isvc.post(f"/serving/{isvc.ns}/churn/v2/models/churn/infer", v2_request())
     assert (status, got["outputs"][0]["data"]) == (200, [1])
     row = list(support.CHURN.values())
     assert isvc.post("/v1/models/churn:predict", {"instances": [row, row]}, host) == (
         200,
         {"predictions": [1, 1]},
     )
-    assert isvc.post(
-        "/v1/models/churn:predict", {"instances": [support.CHURN]}, host
-    ) == (200, {"predictions": [1]})
+    assert isvc.post("/v1/models/churn:predict", {"instances": [support.CHURN]}, host) == (200, {"predictions": [1]})
     status, got = isvc.post("/v1/models/churn:predict", {}, host)
     assert (status, list(got)) == (400, ["error"])
     status, got = isvc.post("/v1/models/nope:predict", {"instances": [row]}, host)
@@ -178,9 +161,7 @@ def test_canary_promotion_and_rollback(isvc, tmp_path):
             }
         },
     )
-    found = isvc.wait(
-        "m", lambda s: len(s["components"]["predictor"].get("traffic", [])) == 2
-    )
+    found = isvc.wait("m", lambda s: len(s["components"]["predictor"].get("traffic", [])) == 2)
     assert traffic(found) == {2: 30, 1: 70}
     assert found["status"]["components"]["predictor"]["traffic"][1]["tag"] == "prev"
     assert isvc.kubectl("get", "isvc", "m").splitlines()[1].split()[2:5] == [
@@ -218,9 +199,7 @@ def test_a_revision_that_fails_leaves_the_service_ready(isvc, tmp_path):
         "m",
         {"spec": {"predictor": {"model": {"storageUri": str(tmp_path / "missing")}}}},
     )
-    found = isvc.wait(
-        "m", lambda s: s["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
-    )
+    found = isvc.wait("m", lambda s: s["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad")
     info = found["status"]["modelStatus"]["lastFailureInfo"]
     assert info["reason"] == "ModelLoadFailed"
     assert info["message"] == f"Local path {tmp_path / 'missing'} does not exist."
@@ -235,28 +214,22 @@ def test_a_revision_that_fails_leaves_the_service_ready(isvc, tmp_path):
 @pytest.mark.parametrize(
     ("model", "reason", "text"),
     [
-        (
-            {"runtime": "nope"},
-            "RuntimeNotRecognized",
-            "Waiting for runtime to become available",
-        ),
+        ({"runtime": "nope"}, "RuntimeNotRecognized", "Waiting for runtime to become available"),
         ({"modelFormat": {"name": "xgboost"}}, "NoSupportingRuntime", "xgboost"),
-        (
-            {"storageUri": "ftp://x/y"},
-            "InvalidPredictorSpec",
-            "StorageUri [ftp://x/y] is not supported",
-        ),
     ],
 )
 def test_specs_that_cannot_be_served_say_why(isvc, model, reason, text):
     isvc.apply(manifest("m", support.churn_model(), **model))
-    found = isvc.wait(
-        "m", lambda s: s.get("modelStatus", {}).get("transitionStatus") == "InvalidSpec"
-    )
+    found = isvc.wait("m", lambda s: s.get("modelStatus", {}).get("transitionStatus") == "InvalidSpec")
     info = found["status"]["modelStatus"]["lastFailureInfo"]
     assert info["reason"] == reason
     assert text in info["message"]
     assert condition(found["status"], "Ready") == "False"
+
+
+def test_a_storage_that_is_not_known_is_refused_at_once(isvc):
+    text = isvc.kubectl.fails("apply", "-f", "-", input=json.dumps(manifest("m", "ftp://x/y")))
+    assert "StorageUri [ftp://x/y] is not supported" in text
 
 
 def test_a_bucket_without_the_model_and_a_wrong_key(isvc, s3):
@@ -284,15 +257,11 @@ def test_models_over_http_old_forms_and_named_runtimes(isvc, tmp_path, s3):
         tar.add(support.churn_model(), arcname=".")
     key = f"packed/{isvc.ns}.tar.gz"
     s3.put_object(Bucket="mlflow-artifacts", Key=key, Body=packed.getvalue())
-    url = s3.generate_presigned_url(
-        "get_object", Params={"Bucket": "mlflow-artifacts", "Key": key}
-    )
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "mlflow-artifacts", "Key": key})
     isvc.apply(manifest("packed", url, runtime="kserve-mlserver"))
     bare = tmp_path / "bare"
     bare.mkdir()
-    (bare / "model.skops").write_bytes(
-        (support.churn_model() / "model.skops").read_bytes()
-    )
+    (bare / "model.skops").write_bytes((support.churn_model() / "model.skops").read_bytes())
     old = manifest("old", "")
     old["spec"] = {"predictor": {"sklearn": {"storageUri": f"file://{bare}"}}}
     isvc.apply(old)
@@ -327,9 +296,7 @@ def test_stop_and_delete(isvc):
 
 
 def test_a_graph_of_two_models(isvc):
-    isvc.apply(
-        manifest("one", support.churn_model()), manifest("two", support.churn_model())
-    )
+    isvc.apply(manifest("one", support.churn_model()), manifest("two", support.churn_model()))
     steps = [
         {"serviceName": "one", "name": "one"},
         {"serviceName": "two", "name": "two"},
@@ -353,9 +320,7 @@ def test_a_graph_of_two_models(isvc):
     graph["metadata"]["name"] = "broken"
     steps[0]["condition"] = "@reverse"
     isvc.apply(graph)
-    found = isvc.wait(
-        "broken", lambda s: condition(s, "Ready") == "False", kind="inferencegraph"
-    )
+    found = isvc.wait("broken", lambda s: condition(s, "Ready") == "False", kind="inferencegraph")
 
 
 TRANSFORMER = """
