@@ -152,6 +152,24 @@ std::string shown_manager(const Manager& m) {
   return out;
 }
 
+// With the structs that a typed object of the real server always has.
+void fill(Value& v, const Value& zero) {
+  if (!v.is_object() || !zero.is_object()) return;
+  for (const auto& m : zero.get_object()) {
+    auto* there = v.get_object().if_contains(m.key());
+    if (there == nullptr)
+      v.get_object()[m.key()] = m.value();
+    else
+      fill(*there, m.value());
+  }
+}
+Difference typed_differences(const Type* type, Value before, Value after) {
+  const auto zero = zero_value(type);
+  fill(before, zero);
+  fill(after, zero);
+  return differences(root_shape(type), before, after);
+}
+
 struct Clash {
   std::string manager, path;
 };
@@ -179,6 +197,21 @@ ApiError clash_error(std::vector<Clash> clashes) {
   }
   e.details["causes"] = std::move(causes);
   return e;
+}
+
+Value in_key_order(const Value& v) {
+  if (const auto* a = v.if_array()) {
+    Array out;
+    for (const auto& e : *a) out.push_back(in_key_order(e));
+    return out;
+  }
+  const auto* o = v.if_object();
+  if (o == nullptr) return v;
+  std::map<std::string_view, const Value*> sorted;
+  for (const auto& m : *o) sorted.emplace(std::string_view(m.key()), &m.value());
+  Object out;
+  for (const auto& [k, e] : sorted) out[k] = in_key_order(*e);
+  return out;
 }
 
 struct Result {
@@ -235,7 +268,7 @@ Result try_apply(const Object* live, const Object& applied, Managers managers, c
   self->api_version = o.api_version;
   self->fields = owned_through(fields_of(shape, applied), type, o.subresource);
   now = pruned(shape, std::move(now), managers, last);
-  auto d = differences(shape, before, now);
+  auto d = typed_differences(type, before, now);
   const auto touched = unite(d.modified, d.added);
   Result r;
   for (auto& m : managers) {
@@ -319,13 +352,15 @@ std::expected<Object, ApiError> apply(const Object* live, const Object& given, c
     if (auto* meta = note.if_contains("metadata"); meta != nullptr && meta->is_object())
       if (auto* notes = meta->get_object().if_contains("annotations"); notes != nullptr && notes->is_object())
         notes->get_object().erase(last_applied);
-    auto text = json::serialize(Value(note)) + "\n";
+    auto text = json::serialize(in_key_order(Value(note))) + "\n";
     if (text.size() < max_annotations) ensure(metadata(r.object), "annotations")[last_applied] = text;
   }
   if (live != nullptr && same(Value(plain(*live)), Value(r.object)) && same_managers(r.managers, managers_of(*live)))
     return *live;  // nothing changes, not even a time
-  for (auto& m : r.managers)
-    if (m.is(o.manager, "Apply", o.api_version, o.subresource)) m.time = now_text();
+  // The time of an entry is that of a change of the object, not of the account.
+  if (live == nullptr || !same(Value(plain(*live)), Value(r.object)))
+    for (auto& m : r.managers)
+      if (m.is(o.manager, "Apply", o.api_version, o.subresource)) m.time = now_text();
   write_managers(r.object, std::move(r.managers));
   return std::move(r.object);
 }
@@ -337,8 +372,7 @@ void track_update(const Object* before, Object& after, const Type* type, std::st
   const auto& given = array_at(after, "metadata.managedFields");
   const bool reset = given.size() == 1 && given[0].is_object() && given[0].get_object().empty();
   if (managers.empty() && !reset && before != nullptr) managers = managers_of(*before);
-  const auto shape = root_shape(type);
-  auto d = differences(shape, before == nullptr ? zero_value(type) : Value(plain(*before)), Value(plain(after)));
+  auto d = typed_differences(type, before == nullptr ? zero_value(type) : Value(plain(*before)), Value(plain(after)));
   const auto touched = unite(d.added, d.modified);
   if (reset && touched.empty() && d.removed.empty()) {
     write_managers(after, {});

@@ -10,6 +10,7 @@ namespace {
 
 void defaults_deployment(Object& spec) {
   fallback(spec, "replicas", 1);
+  if (!bool_at(spec, "paused")) spec.erase("paused");
   auto& strategy = ensure(spec, "strategy");
   if (text_at(strategy, "type").empty()) strategy["type"] = "RollingUpdate";
   if (text_at(strategy, "type") == "RollingUpdate") {
@@ -22,6 +23,7 @@ void defaults_deployment(Object& spec) {
 }
 
 void defaults_stateful_set(Object& spec) {
+  fallback(spec, "serviceName", "");
   fallback(spec, "podManagementPolicy", "OrderedReady");
   auto& strategy = ensure(spec, "updateStrategy");
   if (text_at(strategy, "type").empty()) {
@@ -38,6 +40,7 @@ void defaults_stateful_set(Object& spec) {
   each(spec, "volumeClaimTemplates", [](Object& claim) {
     fallback(claim, "apiVersion", "v1");
     fallback(claim, "kind", "PersistentVolumeClaim");
+    fallback(metadata(claim), "creationTimestamp", nullptr);
     fallback(ensure(claim, "spec"), "volumeMode", "Filesystem");
     fallback(ensure(claim, "status"), "phase", "Pending");
   });
@@ -55,17 +58,26 @@ void defaults_job(Object& o) {
   fallback(spec, "suspend", false);
   fallback(spec, "manualSelector", false);
   fallback(spec, "podReplacementPolicy", spec.contains("podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
-  const auto labels = object_at(spec, "template.metadata.labels");
-  if (!labels.empty() && object_at(o, "metadata.labels").empty()) metadata(o)["labels"] = labels;
+  if (auto* policy = child(spec, "podFailurePolicy"))
+    each(*policy, "rules",
+         [](Object& r) { each(r, "onPodConditions", [](Object& c) { fallback(c, "status", "True"); }); });
   defaults_pod_template(spec);
   // The selector of a job is its own: the uid is in it.
   auto uid = std::string(uid_of(o));
-  if (bool_at(spec, "manualSelector") || uid.empty()) return;
+  auto take_labels = [&] {
+    const auto labels = object_at(spec, "template.metadata.labels");
+    if (!labels.empty() && object_at(o, "metadata.labels").empty()) metadata(o)["labels"] = labels;
+  };
+  if (bool_at(spec, "manualSelector") || uid.empty()) {
+    take_labels();
+    return;
+  }
   auto& on = ensure(spec, "template.metadata.labels");
   auto name = std::string(name_of(o));
   for (std::string_view key : {"controller-uid", "batch.kubernetes.io/controller-uid"}) fallback(on, key, Value(uid));
   for (std::string_view key : {"job-name", "batch.kubernetes.io/job-name"}) fallback(on, key, Value(name));
   fallback(ensure(spec, "selector.matchLabels"), "batch.kubernetes.io/controller-uid", Value(uid));
+  take_labels();
 }
 
 void defaults_cron_job(Object& spec) {
@@ -89,6 +101,7 @@ void defaults_rbac(Object& o) {
 
 void defaults_network_policy(Object& o) {
   auto& spec = ensure(o, "spec");
+  fallback(spec, "podSelector", Object{});
   for (auto list : {"ingress", "egress"})
     each(spec, list, [](Object& rule) { each(rule, "ports", [](Object& p) { fallback(p, "protocol", "TCP"); }); });
   if (array_at(spec, "policyTypes").empty()) {
@@ -168,7 +181,10 @@ void defaults_apps(std::string_view kind, Object& o) {
 
 void defaults_other(const Kind& kind, Object& o) {
   if (kind.group == "rbac.authorization.k8s.io") {
-    if (kind.kind.ends_with("Binding")) defaults_rbac(o);
+    if (kind.kind.ends_with("Binding"))
+      defaults_rbac(o);
+    else
+      fallback(o, "rules", nullptr);
   } else if (kind.kind == "NetworkPolicy" && kind.group == "networking.k8s.io") {
     defaults_network_policy(o);
   } else if (kind.kind == "EndpointSlice") {

@@ -53,11 +53,18 @@ void defaults_field_ref(Object& o) {
   if (auto* ref = child(o, "resourceFieldRef")) fallback(*ref, "divisor", "0");
 }
 
+// What the real server leaves out when it is false.
+void drop_false(Object& o, std::string_view key) {
+  if (auto it = o.find(key); it != o.end() && it->value() == false) o.stable_erase(it);
+}
+
 void defaults_container(Object& c) {
   if (text_at(c, "imagePullPolicy").empty()) c["imagePullPolicy"] = pull_policy(text_at(c, "image"));
   if (text_at(c, "terminationMessagePath").empty()) c["terminationMessagePath"] = "/dev/termination-log";
   if (text_at(c, "terminationMessagePolicy").empty()) c["terminationMessagePolicy"] = "File";
   fallback(c, "resources", Object{});
+  for (auto key : {"stdin", "stdinOnce", "tty"}) drop_false(c, key);
+  each(c, "volumeMounts", [](Object& m) { drop_false(m, "readOnly"); });
   each(c, "ports", [](Object& p) {
     if (text_at(p, "protocol").empty()) p["protocol"] = "TCP";
   });
@@ -123,6 +130,7 @@ void defaults_pod(Object& o) {
         if (!requests.contains(m.key())) requests[m.key()] = m.value();
     });
   defaults_pod_spec(spec);
+  if (int_at(spec, "terminationGracePeriodSeconds") < 0) spec["terminationGracePeriodSeconds"] = 1;
   if (text_at(spec, "serviceAccountName").empty()) {
     auto old = std::string(text_at(spec, "serviceAccount"));
     spec["serviceAccountName"] = old.empty() ? "default" : old;
@@ -149,10 +157,15 @@ void defaults_service(Object& o) {
   });
   if (type == "NodePort" || type == "LoadBalancer") fallback(spec, "externalTrafficPolicy", "Cluster");
   if (type == "LoadBalancer") fallback(spec, "allocateLoadBalancerNodePorts", true);
-  if (type != "ExternalName") {
+  if (!bool_at(spec, "publishNotReadyAddresses")) spec.erase("publishNotReadyAddresses");
+  if (type == "ExternalName") {
+    for (auto key : {"internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy"}) spec.erase(key);
+  } else {
+    // A headless Service without a selector may have addresses of both families.
+    const bool both = text_at(spec, "clusterIP") == "None" && object_at(spec, "selector").empty();
     fallback(spec, "internalTrafficPolicy", "Cluster");
-    fallback(spec, "ipFamilies", Array{"IPv4"});
-    fallback(spec, "ipFamilyPolicy", "SingleStack");
+    fallback(spec, "ipFamilies", both ? Array{"IPv4", "IPv6"} : Array{"IPv4"});
+    fallback(spec, "ipFamilyPolicy", both ? "RequireDualStack" : "SingleStack");
   }
   auto& status = o["status"];
   if (status.is_null()) status = Object{{"loadBalancer", Object{}}};
@@ -203,6 +216,7 @@ void defaults_pod_spec(Object& spec) {
     spec["serviceAccount"] = std::string(account);
   else if (auto old = text_at(spec, "serviceAccount"); !old.empty())
     spec["serviceAccountName"] = std::string(old);
+  for (auto key : {"hostNetwork", "hostPID", "hostIPC"}) drop_false(spec, key);
   each(spec, "volumes", defaults_volume);
 }
 
@@ -244,6 +258,10 @@ void defaults_core(std::string_view kind, Object& o) {
         if (text_at(p, "protocol").empty()) p["protocol"] = "TCP";
       });
     });
+  } else if (kind == "Event") {
+    fallback(o, "source", Object{});
+    for (auto key : {"firstTimestamp", "lastTimestamp", "eventTime"}) fallback(o, key, nullptr);
+    for (auto key : {"reportingComponent", "reportingInstance"}) fallback(o, key, "");
   } else if (kind == "LimitRange") {
     if (auto* spec = child(o, "spec"))
       each(*spec, "limits", [](Object& l) {

@@ -223,6 +223,69 @@ std::optional<std::int64_t> quantity_milli(std::string_view s) {
   return negative ? -milli : milli;
 }
 
+std::optional<std::string> canonical_quantity_text(std::string_view s) {
+  if (!quantity_milli(s)) return std::nullopt;
+  const bool negative = s.starts_with('-');
+  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
+  std::size_t end = 0, point = std::string_view::npos;
+  __int128 n = 0;
+  std::size_t count = 0;
+  for (; end < s.size() && (digit(s[end]) || s[end] == '.'); ++end) {
+    if (s[end] == '.') {
+      point = end;
+      continue;
+    }
+    n = n * 10 + (s[end] - '0');
+    if (++count > 18) return std::nullopt;
+  }
+  auto decimals = point == std::string_view::npos ? 0 : end - point - 1;
+  auto suffix = s.substr(end);
+  auto shown = [&](__int128 v, std::string_view unit) {
+    return fmt::format("{}{}{}", negative && v != 0 ? "-" : "", static_cast<std::uint64_t>(v), unit);
+  };
+  if (suffix.size() == 2 && suffix[1] == 'i') {
+    constexpr std::string_view powers = "KMGTPE";
+    auto power = powers.find(suffix[0]);
+    if (power == std::string_view::npos) return std::nullopt;
+    for (std::size_t i = 0; i <= power; ++i) n *= 1024;
+    for (; decimals > 0; --decimals) {
+      if (n % 10 != 0) return std::nullopt;
+      n /= 10;
+    }
+    if (n > INT64_MAX) return std::nullopt;
+    std::size_t k = 0;
+    while (k < powers.size() && n != 0 && n % 1024 == 0) {
+      n /= 1024;
+      ++k;
+    }
+    return shown(n, k == 0 ? "" : fmt::format("{}i", powers[k - 1]));
+  }
+  // In thousandths, rounded up; then in the largest unit that keeps it whole.
+  int exponent = 0;
+  constexpr std::pair<std::string_view, int> units[] = {{"n", -6}, {"u", -3}, {"m", 0},  {"", 3},   {"k", 6},
+                                                        {"M", 9},  {"G", 12}, {"T", 15}, {"P", 18}, {"E", 21}};
+  bool known = false;
+  for (auto [name, e] : units)
+    if (name == suffix) {
+      exponent = e;
+      known = true;
+    }
+  if (!known) return std::nullopt;  // in the form 1e3, which stays
+  exponent -= static_cast<int>(decimals);
+  for (; exponent > 0; --exponent) {
+    n *= 10;
+    if (n > static_cast<__int128>(INT64_MAX) * 1000) return std::nullopt;
+  }
+  for (; exponent < 0; ++exponent) n = n / 10 + (n % 10 != 0 ? 1 : 0);
+  std::size_t k = 2;
+  while (k + 1 < std::size(units) && n != 0 && n % 1000 == 0) {
+    n /= 1000;
+    ++k;
+  }
+  if (n == 0) return "0";
+  return shown(n, units[k].first);
+}
+
 bool is_ip(std::string_view s) {
   std::string text(s);
   unsigned char buf[16];

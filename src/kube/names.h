@@ -31,6 +31,8 @@ std::string max_length_fault(std::size_t n);
 // A quantity in thousandths ("500m" is 500, "1Gi" 1073741824000), nullopt when it is not one. Clamped, never
 // overflowing.
 std::optional<std::int64_t> quantity_milli(std::string_view s);
+// The form in which the real server keeps a quantity: "1024Mi" is "1Gi", "0.5" is "500m". nullopt: leave it as it is.
+std::optional<std::string> canonical_quantity_text(std::string_view s);
 extern const std::string_view quantity_fault;
 
 // An IPv4 or IPv6 address; a prefix in CIDR form.

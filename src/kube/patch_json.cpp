@@ -137,7 +137,12 @@ bool operate(Value& root, const Object& op, std::size_t& copied) {
   if (name == "remove") return remove(root, *path);
   if (name == "replace") {
     auto* there = find(root, *path);
-    if (there == nullptr || value == nullptr || !fits(*value)) return false;
+    if (value == nullptr || !fits(*value)) return false;
+    if (there == nullptr) {
+      // The real server's library sets a member that is not there; elements must be.
+      auto* parent = path->tokens.empty() ? nullptr : parent_of(root, *path);
+      return parent != nullptr && parent->is_object() && add(root, *path, *value);
+    }
     *there = *value;
     return true;
   }
@@ -168,14 +173,16 @@ bool operate(Value& root, const Object& op, std::size_t& copied) {
 std::expected<Value, ApiError> json_patch(const Value& document, const Value& operations) {
   const auto* list = operations.if_array();
   if (list == nullptr)
-    return std::unexpected(bad_request(fmt::format("json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
-                                                   operations.is_object()   ? "object"
-                                                   : operations.is_string() ? "string"
-                                                   : operations.is_bool()   ? "bool"
-                                                                            : "number")));
+    return std::unexpected(bad_request(
+        fmt::format("error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                    operations.is_object()   ? "object"
+                    : operations.is_string() ? "string"
+                    : operations.is_bool()   ? "bool"
+                                             : "number")));
   for (const auto& op : *list)
     if (!op.is_object())
-      return std::unexpected(bad_request("json: cannot unmarshal value into Go value of type jsonpatch.Operation"));
+      return std::unexpected(
+          bad_request("error decoding patch: json: cannot unmarshal value into Go value of type handlers.jsonPatchOp"));
   if (list->size() > max_operations)
     return std::unexpected(make_error(413, "RequestEntityTooLarge",
                                       fmt::format("Request entity is too large: The allowed maximum operations in a "

@@ -22,6 +22,12 @@ std::unexpected<ApiError> bad_format(std::string_view of) {
 }
 std::unexpected<ApiError> plain(std::string text) { return std::unexpected(make_error(500, "", std::move(text))); }
 
+// A value of a wrong type: the answer shows the whole patch, which the caller has.
+constexpr std::string_view misfit_reason = "misfit";
+std::unexpected<ApiError> misfit(std::string text) {
+  return std::unexpected(make_error(422, std::string(misfit_reason), std::move(text)));
+}
+
 // A value as Go's %v prints it: map[a:1 b:[x y]].
 std::string go_value(const Value& v) {
   if (const auto* o = v.if_object()) {
@@ -49,6 +55,7 @@ struct Rule {
   bool merged_list = false;
   std::string_view key;  // of a merged list of objects; empty: primitives
   bool map = false;      // a map whose values are of `type`
+  const Field* field = nullptr;
 };
 
 // The rules of the members of an object: of a type, or of a map with values of one type.
@@ -65,7 +72,8 @@ Rule rule_of(const Scope& scope, std::string_view member) {
   return {.type = f->ref,
           .merged_list = f->container == Container::list && f->merge,
           .key = f->merge_key,
-          .map = f->container == Container::map};
+          .map = f->container == Container::map,
+          .field = f};
 }
 
 void drop(Object& o, std::string_view key) {
@@ -176,7 +184,7 @@ Outcome merge_objects_list(Array& into, const Array& patch, const Rule& rule) {
       into = std::move(left);
       at = places(into, rule.key);
     } else {
-      return bad_type();
+      return plain(fmt::format("unknown patch type: {} in map: {}", go_value(*directive), go_value(p)));
     }
   }
   if (replace) {
@@ -327,7 +335,7 @@ Outcome merge_object(Object& into, Object patch, Scope scope) {
       into.clear();
       return {};
     }
-    return bad_type();
+    return plain(fmt::format("unknown patch type: {} in map: {}", go_value(*directive), go_value(Value(patch))));
   }
   MR_CHECK(retain(into, patch));
   MR_CHECK(merge_ordered_lists(into, patch, scope));
@@ -344,6 +352,12 @@ Outcome merge_object(Object& into, Object patch, Scope scope) {
     }
     auto* there = into.if_contains(name);
     const auto rule = rule_of(scope, name);
+    if (rule.field != nullptr && !value.is_object() && !value.is_array()) {
+      auto given = value.is_string() ? "string" : value.is_bool() ? "bool" : value.is_double() ? "float64" : "int64";
+      if (rule.field->container == Container::list) return misfit(fmt::format("cannot restore slice from {}", given));
+      if (rule.field->container == Container::map) return misfit(fmt::format("cannot restore map from {}", given));
+      if (rule.field->type == FieldType::object) return misfit(fmt::format("cannot restore struct from: {}", given));
+    }
     if (there != nullptr && there->is_object() && value.is_object()) {
       MR_CHECK(merge_object(there->get_object(), std::move(value.get_object()), {.type = rule.type, .map = rule.map}));
     } else if (there != nullptr && there->is_array() && value.is_array() && rule.merged_list) {
@@ -361,7 +375,12 @@ Outcome merge_object(Object& into, Object patch, Scope scope) {
 
 std::expected<Object, ApiError> strategic_merge(const Object& document, const Object& patch, const Type& type) {
   Object now = document;
-  if (auto ok = merge_object(now, patch, {.type = &type}); !ok) return std::unexpected(std::move(ok).error());
+  if (auto ok = merge_object(now, patch, {.type = &type}); !ok) {
+    auto e = std::move(ok).error();
+    if (e.reason == misfit_reason)
+      e = invalid_object("", "", "", {invalid("patch", Value(go_value(Value(patch))), e.message)});
+    return std::unexpected(std::move(e));
+  }
   return now;
 }
 

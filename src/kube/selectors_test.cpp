@@ -78,6 +78,14 @@ TEST(KubeNames, Quantities) {
   EXPECT_FALSE(quantity_milli("1GB"));
   EXPECT_FALSE(quantity_milli("abc"));
   EXPECT_FALSE(quantity_milli(""));
+  EXPECT_EQ(canonical_quantity_text("1024Mi"), "1Gi");
+  EXPECT_EQ(canonical_quantity_text("1.5Gi"), "1536Mi");
+  EXPECT_EQ(canonical_quantity_text("0.5"), "500m");
+  EXPECT_EQ(canonical_quantity_text("1000m"), "1");
+  EXPECT_EQ(canonical_quantity_text("1500u"), "2m");
+  EXPECT_EQ(canonical_quantity_text("1000000"), "1M");
+  EXPECT_EQ(canonical_quantity_text("0"), "0");
+  EXPECT_EQ(canonical_quantity_text("1e3"), std::nullopt);
 }
 
 }  // namespace

@@ -101,7 +101,8 @@ void check_policy_ports(FieldErrors& e, const Array& ports, const std::string& p
       invalid_all(e, sub(here, "port"), *port, port_number(n));
       if (has_end) {
         auto last = int_at(p, "endPort");
-        if (last < n) e.push_back(invalid(sub(here, "endPort"), *end, "must be greater than or equal to `port`"));
+        // The real server shows the port here.
+        if (last < n) e.push_back(invalid(sub(here, "endPort"), *port, "must be greater than or equal to `port`"));
         invalid_all(e, sub(here, "endPort"), *end, port_number(last));
       }
     }

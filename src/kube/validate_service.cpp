@@ -94,12 +94,14 @@ void check_service(FieldErrors& e, const Object& o, const Object* before) {
     check_one_of(e, "spec.internalTrafficPolicy", Value(policy), {"Cluster", "Local"});
   const auto& families = array_at(spec, "ipFamilies");
   for (std::size_t i = 0; i < families.size(); ++i) {
-    if (families[i] == "IPv6")
+    if (families[i] == "IPv6" && headless)
+      continue;  // nothing is given an address
+    else if (families[i] == "IPv6")
       e.push_back(invalid(item("spec.ipFamilies", i), families[i], "not configured on this cluster"));
     else
       check_one_of(e, item("spec.ipFamilies", i), families[i], {"IPv4", "IPv6"});
   }
-  if (auto policy = text_at(spec, "ipFamilyPolicy"); policy == "RequireDualStack")
+  if (auto policy = text_at(spec, "ipFamilyPolicy"); policy == "RequireDualStack" && !headless)
     e.push_back(
         invalid("spec.ipFamilyPolicy", Value(policy), "this cluster is not configured for dual-stack services"));
   if (before == nullptr) return;

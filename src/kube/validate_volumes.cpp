@@ -98,11 +98,12 @@ void check_source(FieldErrors& e, std::string_view kind, const Object& s, const 
       e.push_back(forbidden(sub(path, "sizeLimit"), "SizeLimit field must be a valid resource quantity"));
   } else if (kind == "hostPath") {
     auto p = text_at(s, "path");
-    if (p.empty())
+    if (p.empty()) {
       e.push_back(required(sub(path, "path")));
-    else
-      for (auto part : text::split(p, '/'))
-        if (part == "..") e.push_back(invalid(sub(path, "path"), Value(p), "must not contain '..'"));
+      return;
+    }
+    for (auto part : text::split(p, '/'))
+      if (part == "..") e.push_back(invalid(sub(path, "path"), Value(p), "must not contain '..'"));
     check_one_of(e, sub(path, "type"), Value(text_at(s, "type")),
                  {"", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"});
   } else if (kind == "secret") {
@@ -180,6 +181,7 @@ VolumeNames check_volumes(FieldErrors& e, const Array& volumes, const std::strin
     const auto& v = volumes[i].get_object();
     auto here = item(path, i);
     int found = 0;
+    const auto before = e.size();
     for (auto kind : kinds) {
       const auto* s = child(v, kind);
       if (s == nullptr) continue;
@@ -194,8 +196,10 @@ VolumeNames check_volumes(FieldErrors& e, const Array& volumes, const std::strin
       e.push_back(required(sub(here, "name")));
     else if (!faults.empty())
       invalid_all(e, sub(here, "name"), Value(name), faults);
-    else if (!names.emplace(name).second)
+    else if (names.contains(name))
       e.push_back(duplicate(sub(here, "name"), Value(name)));
+    else if (e.size() == before)
+      names.emplace(name);  // a volume that is at fault cannot be mounted
   }
   return names;
 }
