@@ -14,6 +14,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -22,7 +23,7 @@ import botocore.exceptions
 import harness
 import pytest
 
-from ..kube.conftest import find_program
+from kube.conftest import find_program
 
 DATA = harness.shared_dir() / "data"
 MANIFESTS = DATA / "seed-manifests"
@@ -105,7 +106,8 @@ def from_document(heading, language="bash"):
 def walk(tmp_path_factory):
     data = tmp_path_factory.mktemp("seed-data")
     home = tmp_path_factory.mktemp("seed-home")
-    with harness.launch_platform(data, "--mysql") as platform:
+    # MLflow's web UI is taken from the Python environment that has the mlflow package.
+    with harness.launch_platform(data, "--mysql", env={"VIRTUAL_ENV": sys.prefix}) as platform:
         yield Walk(platform, home)
 
 
@@ -220,7 +222,25 @@ def test_07_notebooks_may_use_pipelines(walk):
         "rolebinding.rbac.authorization.k8s.io/allow-kubeflow-user-example-com-kubeflow-edit created\n"
     )
     who = f"system:serviceaccount:{USER_NAMESPACE}:default-editor"
-    assert walk.run(f"kubectl auth can-i get runs.pipelines.kubeflow.org -n kubeflow --as {who}").stdout == "yes\n"
+
+    def may(verb, group, resource, namespace):
+        """As the pipelines' API server asks it of the cluster."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": who,
+                "resourceAttributes": {"namespace": namespace, "verb": verb, "group": group, "resource": resource},
+            },
+        }
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        answer = walk.run(f"kubectl create --raw {path} -f -", input=json.dumps(review)).stdout
+        return json.loads(answer)["status"]["allowed"]
+
+    assert may("create", "pipelines.kubeflow.org", "runs", "kubeflow")
+    assert not may("create", "pipelines.kubeflow.org", "runs", "default")
+    assert not may("get", "", "secrets", "kube-system")
+    assert walk.run(f"kubectl auth can-i create pods -n kubeflow --as {who}").stdout == "yes\n"
     refused = walk.run(f"kubectl auth can-i get secrets -n kube-system --as {who}", check=False)
     assert refused.stdout == "no\n" and refused.returncode == 1
 
