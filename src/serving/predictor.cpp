@@ -90,7 +90,14 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
     MR_TRY(path, fetch_storage(options.storage, plan.uri, plan.env, served->folder.path, stop));
   }
   auto fetched = time::mono_ns();
-  MR_CHECK(served->repository.add({plan.name, "", path}));
+  if (auto added = served->repository.add({plan.name, "", path}); !added) {
+    // The message is for people who know the container's view.
+    auto e = added.error();
+    if (!plan.uri.starts_with('/') && !plan.uri.starts_with("file:"))
+      for (auto at = e.message.find(path); at != std::string::npos; at = e.message.find(path, at + 11))
+        e.message.replace(at, path.size(), "/mnt/models");
+    return std::unexpected(std::move(e));
+  }
   auto loaded = time::mono_ns();
   say(log, "INFO",
       fmt::format("Loaded model '{}' successfully: fetched in {:.1f} ms, read in {:.1f} ms.", plan.name,

@@ -75,9 +75,9 @@ class Services:
     def pods(self):
         return self.kubectl("get", "pods", "-o", "wide") + self.kubectl("get", "events")
 
-    def post(self, path, body, host=None):
-        """(status, JSON) of a request at the gateway."""
-        rq = urllib.request.Request(self.gateway + path, data=json.dumps(body).encode(), method="POST")
+    def post(self, path, body, host=None, base=None):
+        """(status, JSON) of a request at the gateway, or at another address."""
+        rq = urllib.request.Request((base or self.gateway) + path, data=json.dumps(body).encode(), method="POST")
         rq.add_header("Content-Type", "application/json")
         if host:
             rq.add_header("Host", host)

@@ -172,6 +172,15 @@ def test_canary_promotion_and_rollback(isvc, tmp_path):
     host = found["status"]["url"].removeprefix("http://")
     for _ in range(20):
         assert isvc.post("/v2/models/m/infer", v2_request(), host)[0] == 200
+    # The name inside the cluster shares by weight as well.
+    ip = isvc.kubectl("get", "service", "m", "-o", "jsonpath={.spec.clusterIP}")
+    for _ in range(40):
+        assert (
+            isvc.post("/v2/models/m/infer", v2_request(), f"m.{isvc.ns}.svc.cluster.local", base=f"http://{ip}")[0]
+            == 200
+        )
+    for revision in ("m-predictor-00001", "m-predictor-00002"):
+        assert "POST" in isvc.kubectl("logs", "-l", f"serving.knative.dev/revision={revision}")
     # Taking the share away promotes; the old revision keeps no pod.
     isvc.patch("m", {"spec": {"predictor": {"canaryTrafficPercent": None}}})
     found = isvc.wait(

@@ -197,7 +197,8 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
   }
 
   task::Task<Result<void>> ensure(ObjectPtr isvc, const kube::Gvr& gvr, kube::Informer& cache, Object want) {
-    auto r = co_await ensure_owned(manager.client(), gvr, isvc, want, cache.get(kube::key_of(want)));
+    bool adopt = gvr == kube::gvr::endpoints;
+    auto r = co_await ensure_owned(manager.client(), gvr, isvc, want, cache.get(kube::key_of(want)), adopt);
     if (!r && r.error().code == Code::failed_precondition && r.error().reason.empty()) {
       manager.event(*isvc, "Warning", "NameTaken", r.error().message, kSource);
       co_return Result<void>{};
@@ -230,11 +231,14 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     if (was != "True" && now == "True")
       manager.event(*isvc, "Normal", "InferenceServiceReady", fmt::format("InferenceService [{}] is Ready", name),
                     kSource);
-    else if (was == "True" && now != "True")
+    else if (was == "True" && now != "True") {
+      const auto& why = *kube::condition(**done, "Ready");
+      auto text = kube::text_at(why, "message");
       manager.event(*isvc, "Warning", "InferenceServiceNotReady",
                     fmt::format("InferenceService [{}] is no longer Ready because of: {}", name,
-                                kube::text_at(*kube::condition(**done, "Ready"), "message")),
+                                text.empty() ? kube::text_at(why, "reason") : text),
                     kSource);
+    }
     auto failure = kube::text_at(**done, "status.modelStatus.lastFailureInfo.message");
     if (!failure.empty() && failure != kube::text_at(*isvc, "status.modelStatus.lastFailureInfo.message"))
       manager.event(*isvc, "Warning", std::string(kube::text_at(**done, "status.modelStatus.lastFailureInfo.reason")),

@@ -62,7 +62,7 @@ bool covers(const Value& have, const Value& want) {
 }
 
 task::Task<Result<void>> ensure_owned(kube::Client& client, kube::Gvr gvr, ObjectPtr owner, Object want,
-                                      ObjectPtr current) {
+                                      ObjectPtr current, bool adopt) {
   auto key = kube::key_of(want);
   if (!current) {
     auto made = co_await client.create(gvr, want);
@@ -72,7 +72,7 @@ task::Task<Result<void>> ensure_owned(kube::Client& client, kube::Gvr gvr, Objec
     if (!there) co_return std::unexpected(there.error());
     current = *there;
   }
-  if (!owned_by(*current, *owner))
+  if (!adopt && !owned_by(*current, *owner))
     co_return fail(Code::failed_precondition,
                    fmt::format("{} \"{}\" exists and does not belong to this resource", kube::kind_of(want), key.name));
   auto patch = patch_of(*current, want);

@@ -10,6 +10,6 @@ bool covers(const kube::Value& have, const kube::Value& want);
 // Creates `want`, or patches what differs of its spec, labels and subsets in `current` (null: not seen yet). What
 // exists and is not `owner`'s stays as it is: error failed_precondition.
 task::Task<Result<void>> ensure_owned(kube::Client& client, kube::Gvr gvr, kube::ObjectPtr owner, kube::Object want,
-                                      kube::ObjectPtr current);
+                                      kube::ObjectPtr current, bool adopt = false);
 
 }  // namespace mr::serving
