@@ -4,8 +4,7 @@
 
 #include "crypto/random.h"
 #include "http/byte_stream.h"
-#include "http/compress.h"
-#include "http/request_parser.h"
+#include "http/heads.h"
 #include "http/transport.h"
 #include "log/log.h"
 #include "text/text.h"
@@ -16,23 +15,6 @@ namespace mr::http {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 using tcp = asio::ip::tcp;
-
-ServerMetrics::ServerMetrics(const std::string& l)
-    : by_class{metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "other"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "1xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "2xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "3xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "4xx"}}),
-               metrics::counter("millrace_http_requests_total", "Requests answered.",
-                                {{"listener", l}, {"class", "5xx"}})},
-      seconds(metrics::duration_histogram("millrace_http_request_seconds", "Time from a request's head to its answer.",
-                                          {{"listener", l}})),
-      connections(metrics::gauge("millrace_http_connections", "Open connections.", {{"listener", l}})) {}
 
 namespace {
 
@@ -269,64 +251,8 @@ class Connection : public BodyReader {
   task::Task<bool> exchange() {
     Request req;
     auto& p = *parser_;
-    req.method = to_method(p.verb);
-    req.method_text = p.view(p.method);
-    req.target = p.view(p.target);
-    if (req.target.size() > shard_.options->target_limit) {
-      co_await refuse(414, "The request target is longer than the limit");
-      co_return false;
-    }
-    // Absolute form, as proxies send it: scheme and authority are not ours to judge.
-    if (req.target.starts_with("http://") || req.target.starts_with("https://")) {
-      auto slash = req.target.find('/', 8);
-      req.target = slash == std::string_view::npos ? std::string_view("/") : req.target.substr(slash);
-    }
-    auto q = req.target.find('?');
-    req.path = req.target.substr(0, q);
-    req.query = q == std::string_view::npos ? std::string_view{} : req.target.substr(q + 1);
-    bool expect_bad = false;
-    bool coding_bad = false;
-    int hosts = 0;
-    for (const auto& [n, v] : p.fields) {
-      auto name = p.view(n);
-      auto value = p.view(v);
-      req.headers.add(name, value);
-      switch (name.size()) {
-        case 4:
-          if (text::iequals(name, "Host")) ++hosts;
-          break;
-        case 17:
-          // Any other coding would leave the end of the body to a guess.
-          if (text::iequals(name, "Transfer-Encoding") && !text::iequals(text::trim(value), "chunked"))
-            coding_bad = true;
-          break;
-        case 6:
-          if (text::iequals(name, "Expect")) {
-            if (text::iequals(value, "100-continue"))
-              want_continue_ = true;
-            else
-              expect_bad = true;
-          }
-          break;
-        case 12:
-          if (text::iequals(name, "X-Request-Id") && value.size() <= 128) req.id = value;
-          break;
-        default:
-          break;
-      }
-    }
-    bool http11 = p.http_version >= 11;
-    if (!http11) want_continue_ = false;
-    if (coding_bad || (!http11 && req.headers.has("Transfer-Encoding"))) {
-      co_await refuse(coding_bad ? 501 : 400, "Of the transfer codings only chunked is understood, in HTTP/1.1");
-      co_return false;
-    }
-    if (hosts > 1 || (hosts == 0 && http11)) {
-      co_await refuse(400, "A request needs exactly one Host header");
-      co_return false;
-    }
-    if (expect_bad) {
-      co_await refuse(417, "Only Expect: 100-continue is understood");
+    if (auto refused = read_head_of(p, shard_.options->target_limit, req, want_continue_)) {
+      co_await refuse(refused->status, refused->why);
       co_return false;
     }
     if (req.id.empty()) req.id = crypto::random_hex(8);
@@ -441,45 +367,9 @@ class Connection : public BodyReader {
     auto* text_body = std::get_if<std::string>(&res.body);
     auto* file = std::get_if<FileBody>(&res.body);
     auto* stream = std::get_if<StreamBody>(&res.body);
-    if (text_body != nullptr && text_body->size() >= 500 && !head_only && !res.headers.has("Content-Encoding") &&
-        compressible(res.headers.get("Content-Type"))) {
-      if (accepts_gzip(req.headers.get("Accept-Encoding"))) {
-        *text_body = gzip(*text_body);
-        res.headers.add("Content-Encoding", "gzip");
-      }
-      res.headers.add("Vary", "Accept-Encoding");
-    }
+    if (!head_only) compress_answer(req, res);
     bool http10 = parser_->http_version < 11;
-    char status_line[64];
-    auto r =
-        fmt::format_to_n(status_line, sizeof status_line, "HTTP/1.1 {} {}\r\n", res.status, reason_phrase(res.status));
-    out_.append(status_line, r.size);
-    for (const auto& [n, v] : res.headers.items()) {
-      out_ += n;
-      out_ += ": ";
-      // A line break in a value would end the header: nothing of ours has one, a client's text might.
-      for (char c : v) out_ += c == '\r' || c == '\n' ? ' ' : c;
-      out_ += "\r\n";
-    }
-    out_ += res.raw_headers;
-    out_ += "X-Request-Id: ";
-    for (char c : req.id) out_ += c == '\r' || c == '\n' ? ' ' : c;
-    out_ += "\r\n";
-    bool chunked = false;
-    if (!bodiless && !res.upgrade && !res.headers.has("Content-Length")) {
-      if (stream != nullptr) {
-        chunked = !http10;
-        if (chunked)
-          out_ += "Transfer-Encoding: chunked\r\n";
-        else
-          keep = false;
-      } else {
-        char buf[48];
-        auto n = fmt::format_to_n(buf, sizeof buf, "Content-Length: {}\r\n",
-                                  text_body != nullptr ? text_body->size() : file->length);
-        out_.append(buf, n.size);
-      }
-    }
+    bool chunked = append_head_of(out_, req, res, http10, keep);
     if (res.upgrade) {
       out_ += "\r\n";
       co_return co_await flush();
@@ -526,12 +416,6 @@ class Connection : public BodyReader {
     }
     if (chunked) out_ += "0\r\n\r\n";
     co_return co_await maybe_flush();
-  }
-
-  static bool compressible(std::string_view type) {
-    return type.starts_with("application/json") || type.starts_with("text/") ||
-           type.starts_with("application/javascript") || type.starts_with("image/svg") ||
-           type.starts_with("application/xml");
   }
 
   // With more pipelined input waiting, answers are gathered and written together.

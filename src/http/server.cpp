@@ -12,6 +12,23 @@ namespace mr::http {
 namespace asio = boost::asio;
 using tcp = asio::ip::tcp;
 
+ServerMetrics::ServerMetrics(const std::string& l)
+    : by_class{metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "other"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "1xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "2xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "3xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "4xx"}}),
+               metrics::counter("millrace_http_requests_total", "Requests answered.",
+                                {{"listener", l}, {"class", "5xx"}})},
+      seconds(metrics::duration_histogram("millrace_http_request_seconds", "Time from a request's head to its answer.",
+                                          {{"listener", l}})),
+      connections(metrics::gauge("millrace_http_connections", "Open connections.", {{"listener", l}})) {}
+
 namespace {
 using ReusePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 }
