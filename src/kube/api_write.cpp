@@ -149,14 +149,20 @@ struct Api::Steps {
       auto g = int_at(*current, "metadata.generation", 1);
       meta["generation"] = bump ? g + 1 : g;
     }
-    if (!applied && !same(next, *before)) {
+    // A client may rewrite the account of who owns what and nothing else, as kubectl does when it moves to server-side
+    // apply.
+    const auto* account = applied ? nullptr : at(next, "metadata.managedFields");
+    const auto* old_account = at(*before, "metadata.managedFields");
+    const bool rewritten = account != nullptr && (old_account == nullptr || *account != *old_account);
+    if (!applied && (rewritten || !same(next, *before))) {
       // A client that sends none keeps those that are there.
       if (!meta.contains("managedFields"))
         if (const auto* m = at(*current, "metadata.managedFields")) meta["managedFields"] = *m;
       track_update(before.get(), next, t.version->schema, w.manager, t.kind->api_version(t.version->name),
                    t.subresource);
     }
-    if (same(next, *before) && (!applied || *at(Value(next), "metadata") == *at(Value(*before), "metadata"))) {
+    if (!rewritten && same(next, *before) &&
+        (!applied || *at(Value(next), "metadata") == *at(Value(*before), "metadata"))) {
       // Nothing changes: nothing is written, as on the real server.
       co_return Written{std::move(before), false, std::move(warn)};
     }
