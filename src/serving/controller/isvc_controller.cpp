@@ -28,6 +28,18 @@ int wanted_replicas(const Object& spec) {
   return static_cast<int>(std::clamp<std::int64_t>(kube::int_at(spec, "minReplicas", 1), 1, 1000));
 }
 
+// What of a component's spec has no effect here; shown in its condition rather than passed over.
+std::string note_of(const Object& spec) {
+  std::string note;
+  auto add = [&](std::string_view text) { note += (note.empty() ? "" : "; ") + std::string(text); };
+  if (kube::int_at(spec, "minReplicas", 1) == 0)
+    add("minReplicas is 0: one replica stays, as nothing here can hold requests while it would start");
+  for (const char* field : {"logger", "batcher", "containerConcurrency", "autoScaling", "scaleTarget", "workerSpec"})
+    if (const auto* v = spec.if_contains(field); v != nullptr && !v->is_null())
+      add(fmt::format("{} has no effect here", field));
+  return note;
+}
+
 std::string condition_status(const Object& isvc, std::string_view type) {
   const auto* c = kube::condition(isvc, type);
   return c == nullptr ? "" : std::string(kube::text_at(*c, "status"));
@@ -287,8 +299,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
       state.component = c;
       auto spec = c == Component::predictor ? normal_predictor(given) : given;
       replicas[c] = wanted_replicas(spec);
-      if (kube::int_at(spec, "minReplicas", 1) == 0)
-        state.note = "minReplicas is 0: one replica stays, as nothing here can hold requests while it would start";
+      state.note = note_of(spec);
       std::optional<RuntimeChoice> chosen;
       if (const auto& model = kube::object_at(spec, "model"); c == Component::predictor && !model.empty()) {
         auto choice = choose_runtime(model, runtimes.list(key.ns), cluster_runtimes.list());
