@@ -36,7 +36,7 @@ struct Node::Impl : std::enable_shared_from_this<Node::Impl> {
   std::vector<std::pair<std::string, std::shared_ptr<BuiltinRuntime>>> runtimes;
   std::map<std::string, std::shared_ptr<Worker>> workers;  // by uid
   kube::Informer *pods = nullptr, *configmaps = nullptr, *secrets = nullptr, *services = nullptr, *claims = nullptr,
-                 *volumes = nullptr;
+                 *endpoints = nullptr, *volumes = nullptr;
   std::unique_ptr<task::Timer> lease, heartbeat, tidy, hosts;
   bool started = false, stopping = false;
   std::size_t live = 0;
@@ -94,6 +94,9 @@ class PodDialer final : public stream::Dialer {
 }  // namespace
 
 void Node::Impl::start() {
+  // Its folders are named in objects, in environments and in sandboxes: the same from everywhere.
+  options.data_folder = fs::absolute(options.data_folder).lexically_normal().string();
+  if (options.data_folder.ends_with('/')) options.data_folder.pop_back();
   for (auto part : {"logs", "envs/cache/pip", "envs/cache/uv", "pods", "volumes", "node"}) {
     std::error_code ec;
     fs::create_directories(options.data_folder + "/" + part, ec);
@@ -103,6 +106,7 @@ void Node::Impl::start() {
   configmaps = &manager.informer(kube::gvr::configmaps);
   secrets = &manager.informer(kube::gvr::secrets);
   services = &manager.informer(kube::gvr::services);
+  endpoints = &manager.informer(kube::gvr::endpoints);
   claims = &manager.informer(kube::gvr::pvcs);
   volumes = &manager.informer(kPersistentVolumes);
   ctx = std::shared_ptr<Context>(new Context{.manager = manager,
@@ -137,6 +141,12 @@ void Node::Impl::start() {
   });
   services->on_change([weak](const ObjectPtr&, const ObjectPtr&) {
     if (auto self = weak.lock()) self->refresh_hosts();
+  });
+  // The names of a headless Service are those of its pods.
+  endpoints->on_change([weak](const ObjectPtr& now, const ObjectPtr& before) {
+    auto self = weak.lock();
+    auto service = self ? self->services->get(kube::key_of(now ? *now : *before)) : nullptr;
+    if (service && kube::text_at(*service, "spec.clusterIP") == "None") self->refresh_hosts();
   });
   auto& queue = manager.controller("volumes", [this](kube::Key key) {
     return reconcile_claim(manager, options.data_folder + "/volumes", std::move(key));

@@ -219,3 +219,114 @@ def test_a_taken_address_is_told_and_tried_again(kubectl, upstream, ns):
         "the address answers once it is free",
         seconds=30,
     )
+
+
+class TestPods:
+    """Services that lead to pods, and the names that pods see."""
+
+    @staticmethod
+    def workload(kind, name, *command, replicas=2, **more):
+        return {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {
+                        "terminationGracePeriodSeconds": 1,
+                        "containers": [
+                            {
+                                "name": "main",
+                                "image": "python:3.11",
+                                "command": list(command),
+                                "readinessProbe": {
+                                    "tcpSocket": {"port": 8000},
+                                    "periodSeconds": 1,
+                                },
+                            }
+                        ],
+                    },
+                },
+                **more,
+            },
+        }
+
+    @staticmethod
+    def selecting(name, **spec):
+        ports = [{"port": 8000}]
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": ports, **spec},
+        }
+
+    SERVER = (
+        "import http.server, json, os\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        text = json.dumps({'name': os.environ['HOSTNAME']}).encode()\n"
+        "        self.send_response(200)\n"
+        "        self.send_header('Content-Length', str(len(text)))\n"
+        "        self.end_headers()\n"
+        "        self.wfile.write(text)\n"
+        "http.server.ThreadingHTTPServer(('', 8000), H).serve_forever()\n"
+    )
+
+    def test_replicas_share_and_a_restart_loses_no_request(self, kubectl):
+        kubectl(
+            "apply",
+            "-f",
+            "-",
+            input=documents(
+                self.workload("Deployment", "web", "python", "-c", self.SERVER),
+                self.selecting("web"),
+            ),
+        )
+        kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+        ip = cluster_ip(kubectl, "web")
+        pods = set(
+            kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.name}").split()
+        )
+        assert len(pods) == 2
+        until(lambda: {name_at(ip, 8000) for _ in range(6)} == pods, "both answer")
+        kubectl("rollout", "restart", "deployment/web")
+        rollout = kubectl.popen("rollout", "status", "deployment/web", "--timeout=60s")
+        answered = 0
+        while rollout.poll() is None:
+            assert name_at(ip, 8000) is not None
+            answered += 1
+        assert rollout.returncode == 0
+        assert answered > 0
+        until(
+            lambda: not {name_at(ip, 8000) for _ in range(6)} & pods,
+            "the new ones answer",
+        )
+
+    def test_the_pods_of_a_stateful_set_find_each_other(self, kubectl, ns):
+        kubectl(
+            "apply",
+            "-f",
+            "-",
+            input=documents(
+                self.selecting("db", clusterIP="None"),
+                self.workload(
+                    "StatefulSet", "db", "python", "-c", self.SERVER, serviceName="db"
+                ),
+            ),
+        )
+        kubectl("rollout", "status", "statefulset/db", "--timeout=60s", timeout=70)
+        script = (
+            "import json, urllib.request\n"
+            f"print(json.load(urllib.request.urlopen('http://db-1.db.{ns}.svc.cluster.local:8000/'))['name'])\n"
+        )
+        until(
+            lambda: (
+                kubectl.run("exec", "db-0", "--", "python", "-c", script).stdout
+                == "db-1\n"
+            ),
+            "db-0 reaches db-1 by its name",
+        )
