@@ -16,9 +16,7 @@ class Pods:
         self.kubectl = kubectl
 
     def apply(self, *documents):
-        body = json.dumps(
-            {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        )
+        body = "\n".join(json.dumps(d) for d in documents)
         return self.kubectl("apply", "-f", "-", input=body)
 
     def pod(
@@ -66,19 +64,13 @@ class Pods:
             if predicate(pod):
                 return pod
             time.sleep(0.05)
-        raise AssertionError(
-            f"pod {name} never {what}: {json.dumps(pod['status'], indent=1)}\n{self.describe(name)}"
-        )
+        raise AssertionError(f"pod {name} never {what}: {json.dumps(pod['status'], indent=1)}\n{self.describe(name)}")
 
     def phase(self, name, *phases, seconds=30):
-        return self.until(
-            name, lambda p: p["status"].get("phase") in phases, f"was {phases}", seconds
-        )
+        return self.until(name, lambda p: p["status"].get("phase") in phases, f"was {phases}", seconds)
 
     def ready(self, name, seconds=30):
-        return self.until(
-            name, lambda p: condition(p, "Ready") == "True", "was ready", seconds
-        )
+        return self.until(name, lambda p: condition(p, "Ready") == "True", "was ready", seconds)
 
     def state(self, name, container=0, kind="containerStatuses"):
         return self.get(name)["status"][kind][container]
@@ -91,11 +83,7 @@ class Pods:
 
     def events(self, name):
         items = json.loads(self.kubectl("get", "events", "-o", "json"))["items"]
-        return [
-            (e["reason"], e["message"])
-            for e in items
-            if e["involvedObject"]["name"] == name
-        ]
+        return [(e["reason"], e["message"]) for e in items if e["involvedObject"]["name"] == name]
 
     def until_event(self, name, reason, part="", seconds=30):
         end = time.monotonic() + seconds

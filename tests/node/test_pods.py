@@ -65,9 +65,7 @@ def test_termination_message(pods):
         image="busybox",
     )
     pod = pods.phase("says", "Failed")
-    assert (
-        pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] == "why"
-    )
+    assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] == "why"
 
 
 @pytest.mark.parametrize(
@@ -87,9 +85,9 @@ def test_images_that_name_a_runtime(pods, image):
 
 
 def test_another_python_version_is_said_in_an_event(pods):
-    pods.start("other", "python", "-c", "print(1)", image="python:3.7")
+    pods.start("other", "python", "-c", "print(1)", image="python:3.2")
     pods.phase("other", "Succeeded", "Pending")
-    pods.until_event("other", "OtherPythonVersion", "3.7")
+    pods.until_event("other", "OtherPythonVersion", "3.2")
 
 
 # --- the sandbox ---------------------------------------------------------------------------------------------------
@@ -128,9 +126,7 @@ def test_user_and_read_only_root(pods):
         "-c",
         "id -u; touch /x || echo no",
         image="busybox",
-        container={
-            "securityContext": {"runAsUser": 1234, "readOnlyRootFilesystem": True}
-        },
+        container={"securityContext": {"runAsUser": 1234, "readOnlyRootFilesystem": True}},
     )
     pods.phase("user", "Succeeded")
     lines = pods.logs("user").splitlines()
@@ -145,10 +141,7 @@ def test_run_as_non_root_refuses_root(pods):
         spec={"securityContext": {"runAsNonRoot": True}},
     )
     pods.until_event("nonroot", "Failed", "runAsNonRoot")
-    assert (
-        pods.state("nonroot")["state"]["waiting"]["reason"]
-        == "CreateContainerConfigError"
-    )
+    assert pods.state("nonroot")["state"]["waiting"]["reason"] == "CreateContainerConfigError"
 
 
 def test_hosts_hostname_and_service_environment(pods):
@@ -273,10 +266,7 @@ def test_a_missing_secret_holds_the_container_until_it_comes(pods):
     pods.until(
         "waits",
         lambda p: (
-            (p["status"].get("containerStatuses") or [{}])[0]
-            .get("state", {})
-            .get("waiting", {})
-            .get("reason")
+            (p["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting", {}).get("reason")
             == "CreateContainerConfigError"
         ),
         "had CreateContainerConfigError",
@@ -349,9 +339,7 @@ def test_volumes_of_every_kind(pods, tmp_path):
                                         "items": [
                                             {
                                                 "path": "labels",
-                                                "fieldRef": {
-                                                    "fieldPath": "metadata.labels"
-                                                },
+                                                "fieldRef": {"fieldPath": "metadata.labels"},
                                             }
                                         ]
                                     }
@@ -385,16 +373,11 @@ def test_volumes_of_every_kind(pods, tmp_path):
         "",
     ]
     assert "ro" in pods.logs("vols").splitlines()
-    pods.kubectl(
-        "wait", "pvc/claim", "--for=jsonpath={.status.phase}=Bound", "--timeout=20s"
-    )
+    pods.kubectl("wait", "pvc/claim", "--for=jsonpath={.status.phase}=Bound", "--timeout=20s")
     claim = json.loads(pods.kubectl("get", "pvc", "claim", "-o", "json"))
     assert claim["status"]["capacity"]["storage"] == "1Gi"
     assert (
-        json.loads(
-            pods.kubectl("get", "pv", claim["spec"]["volumeName"], "-o", "json")
-        )["status"]["phase"]
-        == "Bound"
+        json.loads(pods.kubectl("get", "pv", claim["spec"]["volumeName"], "-o", "json"))["status"]["phase"] == "Bound"
     )
     # What one pod left in the claim another one reads.
     pods.start(
@@ -403,9 +386,7 @@ def test_volumes_of_every_kind(pods, tmp_path):
         "/c/f",
         image="busybox",
         container={"volumeMounts": [{"name": "c", "mountPath": "/c"}]},
-        spec={
-            "volumes": [{"name": "c", "persistentVolumeClaim": {"claimName": "claim"}}]
-        },
+        spec={"volumes": [{"name": "c", "persistentVolumeClaim": {"claimName": "claim"}}]},
     )
     pods.phase("reads", "Succeeded")
     assert pods.logs("reads") == "kept\n"
@@ -478,10 +459,7 @@ def test_init_containers_run_in_order_and_share_a_volume(pods):
     )
     pod = pods.phase("init", "Succeeded")
     assert pods.logs("init") == "1\n2\n"
-    assert [
-        s["state"]["terminated"]["reason"]
-        for s in pod["status"]["initContainerStatuses"]
-    ] == ["Completed"] * 2
+    assert [s["state"]["terminated"]["reason"] for s in pod["status"]["initContainerStatuses"]] == ["Completed"] * 2
     assert condition(pod, "Initialized") == "True"
 
 
@@ -490,17 +468,10 @@ def test_a_failed_init_container_fails_the_pod(pods):
         "badinit",
         "true",
         image="busybox",
-        spec={
-            "initContainers": [
-                {"name": "no", "image": "busybox", "command": ["sh", "-c", "exit 3"]}
-            ]
-        },
+        spec={"initContainers": [{"name": "no", "image": "busybox", "command": ["sh", "-c", "exit 3"]}]},
     )
     pod = pods.phase("badinit", "Failed")
-    assert (
-        pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
-        == "PodInitializing"
-    )
+    assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing"
 
 
 def test_a_sidecar_lives_as_long_as_the_pod(pods):
@@ -548,25 +519,15 @@ def test_on_failure_restarts_and_back_off(pods):
 
 
 def test_crash_loop_back_off_and_previous_logs(pods):
-    pods.start(
-        "crash", "sh", "-c", "echo run; exit 1", image="busybox", restart="Always"
-    )
+    pods.start("crash", "sh", "-c", "echo run; exit 1", image="busybox", restart="Always")
     pod = pods.until(
         "crash",
-        lambda p: (
-            p["status"]["containerStatuses"][0]["state"]
-            .get("waiting", {})
-            .get("reason")
-            == "CrashLoopBackOff"
-        ),
+        lambda p: p["status"]["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff",
         "was in CrashLoopBackOff",
     )
     status = pod["status"]["containerStatuses"][0]
     assert status["restartCount"] >= 1
-    assert (
-        "back-off 10s restarting failed container=main pod=crash_"
-        in status["state"]["waiting"]["message"]
-    )
+    assert "back-off 10s restarting failed container=main pod=crash_" in status["state"]["waiting"]["message"]
     assert status["lastState"]["terminated"]["exitCode"] == 1
     assert pods.logs("crash", "--previous") == "run\n"
     assert pod["status"]["phase"] == "Running"
@@ -578,10 +539,7 @@ def test_an_image_nothing_runs(pods):
     pods.until(
         "image",
         lambda p: (
-            (p["status"].get("containerStatuses") or [{}])[0]
-            .get("state", {})
-            .get("waiting", {})
-            .get("reason")
+            (p["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting", {}).get("reason")
             == "ImagePullBackOff"
         ),
         "was in ImagePullBackOff",
@@ -610,9 +568,7 @@ def test_out_of_memory(pods):
 
 
 def test_active_deadline(pods):
-    pods.start(
-        "deadline", "sleep", "1000", image="busybox", spec={"activeDeadlineSeconds": 1}
-    )
+    pods.start("deadline", "sleep", "1000", image="busybox", spec={"activeDeadlineSeconds": 1})
     pod = pods.phase("deadline", "Failed")
     assert pod["status"]["reason"] == "DeadlineExceeded"
 
@@ -660,9 +616,7 @@ def test_hooks(pods, tmp_path):
         container={
             "volumeMounts": [{"name": "h", "mountPath": "/h"}],
             "lifecycle": {
-                "postStart": {
-                    "exec": {"command": ["sh", "-c", "echo start > /h/start"]}
-                },
+                "postStart": {"exec": {"command": ["sh", "-c", "echo start > /h/start"]}},
                 "preStop": {"exec": {"command": ["sh", "-c", "echo stop > /h/stop"]}},
             },
         },
@@ -724,11 +678,7 @@ def test_liveness_restarts(pods):
         SERVE,
         "8080",
         restart="Always",
-        container={
-            "livenessProbe": probe(
-                {"httpGet": {"path": "/bad", "port": 8080}}, failureThreshold=2
-            )
-        },
+        container={"livenessProbe": probe({"httpGet": {"path": "/bad", "port": 8080}}, failureThreshold=2)},
     )
     pods.until(
         "live",
@@ -740,9 +690,7 @@ def test_liveness_restarts(pods):
         "Unhealthy",
         "Liveness probe failed: HTTP probe failed with statuscode: 500",
     )
-    pods.until_event(
-        "live", "Killing", "Container main failed liveness probe, will be restarted"
-    )
+    pods.until_event("live", "Killing", "Container main failed liveness probe, will be restarted")
 
 
 def test_startup_probe_holds_the_others_back(pods):
@@ -753,12 +701,8 @@ def test_startup_probe_holds_the_others_back(pods):
         "sleep 1; touch /tmp/up; sleep 1000",
         image="busybox",
         container={
-            "startupProbe": probe(
-                {"exec": {"command": ["test", "-e", "/tmp/up"]}}, failureThreshold=30
-            ),
-            "livenessProbe": probe(
-                {"exec": {"command": ["test", "-e", "/tmp/up"]}}, failureThreshold=1
-            ),
+            "startupProbe": probe({"exec": {"command": ["test", "-e", "/tmp/up"]}}, failureThreshold=30),
+            "livenessProbe": probe({"exec": {"command": ["test", "-e", "/tmp/up"]}}, failureThreshold=1),
         },
     )
     pod = pods.ready("startup")
@@ -810,9 +754,7 @@ def test_logs_options(pods):
     assert stamped.endswith(" line 5\n") and stamped[4] == "-" and "T" in stamped
     assert pods.kubectl("logs", "-l", "a=b").count("line") == 5
     assert "container x is not valid" in pods.kubectl.fails("logs", "lines", "-c", "x")
-    assert "previous terminated container" in pods.kubectl.fails(
-        "logs", "lines", "--previous"
-    )
+    assert "previous terminated container" in pods.kubectl.fails("logs", "lines", "--previous")
 
 
 def test_logs_follow_until_the_end(pods):
@@ -836,20 +778,11 @@ def test_exec(pods):
         container={"workingDir": "/tmp", "env": [{"name": "V", "value": "v"}]},
     )
     pods.ready("box")
-    assert (
-        pods.kubectl(
-            "exec", "box", "--", "sh", "-c", "echo $V; pwd; ls /usr/local/bin | wc -l"
-        )
-        == "v\n/tmp\n0\n"
-    )
-    assert (
-        pods.kubectl("exec", "-i", "box", "--", "cat", input="through\n") == "through\n"
-    )
+    assert pods.kubectl("exec", "box", "--", "sh", "-c", "echo $V; pwd; ls /usr/local/bin | wc -l") == "v\n/tmp\n0\n"
+    assert pods.kubectl("exec", "-i", "box", "--", "cat", input="through\n") == "through\n"
     done = pods.kubectl.run("exec", "box", "--", "sh", "-c", "echo err >&2; exit 9")
     assert done.returncode == 9 and "err" in done.stderr
-    assert (
-        pods.kubectl("exec", "box", "--", "sh", "-c", "cat /proc/1/comm") == "bwrap\n"
-    )
+    assert pods.kubectl("exec", "box", "--", "sh", "-c", "cat /proc/1/comm") == "bwrap\n"
 
 
 def test_cp_both_ways(pods, tmp_path):
@@ -909,8 +842,6 @@ def test_the_node_is_there(kubectl):
     node = json.loads(kubectl("get", "nodes", "-o", "json"))["items"][0]
     assert int(node["status"]["capacity"]["cpu"]) > 0
     assert {"type": "InternalIP", "address": "127.0.0.1"} in node["status"]["addresses"]
-    assert [
-        c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"
-    ] == ["True"]
+    assert [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"] == ["True"]
     assert node["status"]["nodeInfo"]["operatingSystem"] == "linux"
     assert "Ready" in kubectl("get", "nodes")

@@ -1,0 +1,117 @@
+"""Pods through the end and the return of the program."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import harness
+import pytest
+from kube.conftest import Cli, find_program
+
+from .conftest import Pods
+
+pytestmark = pytest.mark.binary
+
+
+def processes_of(marker):
+    """Processes of this machine whose command line holds `marker`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = f.read()
+        except OSError:
+            continue
+        if marker.encode() in line and int(pid) != os.getpid():
+            found.append(int(pid))
+    return found
+
+
+def wait_for(check, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, f"never {what}"
+        time.sleep(0.05)
+
+
+def pods_of(platform, tmp_path):
+    program = find_program("kubectl", (1, 28))
+    return Pods(Cli(program, platform.data_dir / "kubeconfig", "default", tmp_path / f"home{platform.port_offset}"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_no_process_is_orphaned_and_no_pod_is_lost(tmp_path, how):
+    marker = f"marker-{time.time_ns()}"
+    sleeper = ["sh", "-c", f"# {marker}\nsleep 5000"]
+    data = tmp_path / "data"
+    with harness.launch_platform(data) as platform:
+        pods = pods_of(platform, tmp_path)
+        pods.start("always", *sleeper, image="busybox", restart="Always")
+        pods.start("never", *sleeper, image="busybox")
+        pods.start("done", "sh", "-c", "echo said", image="busybox")
+        pods.phase("always", "Running")
+        pods.phase("never", "Running")
+        pods.phase("done", "Succeeded")
+        assert processes_of(marker)
+        os.kill(platform.proc.pid, how)
+        platform.proc.popen.wait(timeout=20)
+        wait_for(lambda: not processes_of(marker), "were the pods' processes gone")
+    with harness.launch_platform(data) as platform:
+        pods = pods_of(platform, tmp_path)
+        pod = pods.phase("never", "Failed")
+        assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 255
+        pod = pods.until(
+            "always",
+            lambda p: (
+                "running" in p["status"]["containerStatuses"][0]["state"]
+                and p["status"]["containerStatuses"][0]["restartCount"] == 1
+            ),
+            "ran again",
+        )
+        assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "Unknown"
+        assert pods.phase("done", "Succeeded")["status"]["containerStatuses"][0]["restartCount"] == 0
+        assert pods.logs("done") == "said\n"
+        assert pods.kubectl("exec", "always", "--", "echo", "in") == "in\n"
+
+
+def test_a_pod_deleted_while_it_ends_is_gone_after_a_restart(tmp_path):
+    data = tmp_path / "data"
+    with harness.launch_platform(data) as platform:
+        pods = pods_of(platform, tmp_path)
+        pods.start("slow", "sh", "-c", "trap '' TERM; while :; do sleep 0.2; done", image="busybox")
+        pods.phase("slow", "Running")
+        pods.kubectl("delete", "pod", "slow", "--grace-period=300", "--wait=false")
+        assert pods.get("slow")["metadata"]["deletionTimestamp"]
+        os.kill(platform.proc.pid, signal.SIGKILL)
+        platform.proc.popen.wait(timeout=20)
+    with harness.launch_platform(data) as platform:
+        pods = pods_of(platform, tmp_path)
+        wait_for(lambda: pods.kubectl.run("get", "pod", "slow").returncode != 0, "was the pod gone")
+
+
+def test_without_bubblewrap_the_event_says_what_to_install(tmp_path):
+    # The platform's own view of the machine, in which bwrap is not to be executed.
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    data = tmp_path / "data"
+    wrapper = tmp_path / "millrace"
+    wrapper.write_text(f'#!/bin/sh\nmount --bind {empty} "$(command -v bwrap)" && exec {harness.binary_path()} "$@"\n')
+    wrapper.chmod(0o755)
+    ported = harness.free_port_offset()
+    command = ["unshare", "-rm", str(wrapper), "up", "--data", str(data), "--port-offset", str(ported)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: harness.answers_ok(f"http://127.0.0.1:{5000 + ported}/readyz"), "was ready")
+        kubectl = Cli(find_program("kubectl", (1, 28)), data / "kubeconfig", "default", tmp_path / "home")
+        pods = Pods(kubectl)
+        pods.start("p", "true", image="busybox")
+        assert "install the package bubblewrap" in pods.until_event("p", "Failed", "bubblewrap")
+        waiting = json.loads(kubectl("get", "pod", "p", "-o", "json"))["status"]["containerStatuses"][0]["state"][
+            "waiting"
+        ]
+        assert waiting["reason"] in ("ErrImagePull", "ImagePullBackOff")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
