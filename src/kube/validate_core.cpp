@@ -113,6 +113,8 @@ void check_claim(FieldErrors& e, const Object& o, const Object* before) {
   // The binder names the volume, once.
   if (text_at(was, "volumeName").empty()) now.erase("volumeName");
   was.erase(text_at(was, "volumeName").empty() ? "volumeName" : "");
+  // And the default class may be given to a claim that was made without one.
+  if (!was.contains("storageClassName")) now.erase("storageClassName");
   if (!same(Value(now), Value(was)))
     e.push_back(forbidden("spec",
                           "spec is immutable after creation except resources.requests and "
