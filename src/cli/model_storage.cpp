@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kMaxFiles = 10000;
+constexpr std::size_t kMaxModelFiles = 10000;
 
 // Streams one object into a file below `target`; the relative name comes from a server and is checked.
 Result<> fetch_object(objects::Client& client, const std::string& bucket, const std::string& key,
@@ -40,7 +40,7 @@ Result<std::size_t> fetch_bucket(const OwnStores& own, const serving::S3Access& 
   objects::Client client(ours ? own.s3_url : access.endpoint, keys);
   while (prefix.ends_with('/')) prefix.pop_back();
   MR_TRY(auto entries, client.list(bucket, prefix));
-  if (entries.size() > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
+  if (entries.size() > kMaxModelFiles) return fail(Code::too_large, "the model has more files than are fetched");
   std::size_t n = 0;
   for (const auto& e : entries) {
     if (e.key.ends_with('/')) continue;

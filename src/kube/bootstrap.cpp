@@ -9,7 +9,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr const char* kRbac = "rbac.authorization.k8s.io/v1";
+constexpr const char* kRbacVersion = "rbac.authorization.k8s.io/v1";
 constexpr const char* kBootstrapping = "kubernetes.io/bootstrapping";
 
 Array list(std::initializer_list<std::string_view> v) {
@@ -30,13 +30,13 @@ Object with_labels(Object o, std::initializer_list<std::pair<std::string_view, s
   return o;
 }
 Object cluster_role(std::string_view name, Array rules) {
-  Object o = make_object(kRbac, "ClusterRole", "", name);
+  Object o = make_object(kRbacVersion, "ClusterRole", "", name);
   o["rules"] = std::move(rules);
   return with_labels(std::move(o), {{kBootstrapping, "rbac-defaults"}});
 }
 // A role that gathers the rules of every role with the label.
 Object gathering_role(std::string_view name, std::string_view label_key) {
-  Object o = make_object(kRbac, "ClusterRole", "", name);
+  Object o = make_object(kRbacVersion, "ClusterRole", "", name);
   o["aggregationRule"] = Object{{"clusterRoleSelectors", Array{Object{{"matchLabels", Object{{label_key, "true"}}}}}}};
   o["rules"] = Array{};
   return with_labels(std::move(o), {{kBootstrapping, "rbac-defaults"}});
@@ -50,7 +50,7 @@ Object subject(std::string_view kind, std::string_view name, std::string_view ns
   return s;
 }
 Object binding(std::string_view ns, std::string_view name, std::string_view role, Array subjects) {
-  Object o = make_object(kRbac, ns.empty() ? "ClusterRoleBinding" : "RoleBinding", ns, name);
+  Object o = make_object(kRbacVersion, ns.empty() ? "ClusterRoleBinding" : "RoleBinding", ns, name);
   o["roleRef"] = Object{{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", role}};
   o["subjects"] = std::move(subjects);
   return o;

@@ -8,7 +8,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr int max_depth = 60;
+constexpr int max_schema_depth = 60;
 
 const Value* schema_of_version(const Object& version) {
   const auto* schema = at(version, "schema.openAPIV3Schema");
@@ -80,7 +80,7 @@ class TypeMaker {
   // The type of a value, or of the elements of a list or map.
   void element(Field& f, const Object* s, const std::string& name, int depth) {
     f.type = FieldType::any;
-    if (s == nullptr || depth > max_depth) return;
+    if (s == nullptr || depth > max_schema_depth) return;
     auto type = text_at(*s, "type"), format = text_at(*s, "format");
     if (bool_at(*s, "x-kubernetes-int-or-string")) {
       f.type = FieldType::int_or_string;

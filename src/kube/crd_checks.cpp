@@ -10,9 +10,9 @@ namespace mr::kube {
 
 namespace {
 
-constexpr int max_depth = 60;
+constexpr int max_checked_depth = 60;
 
-const Value* schema_of_version(const Object& version) {
+const Value* checked_schema(const Object& version) {
   const auto* schema = at(version, "schema.openAPIV3Schema");
   return schema != nullptr && schema->is_object() ? schema : nullptr;
 }
@@ -29,7 +29,7 @@ bool alike(const Array& versions, std::string_view path) {
 }
 
 void check_schema(FieldErrors& e, const Object& s, const std::string& path, bool root, bool structural, int depth) {
-  if (depth > max_depth) {
+  if (depth > max_checked_depth) {
     e.push_back(forbidden(path, "the schema is nested too deeply"));
     return;
   }
@@ -230,7 +230,7 @@ void check_versions(FieldErrors& e, const Object& spec) {
     if (i == 0) first = faults;
     if (!seen.insert(text_at(v, "name")).second)
       e.push_back(invalid(sub(here, "name"), Value(text_at(v, "name")), "must be unique"));
-    const auto* schema = schema_of_version(v);
+    const auto* schema = checked_schema(v);
     if (schema == nullptr) {
       e.push_back(required(sub(here, "schema.openAPIV3Schema"), "schemas are required"));
     } else if (!one_schema || i == 0) {

@@ -22,9 +22,9 @@ struct Index {
 struct All {};
 using Step = std::variant<std::string, Index, All, Filter>;
 
-class Parser {
+class JsonPathParser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  explicit JsonPathParser(std::string_view text) : text_(text) {}
 
   std::optional<std::vector<Step>> run() {
     if (text_.size() > longest) return std::nullopt;
@@ -203,18 +203,18 @@ std::vector<const Value*> walk(const std::vector<Step>& steps, std::size_t from,
 }  // namespace
 
 std::vector<const Value*> json_path(const Value& root, std::string_view path) {
-  const auto steps = Parser(path).run();
+  const auto steps = JsonPathParser(path).run();
   return steps ? walk(*steps, 0, {&root}) : std::vector<const Value*>{};
 }
 
 std::vector<const Value*> json_path(const Object& root, std::string_view path) {
-  const auto steps = Parser(path).run();
+  const auto steps = JsonPathParser(path).run();
   if (!steps || steps->empty()) return {};
   const auto* name = std::get_if<std::string>(&(*steps)[0]);
   const auto* member = name ? root.if_contains(*name) : nullptr;
   return member ? walk(*steps, 1, {member}) : std::vector<const Value*>{};
 }
 
-bool json_path_valid(std::string_view path) { return Parser(path).run().has_value(); }
+bool json_path_valid(std::string_view path) { return JsonPathParser(path).run().has_value(); }
 
 }  // namespace mr::kube

@@ -13,7 +13,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr int max_depth = 100;
+constexpr int max_value_depth = 100;
 constexpr std::size_t max_patterns = 1024;  // compiled and kept
 
 bool flag(const Object& schema, std::string_view key) { return bool_at(schema, key); }
@@ -93,7 +93,7 @@ class Validator {
 
   void value(const Value& schema, const Value& v, const std::string& path, int depth = 0) {
     const auto* s = schema.if_object();
-    if (s == nullptr || depth > max_depth) return;
+    if (s == nullptr || depth > max_value_depth) return;
     if (v.is_null() && flag(*s, "nullable")) return;
     if (!check_type(*s, v, path)) return;
     if (const auto* o = v.if_object())
@@ -272,7 +272,7 @@ void apply_defaults(const Object& schema, Object& o, int depth) {
     for (auto& m : o) apply_defaults(*more, m.value(), depth + 1);
 }
 void apply_defaults(const Object& schema, Value& v, int depth) {
-  if (depth > max_depth) return;
+  if (depth > max_value_depth) return;
   if (auto* o = v.if_object()) {
     apply_defaults(schema, *o, depth);
   } else if (auto* a = v.if_array()) {
@@ -283,7 +283,7 @@ void apply_defaults(const Object& schema, Value& v, int depth) {
 
 void prune_value(const Object& schema, Value& v, bool root, const std::string& path, std::vector<std::string>& removed,
                  int depth) {
-  if (depth > max_depth) return;
+  if (depth > max_value_depth) return;
   if (auto* a = v.if_array()) {
     if (const auto* items = child(schema, "items"))
       for (std::size_t i = 0; i < a->size(); ++i)

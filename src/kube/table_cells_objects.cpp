@@ -336,11 +336,11 @@ Value metric(const Object& o, std::string_view resource) {
 Value metrics_cpu(const Object& o, Now) { return metric(o, "cpu"); }
 Value metrics_memory(const Object& o, Now) { return metric(o, "memory"); }
 
-struct Named {
+struct ObjectCell {
   std::string_view name;
   Cell cell;
 };
-constexpr Named cells[] = {
+constexpr ObjectCell object_cells[] = {
     {"namespace.status", path_text<p_phase>},
     {"configmap.data", configmap_data},
     {"secret.type", path_text<p_type>},
@@ -420,8 +420,8 @@ constexpr Named cells[] = {
 }  // namespace
 
 Cell find_object_cell(std::string_view name) {
-  const auto* c = std::ranges::find(cells, name, &Named::name);
-  return c == std::end(cells) ? nullptr : c->cell;
+  const auto* c = std::ranges::find(object_cells, name, &ObjectCell::name);
+  return c == std::end(object_cells) ? nullptr : c->cell;
 }
 
 }  // namespace mr::kube::table

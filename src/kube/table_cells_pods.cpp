@@ -149,11 +149,11 @@ Value gates(const Object& o, std::int64_t) {
   return Value(fmt::format("{}/{}", met, all.size()));
 }
 
-struct Named {
+struct PodCell {
   std::string_view name;
   Cell cell;
 };
-constexpr Named cells[] = {
+constexpr PodCell pod_cells[] = {
     {"pod.ready", ready}, {"pod.status", status},       {"pod.restarts", restarts}, {"pod.ip", ip},
     {"pod.node", node},   {"pod.nominated", nominated}, {"pod.gates", gates},
 };
@@ -161,8 +161,8 @@ constexpr Named cells[] = {
 }  // namespace
 
 Cell find_pod_cell(std::string_view name) {
-  const auto* c = std::ranges::find(cells, name, &Named::name);
-  return c == std::end(cells) ? nullptr : c->cell;
+  const auto* c = std::ranges::find(pod_cells, name, &PodCell::name);
+  return c == std::end(pod_cells) ? nullptr : c->cell;
 }
 
 }  // namespace mr::kube::table

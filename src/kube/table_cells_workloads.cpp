@@ -163,11 +163,11 @@ Value hpa_targets(const Object& o, std::int64_t) {
   return Value(std::move(out));
 }
 
-struct Named {
+struct WorkloadCell {
   std::string_view name;
   Cell cell;
 };
-constexpr Named cells[] = {
+constexpr WorkloadCell workload_cells[] = {
     {"deployment.ready", ready_of_wanted},
     {"deployment.updated", updated},
     {"deployment.available", available},
@@ -203,8 +203,8 @@ constexpr Named cells[] = {
 }  // namespace
 
 Cell find_workload_cell(std::string_view name) {
-  const auto* c = std::ranges::find(cells, name, &Named::name);
-  return c == std::end(cells) ? nullptr : c->cell;
+  const auto* c = std::ranges::find(workload_cells, name, &WorkloadCell::name);
+  return c == std::end(workload_cells) ? nullptr : c->cell;
 }
 
 }  // namespace mr::kube::table
