@@ -10,7 +10,13 @@ namespace mr::kube {
 namespace {
 
 Shape element_shape(const Field& f) {
-  if (f.type == FieldType::object && f.ref != nullptr) return {.kind = Shape::Kind::object, .type = f.ref};
+  // References are owned as one wherever they stand.
+  static constexpr std::string_view whole[] = {"io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
+                                               "io.k8s.api.core.v1.LocalObjectReference",
+                                               "io.k8s.api.core.v1.ObjectReference"};
+  if (f.type == FieldType::object && f.ref != nullptr)
+    return {
+        .kind = Shape::Kind::object, .type = f.ref, .atomic = std::ranges::find(whole, f.ref->name) != std::end(whole)};
   if (f.type == FieldType::any || f.type == FieldType::object) return {};
   return {.kind = Shape::Kind::scalar, .field = &f};
 }
@@ -56,7 +62,7 @@ Shape member_shape(const Shape& s, std::string_view name) {
     return {.kind = Shape::Kind::list, .field = f, .atomic = f->list_kind == ListKind::atomic};
   if (f->container == Container::map) return {.kind = Shape::Kind::map, .field = f, .atomic = f->atomic_map};
   auto shape = element_shape(*f);
-  shape.atomic = f->atomic_map;
+  shape.atomic |= f->atomic_map;
   return shape;
 }
 

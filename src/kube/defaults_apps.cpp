@@ -151,6 +151,19 @@ void defaults_inference_service(Object& o) {
 
 void defaults_apps(std::string_view kind, Object& o) {
   auto& spec = ensure(o, "spec");
+  // What the status of a new object shows: members that the real server never leaves out.
+  if (kind == "Deployment" || kind == "Job" || kind == "CronJob")
+    fallback(o, "status", Object{});
+  else if (kind == "ReplicaSet")
+    fallback(o, "status", Object{{"replicas", 0}});
+  else if (kind == "StatefulSet")
+    fallback(o, "status", Object{{"replicas", 0}, {"availableReplicas", 0}});
+  else if (kind == "DaemonSet")
+    fallback(o, "status",
+             Object{{"currentNumberScheduled", 0},
+                    {"numberMisscheduled", 0},
+                    {"desiredNumberScheduled", 0},
+                    {"numberReady", 0}});
   if (kind == "Deployment") {
     defaults_deployment(spec);
     defaults_pod_template(spec);
@@ -187,6 +200,9 @@ void defaults_other(const Kind& kind, Object& o) {
       fallback(o, "rules", nullptr);
   } else if (kind.kind == "NetworkPolicy" && kind.group == "networking.k8s.io") {
     defaults_network_policy(o);
+  } else if (kind.kind == "PodDisruptionBudget") {
+    fallback(o, "status",
+             Object{{"disruptionsAllowed", 0}, {"currentHealthy", 0}, {"desiredHealthy", 0}, {"expectedPods", 0}});
   } else if (kind.kind == "EndpointSlice") {
     each(o, "ports", [](Object& p) {
       fallback(p, "name", "");

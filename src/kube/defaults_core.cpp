@@ -117,6 +117,24 @@ void defaults_tolerations(Object& spec) {
   }
 }
 
+// How a pod fares when memory is short, by what its containers ask for and may have.
+std::string_view quality_of(const Object& spec) {
+  bool any = false, all = true;
+  for (auto list : {"containers", "initContainers"})
+    for (const auto& c : array_at(spec, list)) {
+      if (!c.is_object()) continue;
+      const auto& limits = object_at(c.get_object(), "resources.limits");
+      const auto& requests = object_at(c.get_object(), "resources.requests");
+      for (auto name : {"cpu", "memory"}) {
+        const auto* most = limits.if_contains(name);
+        const auto* least = requests.if_contains(name);
+        any |= most != nullptr || least != nullptr;
+        all &= most != nullptr && least != nullptr && same(*most, *least);
+      }
+    }
+  return !any ? "BestEffort" : all ? "Guaranteed" : "Burstable";
+}
+
 void defaults_pod(Object& o) {
   auto& spec = ensure(o, "spec");
   fallback(spec, "enableServiceLinks", true);
@@ -139,6 +157,9 @@ void defaults_pod(Object& o) {
   fallback(spec, "preemptionPolicy", "PreemptLowerPriority");
   fallback(spec, "priority", 0);
   defaults_tolerations(spec);
+  auto& status = ensure(o, "status");
+  fallback(status, "phase", "Pending");
+  fallback(status, "qosClass", Value(quality_of(spec)));
 }
 
 void defaults_service(Object& o) {
