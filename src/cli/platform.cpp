@@ -184,7 +184,7 @@ struct Platform::Impl {
     n.data_folder = options.data;
     n.api_url = url;
     n.ca_pem = identity.ca.certificate_pem;
-    n.hosts = [this] { return proxy->hosts(); };
+    n.hosts = [this](std::string_view ns) { return proxy->hosts(ns); };
     n.issue_token = [this](const node::TokenRequest& r) -> Result<std::string> {
       auto account = store->latest("serviceaccounts", {r.ns, r.service_account});
       if (!account) return fail(Code::not_found, fmt::format("serviceaccount \"{}\" not found", r.service_account));

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,8 +32,8 @@ struct NodeOptions {
   std::map<std::string, std::string> images;
   bool strict_python = false;  // refuse python:3.x when that minor version is not installed
   std::function<Result<std::string>(const TokenRequest&)> issue_token;
-  // Lines of every pod's /etc/hosts besides its own: address, names.
-  std::function<std::vector<std::pair<std::string, std::string>>()> hosts;
+  // Lines of the /etc/hosts of pods in namespace `ns` besides a pod's own: address, names.
+  std::function<std::vector<std::pair<std::string, std::string>>(std::string_view ns)> hosts;
   // Unset: the node counts through 127.96.0.0/11 itself.
   std::function<Result<std::string>(const kube::ObjectPtr& pod)> allocate_ip;
 };

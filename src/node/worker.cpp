@@ -169,7 +169,12 @@ void Worker::stop() {
   wake();
 }
 void Worker::refresh(bool hosts_only) {
-  if (!hosts_only) refresh_volumes_ = true;
+  if (!hosts_only) {
+    refresh_volumes_ = true;
+    // What a container waits for may just have come.
+    for (auto& c : containers_)
+      if (c->failure == "CreateContainerConfigError") c->not_before_ms = 0;
+  }
   refresh_hosts_ = true;
   wake();
 }
@@ -279,13 +284,7 @@ task::Task<void> Worker::sync() {
     co_return;
   }
   if (terminal_) co_return;
-  if (start_time_.empty()) {
-    start_time_ = kube::now_text();
-    ctx_->manager.event(*pod_, "Normal", "Scheduled",
-                        fmt::format("Successfully assigned {}/{} to {}", kube::namespace_of(*pod_),
-                                    kube::name_of(*pod_), ctx_->options.name),
-                        "default-scheduler");
-  }
+  if (start_time_.empty()) start_time_ = kube::now_text();
   check_deadline();
   if (!fail_reason_.empty()) {
     stop_all(kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000);
@@ -300,7 +299,8 @@ task::Task<void> Worker::sync() {
 task::Task<bool> Worker::prepare() {
   auto host = std::string(kube::text_at(*pod_, "spec.hostname", kube::name_of(*pod_)));
   if (prepared_ && std::exchange(refresh_hosts_, false) && ctx_->options.hosts)
-    write_hosts(folder_ + "/etc", pod_ip_, host, ctx_->options.hosts(), kube::array_at(*pod_, "spec.hostAliases"));
+    write_hosts(folder_ + "/etc", pod_ip_, host, ctx_->options.hosts(kube::namespace_of(*pod_)),
+                kube::array_at(*pod_, "spec.hostAliases"));
   if (prepared_ && !refresh_volumes_) co_return true;
   refresh_volumes_ = false;
   if (pod_ip_.empty()) {
@@ -335,7 +335,8 @@ task::Task<bool> Worker::prepare() {
       co_return false;
     }
     write_hosts(folder_ + "/etc", pod_ip_, host,
-                ctx_->options.hosts ? ctx_->options.hosts() : std::vector<std::pair<std::string, std::string>>{},
+                ctx_->options.hosts ? ctx_->options.hosts(kube::namespace_of(*pod_))
+                                    : std::vector<std::pair<std::string, std::string>>{},
                 kube::array_at(*pod_, "spec.hostAliases"));
     prepared_ = true;
   }

@@ -153,6 +153,42 @@ def test_hosts_hostname_and_service_environment(pods):
     assert "KUBERNETES_SERVICE_HOST=127.0.0.1" in out
 
 
+def test_services_of_the_namespace_have_their_short_names(pods):
+    pods.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+        pods.pod(
+            "server",
+            "python",
+            "-c",
+            SERVE,
+            "8080",
+            meta={"labels": {"app": "web"}},
+            container={"readinessProbe": probe({"tcpSocket": {"port": 8080}})},
+        ),
+    )
+    pods.ready("server")
+    full = f"web.{pods.kubectl.namespace}.svc.cluster.local"
+    script = f"""
+import urllib.request, time
+for name in ("web", {full!r}):
+    for attempt in range(100):
+        try:
+            print(urllib.request.urlopen("http://" + name, timeout=5).read().decode()); break
+        except OSError as e:
+            last = e; time.sleep(0.1)
+    else:
+        print(name, last)
+"""
+    pods.start("client", "python", "-c", script)
+    pods.phase("client", "Succeeded")
+    assert pods.logs("client") == "server\nserver\n"
+
+
 def test_the_service_account_is_mounted_and_works(pods):
     script = """
 import json, ssl, os, urllib.request
