@@ -19,11 +19,11 @@ setup: ## install what is missing (apt packages, Python packages into .venv)
 
 build: ## build the program: build/release/millrace
 	@scripts/setup.sh --no-python
-	@scripts/build.sh release
+	@scripts/build.sh release --target millrace
 
 demo: ## build, start the platform, train, register, serve and query the bank-churn model (ONCE=1 stops afterwards)
 	@scripts/setup.sh
-	@scripts/build.sh release
+	@scripts/build.sh release --target millrace
 	@$(PYTHON) scripts/demo.py $(if $(filter-out 0,$(ONCE)),--once)
 
 test: ## run every test layer
@@ -31,7 +31,7 @@ test: ## run every test layer
 
 bench: ## measure against the real peers and write bench/RESULTS.md
 	@scripts/setup.sh --bench
-	@scripts/build.sh release
+	@scripts/build.sh release --target millrace
 	@$(PYTHON) bench/run.py $(BENCH_ARGS)
 
 fuzz: ## run every fuzz target for a minute (SECONDS_EACH=n)
