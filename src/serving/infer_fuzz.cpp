@@ -1,5 +1,6 @@
 // Bodies of inference requests against models with columns, with a tensor and without a signature.
 #include "json/parse.h"
+#include "serving/v1.h"
 #include "serving/v2.h"
 #include "text/text.h"
 
@@ -57,6 +58,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::abort();
     }
     if (!r && r.error().status != 400 && r.error().status != 422) std::abort();
+    auto v1 = predict_v1(*m, body);
+    const auto& text = v1 ? *v1 : v1.error().body;
+    if (!json::parse(text) || !text::utf8_valid(text) || (!v1 && v1.error().status != 400)) {
+      std::fprintf(stderr, "%s\n", text.c_str());
+      std::abort();
+    }
   }
   return 0;
 }
