@@ -85,7 +85,7 @@ http::Response readiness_answer(const Readiness& readiness) {
   for (const auto& [name, passes] : readiness.checks)
     if (auto r = passes(); !r) {
       log::warn("not ready", {{"check", name}, {"error", r.error().message}, {"detail", r.error().detail}});
-      return http::Response::text(503, fmt::format("not ready: {}: {}\n", name, r.error().message));
+      return http::Response::text(503, fmt::format("not ready: {}\n", name));  // what and where is for the log
     }
   return http::Response::text(200, "ok\n");
 }
