@@ -8,7 +8,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "text/text.h"
+#include "task/pool.h"
 
 namespace mr::node {
 
@@ -92,12 +92,25 @@ bool Cgroup::oom_killed() const {
   return false;
 }
 
+namespace {
+
+// False: something is inside still.
+bool drop(const std::string& folder) {
+  if (::rmdir(folder.c_str()) == 0 || errno != EBUSY) return true;
+  std::istringstream pids(get(folder + "/cgroup.procs"));
+  for (int pid = 0; pids >> pid;) ::kill(pid, SIGKILL);
+  return false;
+}
+
+}  // namespace
+
 Cgroup::~Cgroup() {
   for (const auto& folder : folders_) {
-    for (int attempt = 0; ::rmdir(folder.c_str()) != 0 && errno == EBUSY && attempt < 3; ++attempt) {
-      std::istringstream pids(get(folder + "/cgroup.procs"));
-      for (int pid = 0; pids >> pid;) ::kill(pid, SIGKILL);
-    }
+    if (drop(folder)) continue;
+    // What was killed with the sandbox takes a moment to be gone.
+    (void)task::disk_pool().submit([folder] {
+      for (int i = 0; i < 50 && !drop(folder); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    });
   }
 }
 
