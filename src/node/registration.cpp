@@ -85,8 +85,8 @@ task::Task<Result<void>> register_node(kube::Client& client, std::string name, M
     auto node = kube::make_object("v1", "Node", "", name);
     auto& labels = kube::ensure(node, "metadata.labels");
     labels["kubernetes.io/hostname"] = name;
-    labels["kubernetes.io/os"] = labels["beta.kubernetes.io/os"] = "linux";
-    labels["kubernetes.io/arch"] = labels["beta.kubernetes.io/arch"] = arch;
+    for (auto key : {"kubernetes.io/os", "beta.kubernetes.io/os"}) labels[key] = "linux";
+    for (auto key : {"kubernetes.io/arch", "beta.kubernetes.io/arch"}) labels[key] = arch;
     labels["node-role.kubernetes.io/control-plane"] = "";
     kube::ensure(node, "spec");
     found = co_await client.create(kube::gvr::nodes, std::move(node));
