@@ -4,9 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <sys/socket.h>
 
 #include <boost/asio/buffer.hpp>
@@ -50,36 +48,6 @@ struct Transport {
   }
 };
 
-using ContextPtr = std::shared_ptr<SSL_CTX>;
-
-Result<ContextPtr> private_context(const ClientTls& tls) {
-  ContextPtr c(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
-  SSL_CTX_set_verify(c.get(), SSL_VERIFY_PEER, nullptr);
-  using Bio = std::unique_ptr<BIO, decltype(&BIO_free)>;
-  auto bio = [](const std::string& s) { return Bio(BIO_new_mem_buf(s.data(), static_cast<int>(s.size())), BIO_free); };
-  using Cert = std::unique_ptr<X509, decltype(&X509_free)>;
-  auto ca_text = bio(tls.ca_pem);
-  int authorities = 0;
-  for (;; ++authorities) {
-    Cert ca(PEM_read_bio_X509(ca_text.get(), nullptr, nullptr, nullptr), X509_free);
-    if (!ca) break;
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(c.get()), ca.get());
-  }
-  ERR_clear_error();
-  if (authorities == 0) return fail(Code::invalid_argument, "the authority's certificate is not readable");
-  if (tls.certificate_pem.empty()) return c;
-  auto cert_text = bio(tls.certificate_pem), key_text = bio(tls.key_pem);
-  Cert cert(PEM_read_bio_X509(cert_text.get(), nullptr, nullptr, nullptr), X509_free);
-  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
-      PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
-  if (!cert || !key || SSL_CTX_use_certificate(c.get(), cert.get()) != 1 ||
-      SSL_CTX_use_PrivateKey(c.get(), key.get()) != 1) {
-    ERR_clear_error();
-    return fail(Code::invalid_argument, "the client's certificate or its key is not readable");
-  }
-  return c;
-}
-
 SSL_CTX* tls_context() {
   static SSL_CTX* ctx = [] {
     SSL_CTX* c = SSL_CTX_new(TLS_client_method());
@@ -90,7 +58,8 @@ SSL_CTX* tls_context() {
   return ctx;
 }
 
-Result<Transport> connect(const std::string& host, const std::string& port, bool tls, SSL_CTX* own, int timeout_s) {
+Result<Transport> connect(const std::string& host, const std::string& port, bool tls, SSL_CTX* own,
+                          const std::string& server_name, int timeout_s) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
@@ -115,11 +84,7 @@ Result<Transport> connect(const std::string& host, const std::string& port, bool
   if (!t.fd) return fail(Code::unavailable, fmt::format("cannot connect to {}:{}: {}", host, port, std::strerror(err)));
   if (tls) {
     t.ssl = SSL_new(own != nullptr ? own : tls_context());
-    // An address stands in certificates as an address, and is no server name.
-    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t.ssl), host.c_str()) != 1) {
-      SSL_set_tlsext_host_name(t.ssl, host.c_str());
-      SSL_set1_host(t.ssl, host.c_str());
-    }
+    expect_host(t.ssl, server_name.empty() ? host : server_name);
     SSL_set_fd(t.ssl, t.fd.get());
     if (SSL_connect(t.ssl) != 1)
       return fail(Code::unavailable,
@@ -134,7 +99,7 @@ struct Client::Impl {
   std::string key;
   Transport transport;
   std::optional<ClientTls> tls;
-  ContextPtr context;
+  ClientContext context;
 };
 
 Client::Client() : impl_(std::make_unique<Impl>()) {}
@@ -167,9 +132,10 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
     bool reused = impl_->transport.fd && impl_->key == key;
     if (!reused) {
       if (tls && impl_->tls && !impl_->context) {
-        MR_TRY(impl_->context, private_context(*impl_->tls));
+        MR_TRY(impl_->context, make_client_context(*impl_->tls));
       }
-      MR_TRY(impl_->transport, connect(host, port, tls, impl_->context.get(), rq.timeout_s));
+      MR_TRY(impl_->transport, connect(host, port, tls, impl_->context.get(),
+                                       impl_->tls ? impl_->tls->server_name : std::string(), rq.timeout_s));
       impl_->key = key;
     }
     auto& t = impl_->transport;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "http/client_tls.h"
 #include "http/message.h"
 
 namespace mr::http {
@@ -22,15 +23,9 @@ struct ClientRequest {
   Headers headers;  // a Host here goes before the URL's
   std::string_view body;
   std::size_t max_body = 256U << 20;
-  int timeout_s = 60;  // for each read or write
+  int timeout_s = 60;  // for each read or write of a connection that this request opens; 0: none
   // Set: called with each piece of a 2xx answer's body instead of gathering it; false ends the transfer.
   std::function<bool(std::string_view)> sink;
-};
-
-// Who to believe and who to be under TLS, instead of the system's authorities and nobody.
-struct ClientTls {
-  std::string ca_pem;
-  std::string certificate_pem, key_pem;  // both or none
 };
 
 class Client {
