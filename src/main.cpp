@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
       return run_kubeconfig(s);
     case Command::exec:
       return run_exec(s);
+    case Command::client:
+      return run_client(s);
     default:
       return 2;
   }

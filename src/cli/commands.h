@@ -12,6 +12,7 @@ int run_doctor(const Settings& s);
 int run_completion(const Settings& s);
 int run_kubeconfig(const Settings& s);
 int run_exec(const Settings& s);
+int run_client(const Settings& s);
 
 // Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty
 // when nowhere.

@@ -5,19 +5,18 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <yaml-cpp/yaml.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "cli/client_config.h"
 #include "cli/commands.h"
 #include "cli/listener.h"
 #include "http/client.h"
 #include "json/parse.h"
 #include "services/directory.h"
-#include "text/text.h"
 
 namespace mr::cli {
 
@@ -29,40 +28,6 @@ constexpr const char* kNoNamespaces =
     "`sysctl -w kernel.unprivileged_userns_clone=1` (Debian) or `sysctl -w "
     "kernel.apparmor_restrict_unprivileged_userns=0` "
     "(Ubuntu), or run the command as root, or reach Services with `kubectl port-forward`";
-
-// The one cluster and user of a kubeconfig that the platform wrote.
-struct Access {
-  std::string server, ns;
-  http::ClientTls tls;
-};
-
-Result<Access> read_kubeconfig(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text_stream;
-  text_stream << in.rdbuf();
-  if (!in)
-    return fail(
-        Code::failed_precondition,
-        fmt::format(
-            "{} cannot be read: is the platform running? Start it with `millrace up`, or name its folder with --data",
-            path));
-  Access a;
-  try {
-    auto y = YAML::Load(text_stream.str());
-    auto decoded = [](const YAML::Node& n) { return text::base64_decode(n.as<std::string>("")).value_or(""); };
-    const auto cluster = y["clusters"][0]["cluster"];
-    const auto user = y["users"][0]["user"];
-    a.server = cluster["server"].as<std::string>("");
-    a.tls.ca_pem = decoded(cluster["certificate-authority-data"]);
-    a.tls.certificate_pem = decoded(user["client-certificate-data"]);
-    a.tls.key_pem = decoded(user["client-key-data"]);
-    a.ns = y["contexts"][0]["context"]["namespace"].as<std::string>("default");
-  } catch (const YAML::Exception& e) {
-    return fail(Code::invalid_argument, fmt::format("{} is no kubeconfig", path), {}, e.what());
-  }
-  if (a.server.empty()) return fail(Code::invalid_argument, fmt::format("{} names no server", path));
-  return a;
-}
 
 Result<std::vector<kube::ObjectPtr>> list(http::Client& client, const Access& a, std::string_view path) {
   http::ClientRequest rq;
@@ -163,7 +128,7 @@ int run_exec(const Settings& s) {
   auto data = std::filesystem::absolute(s.data).string();
   auto kubeconfig = data + "/kubeconfig";
   auto ready = [&]() -> Result<> {
-    MR_TRY(auto access, read_kubeconfig(kubeconfig));
+    MR_TRY(auto access, read_access({kubeconfig}));
     MR_TRY(auto hosts, hosts_file(access));
     MR_CHECK(own_mounts());
     return put_hosts(hosts);

@@ -118,7 +118,8 @@ int run_kubeconfig(const Settings& s) {
 }
 
 int run_completion(const Settings& s) {
-  const char* commands = "up tracking serve kubeconfig exec version doctor completion";
+  const char* commands =
+      "up tracking serve get describe apply delete logs port-forward kubeconfig exec version doctor completion";
   if (s.shell == "bash") {
     fmt::print(R"sh(_millrace() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" cmd="${{COMP_WORDS[1]}}"

@@ -75,6 +75,109 @@ void ui(CLI::App* c, Settings& s) {
       ->type_name("DIR");
 }
 
+// --- the commands that ask the Kubernetes API ---
+
+void connection(CLI::App* c, Settings& s) {
+  auto& k = s.client;
+  c->add_option("-n,--namespace", k.ns, "Namespace to act in (default: the kubeconfig's)")->type_name("NAME");
+  c->add_option("--kubeconfig", k.kubeconfig,
+                "Kubeconfig to use (default: the one in --data if given, else KUBECONFIG, else the one in ~/.millrace)")
+      ->type_name("FILE");
+  c->add_option("--data", s.data, "Folder of the platform to speak to")->type_name("DIR");
+}
+
+void selector(CLI::App* c, ClientSettings& k) {
+  c->add_option("-l,--selector", k.selector, "Only objects with these labels: app=web,tier!=test,env in (a,b)")
+      ->type_name("LABELS");
+}
+
+void files(CLI::App* c, ClientSettings& k) {
+  c->add_option("-f,--filename", k.files,
+                "YAML or JSON file with one or more objects, a folder of such files, or - for standard input; may be "
+                "repeated")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
+void client_commands(CLI::App& app, Settings& s) {
+  auto& k = s.client;
+  auto* get = app.add_subcommand("get", "Show objects of the Kubernetes API, as kubectl does");
+  get->add_option("what", k.args, "KIND, KIND NAME…, KIND/NAME…, KIND,KIND or all")->type_name("KIND [NAME…]");
+  connection(get, s);
+  get->add_flag("-A,--all-namespaces", k.all_namespaces, "Of every namespace");
+  selector(get, k);
+  get->add_option("--field-selector", k.field_selector, "Only objects with these fields: status.phase=Running");
+  get->add_option("-o,--output", k.output, "wide, yaml, json or name")
+      ->check(CLI::IsMember({"wide", "yaml", "json", "name"}));
+  get->add_flag("-w,--watch", k.watch, "Go on showing what changes; Ctrl-C ends");
+  get->add_flag("--no-headers", k.no_headers, "Without the line of column names");
+  get->add_flag("--show-labels", k.show_labels, "With a column of labels");
+  get->footer(
+      "Examples:\n  millrace get all\n  millrace get pods -A -o wide\n  millrace get isvc bankchurn -o yaml\n"
+      "  millrace get deploy,svc -l app=web\n  millrace get pods -w\n"
+      "Kinds may be named as pods, pod, po or Pod; deployments.apps names the group as well.");
+
+  auto* describe = app.add_subcommand("describe", "Show everything about objects, with the events that they had");
+  describe->add_option("what", k.args, "KIND, KIND NAME… or KIND/NAME…")->type_name("KIND [NAME…]");
+  connection(describe, s);
+  selector(describe, k);
+  describe->footer(
+      "Examples:\n  millrace describe pod web-0\n  millrace describe isvc/bankchurn\n"
+      "  millrace describe pods -l app=web");
+
+  auto* apply = app.add_subcommand("apply", "Create or change objects so that they are as files say");
+  files(apply, k);
+  connection(apply, s);
+  apply->add_flag("--dry-run{server}", k.dry_run, "The server checks and answers, but keeps nothing")
+      ->check(CLI::IsMember({"server", "none"}));
+  apply->add_flag("--force-conflicts", k.force_conflicts, "Take fields over that another manager has set");
+  apply->footer(
+      "Examples:\n  millrace apply -f inferenceservice.yaml\n  millrace apply -f manifests/ -n kubeflow\n"
+      "  millrace apply -f - < secret.yaml\n  millrace apply -f deployment.yaml --dry-run");
+
+  auto* del = app.add_subcommand("delete", "Delete objects and wait until they are gone");
+  del->add_option("what", k.args, "KIND NAME… or KIND/NAME…")->type_name("KIND [NAME…]");
+  files(del, k);
+  connection(del, s);
+  selector(del, k);
+  del->add_flag("--all", k.all, "All objects of the kind in the namespace");
+  del->add_flag("--wait,!--no-wait", k.wait, "Wait until they are gone (default: yes; --wait=false does not)");
+  del->add_option("--timeout", k.timeout_s, "Seconds to wait for one object; 0: for ever")->check(CLI::Range(0, 86400));
+  del->add_flag("--ignore-not-found", k.ignore_not_found, "An object that is not there is no error");
+  del->add_option("--grace-period", k.grace_period, "Seconds that a pod gets to end (default: what it says itself)")
+      ->check(CLI::Range(0, 86400));
+  del->footer(
+      "Examples:\n  millrace delete pod web-0\n  millrace delete -f inferenceservice.yaml\n"
+      "  millrace delete pods -l app=web --wait=false");
+
+  auto* logs = app.add_subcommand("logs", "Show what containers have printed");
+  logs->add_option("pod", k.args, "POD, or KIND/NAME of what has pods: deploy/web, svc/web, isvc/bankchurn")
+      ->type_name("POD");
+  connection(logs, s);
+  selector(logs, k);
+  logs->add_flag("-f,--follow", k.follow, "Go on with what they print; Ctrl-C ends");
+  logs->add_option("--tail", k.tail, "Only the last lines (default: all; 10 of each pod with -l)")
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40));
+  logs->add_option("-c,--container", k.container, "The container (default: the first)");
+  logs->add_flag("--all-containers", k.all_containers, "Of every container");
+  logs->add_flag("-p,--previous", k.previous, "Of the run before the last restart");
+  logs->add_option("--since", k.since, "Only what is younger: 30s, 5m, 2h, 1h30m")->type_name("TIME");
+  logs->add_flag("--timestamps", k.timestamps, "With the time of each line");
+  logs->add_flag("--prefix", k.prefix, "With the pod and container before each line");
+  logs->footer(
+      "Examples:\n  millrace logs web-0\n  millrace logs deploy/web -f --tail 20\n"
+      "  millrace logs isvc/bankchurn\n  millrace logs -l app=web --prefix --since 5m");
+
+  auto* forward = app.add_subcommand("port-forward", "Make ports of a pod or Service reachable on this machine");
+  forward->add_option("what", k.args, "POD or KIND/NAME, then ports: REMOTE, LOCAL:REMOTE, or :REMOTE for a free one")
+      ->type_name("POD PORT…");
+  connection(forward, s);
+  forward->add_option("--address", k.address, "Addresses to listen on, separated by commas")->capture_default_str();
+  forward->footer(
+      "Examples:\n  millrace port-forward svc/mysql 3307:3306 -n kubeflow\n"
+      "  millrace port-forward deploy/web 8000\n  millrace port-forward web-0 :80\nCtrl-C ends it.");
+}
+
 struct ConfigLine {
   int number = 0;
   std::string key;
@@ -251,6 +354,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
       "Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion "
       "--name churn --tracking-uri http://127.0.0.1:5000");
 
+  client_commands(app, s);
   auto* kubeconfig = app.add_subcommand(
       "kubeconfig", "Print where the platform's kubeconfig lies: export KUBECONFIG=$(millrace kubeconfig)");
   kubeconfig->add_option("--data", s.data, "Folder of the platform")->capture_default_str();
@@ -276,8 +380,8 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   };
   if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
     fmt::print(stderr,
-               "millrace: '{}' is no command; up, tracking, serve, kubeconfig, exec, version, doctor and completion "
-               "are (millrace --help)\n",
+               "millrace: '{}' is no command; up, tracking, serve, get, describe, apply, delete, logs, port-forward, "
+               "kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
                argv[1]);
     exit_code = 2;
     return false;
@@ -298,7 +402,13 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
               : doctor->parsed()     ? Command::doctor
               : kubeconfig->parsed() ? Command::kubeconfig
               : exec->parsed()       ? Command::exec
-                                     : Command::completion;
+              : completion->parsed() ? Command::completion
+                                     : Command::client;
+  if (s.command == Command::client) {
+    auto* c = app.get_subcommands()[0];
+    s.client.verb = c->get_name();
+    s.client.data_given = c->get_option("--data")->count() > 0;
+  }
   s.keys_given = s.secret_key != "minio123";
   return true;
 }

@@ -8,7 +8,34 @@
 
 namespace mr::cli {
 
-enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion, kubeconfig, exec };
+enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion, kubeconfig, exec, client };
+
+// What `millrace get|describe|apply|delete|logs|port-forward` are told.
+struct ClientSettings {
+  std::string verb;               // the command's name
+  std::vector<std::string> args;  // KIND NAME…, POD, ports
+  std::string kubeconfig;
+  bool data_given = false;  // --data goes before KUBECONFIG, its default does not
+  std::string ns;
+  std::string selector, field_selector;
+  bool all_namespaces = false;
+  std::vector<std::string> files;
+  // get
+  std::string output;
+  bool watch = false, no_headers = false, show_labels = false;
+  // apply
+  std::string dry_run;
+  bool force_conflicts = false;
+  // delete
+  bool all = false, wait = true, ignore_not_found = false;
+  int grace_period = -1, timeout_s = 0;
+  // logs
+  std::string container, since;
+  bool follow = false, previous = false, timestamps = false, all_containers = false, prefix = false;
+  std::int64_t tail = -2;  // -2: not given, -1: all
+  // port-forward
+  std::string address = "localhost";
+};
 
 struct ModelSpec {
   std::string uri;
@@ -54,6 +81,7 @@ struct Settings {
   std::vector<std::string> exec_command;
   // completion
   std::string shell;
+  ClientSettings client;
 };
 
 // Parses; on --help or an error prints and returns the process's exit code in `exit_code`.
