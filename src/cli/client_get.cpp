@@ -136,15 +136,14 @@ int watch(Api& api, const ClientSettings& k, const Target& t) {
     return put(k.output == "json" ? json_text(o) : "---\n" + yaml_text(o));
   };
   std::string revision;
-  for (bool first = true;; first = false) {
+  for (;;) {
     auto path = path_of(api, k, t, true);
     if (revision.empty()) {
       auto all = api.get(path, table ? kTable : "application/json");
       if (!all) return complain(all.error());
       revision = kube::text_at(*all, "metadata.resourceVersion");
-      // What came back after a break was shown before, as far as it has not changed.
-      if (first && table && !put(printer.print(*all))) return 1;
-      if (first && !table)
+      if (table && !put(printer.print(*all))) return 1;
+      if (!table)
         for (auto& v : kube::array_at(*all, "items"))
           if (auto o = v.get_object(); !show(o)) return 1;
     }
@@ -188,6 +187,8 @@ int watch(Api& api, const ClientSettings& k, const Target& t) {
       revision.clear();
     else if (!ended && ended.error().code != Code::data_loss)
       return complain(ended.error());
+    // The server ends watches from time to time; one that does so at once must not be asked without a pause.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
 }
 

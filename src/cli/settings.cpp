@@ -102,7 +102,7 @@ void files(CLI::App* c, ClientSettings& k) {
 void client_commands(CLI::App& app, Settings& s) {
   auto& k = s.client;
   auto* get = app.add_subcommand("get", "Show objects of the Kubernetes API, as kubectl does");
-  get->add_option("what", k.args, "KIND, KIND NAME…, KIND/NAME…, KIND,KIND or all")->type_name("KIND [NAME…]");
+  get->add_option("KIND", k.args, "KIND, KIND NAME…, KIND/NAME…, KIND,KIND or all")->type_name("");
   connection(get, s);
   get->add_flag("-A,--all-namespaces", k.all_namespaces, "Of every namespace");
   selector(get, k);
@@ -118,7 +118,7 @@ void client_commands(CLI::App& app, Settings& s) {
       "Kinds may be named as pods, pod, po or Pod; deployments.apps names the group as well.");
 
   auto* describe = app.add_subcommand("describe", "Show everything about objects, with the events that they had");
-  describe->add_option("what", k.args, "KIND, KIND NAME… or KIND/NAME…")->type_name("KIND [NAME…]");
+  describe->add_option("KIND", k.args, "KIND, KIND NAME… or KIND/NAME…")->type_name("");
   connection(describe, s);
   selector(describe, k);
   describe->footer(
@@ -136,7 +136,7 @@ void client_commands(CLI::App& app, Settings& s) {
       "  millrace apply -f - < secret.yaml\n  millrace apply -f deployment.yaml --dry-run");
 
   auto* del = app.add_subcommand("delete", "Delete objects and wait until they are gone");
-  del->add_option("what", k.args, "KIND NAME… or KIND/NAME…")->type_name("KIND [NAME…]");
+  del->add_option("KIND", k.args, "KIND NAME… or KIND/NAME…")->type_name("");
   files(del, k);
   connection(del, s);
   selector(del, k);
@@ -151,8 +151,8 @@ void client_commands(CLI::App& app, Settings& s) {
       "  millrace delete pods -l app=web --wait=false");
 
   auto* logs = app.add_subcommand("logs", "Show what containers have printed");
-  logs->add_option("pod", k.args, "POD, or KIND/NAME of what has pods: deploy/web, svc/web, isvc/bankchurn")
-      ->type_name("POD");
+  logs->add_option("POD", k.args, "POD, or KIND/NAME of what has pods: deploy/web, svc/web, isvc/bankchurn")
+      ->type_name("");
   connection(logs, s);
   selector(logs, k);
   logs->add_flag("-f,--follow", k.follow, "Go on with what they print; Ctrl-C ends");
@@ -169,8 +169,8 @@ void client_commands(CLI::App& app, Settings& s) {
       "  millrace logs isvc/bankchurn\n  millrace logs -l app=web --prefix --since 5m");
 
   auto* forward = app.add_subcommand("port-forward", "Make ports of a pod or Service reachable on this machine");
-  forward->add_option("what", k.args, "POD or KIND/NAME, then ports: REMOTE, LOCAL:REMOTE, or :REMOTE for a free one")
-      ->type_name("POD PORT…");
+  forward->add_option("POD", k.args, "POD or KIND/NAME, then ports: REMOTE, LOCAL:REMOTE, or :REMOTE for a free one")
+      ->type_name("");
   connection(forward, s);
   forward->add_option("--address", k.address, "Addresses to listen on, separated by commas")->capture_default_str();
   forward->footer(
@@ -213,6 +213,17 @@ std::vector<ConfigLine> read_config(const std::string& path, const std::string& 
 // for `tracking`.
 std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) {
   std::vector<std::string> args(argv + 1, argv + argc);
+  // As kubectl takes them: `millrace -n kubeflow get pods`.
+  std::size_t lead = 0;
+  while (lead < args.size()) {
+    const auto& a = args[lead];
+    auto among = [&](const char* flag) { return a == flag || a.starts_with(std::string(flag) + "="); };
+    if (!among("-n") && !among("--namespace") && !among("--kubeconfig") && !among("--data")) break;
+    lead += a.find('=') == std::string::npos ? 2 : 1;
+  }
+  if (lead > 0 && lead < args.size() && args[lead][0] != '-')
+    std::rotate(args.begin(), args.begin() + static_cast<std::ptrdiff_t>(lead),
+                args.begin() + static_cast<std::ptrdiff_t>(lead) + 1);
   CLI::App* sub = nullptr;
   std::size_t at = 0;
   for (; at < args.size() && sub == nullptr; ++at)
@@ -254,12 +265,15 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
   }
   if (const char* v = std::getenv("MILLRACE_CONFIG"); config.empty() && v != nullptr) config = v;
   std::vector<std::string> from_file;
+  // A command without --config takes what it knows from a file that the environment names, and passes over the rest.
+  const bool asks_file = sub->get_option_no_throw("--config") != nullptr;
   if (!config.empty()) {
     for (const auto& line : read_config(config, sub->get_name())) {
       auto flag = "--" + line.key;
       bool known = false;
       for (auto* o : sub->get_options())
         for (const auto& n : o->get_lnames()) known = known || (n == line.key && n != "help" && n != "config");
+      if (!known && !asks_file) continue;
       if (!known)
         throw CLI::FileError(fmt::format("{}:{}: '{}' is no option of millrace {}; see millrace {} --help", config,
                                          line.number, line.key, sub->get_name(), sub->get_name()));

@@ -210,6 +210,14 @@ def test_kubeconfigs(own, kubeconfig, tmp_path):
     # The folder of the platform, when it is named, goes before KUBECONFIG.
     done = own.bare("get", "ns", "default", "--data", kubeconfig.parent, env={"KUBECONFIG": str(junk)})
     assert done.returncode == 0, done.stderr
+    # Settings may stand before the command, as kubectl takes them.
+    done = own.bare("-n", "kubeflow", "--data", kubeconfig.parent, "get", "svc", "mlflow")
+    assert done.returncode == 0 and "mlflow" in done.stdout, done.stderr
+    # A file of settings for the platform is no trouble here.
+    settings = tmp_path / "settings"
+    settings.write_text("access-key = minio\n[up]\nport-offset = 1\n")
+    done = own.bare("get", "ns", "default", env={"MILLRACE_CONFIG": str(settings)})
+    assert done.returncode == 0, done.stderr
     # Several files make one.
     done = own.bare("get", "ns", "default", env={"KUBECONFIG": f"{tmp_path / 'absent'}:{kubeconfig}"})
     assert done.returncode == 0, done.stderr
