@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import time
 
 import harness
 import pytest
@@ -98,7 +99,12 @@ def kubeconfig(request):
 
 @pytest.fixture(scope="session")
 def api(kubeconfig):
-    return wire.Api(kubeconfig)
+    api = wire.Api(kubeconfig)
+    deadline = time.monotonic() + harness.START_TIMEOUT
+    while (answer := api.call("GET", "/readyz")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+    return api
 
 
 @pytest.fixture

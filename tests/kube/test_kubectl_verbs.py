@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 
 import pytest
 
@@ -286,7 +287,11 @@ def test_cluster_info(kubectl):
 def test_top(web):
     """Only with a metrics API, which a bare API server has not."""
     web("rollout", "status", "deployment/web", "--timeout=60s")
-    rows = [line.split() for line in web("top", "pods").splitlines()]
+    deadline = time.monotonic() + 60
+    while (done := web.run("top", "pods")).returncode and time.monotonic() < deadline:
+        assert "not available yet" in done.stderr  # until the pod has been measured twice
+        time.sleep(0.5)
+    rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[0] == ["NAME", "CPU(cores)", "MEMORY(bytes)"]
     assert rows[1][1].endswith("m") and rows[1][2].endswith("Mi")
     assert web("top", "nodes").splitlines()[0].split()[:2] == ["NAME", "CPU(cores)"]

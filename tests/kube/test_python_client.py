@@ -135,16 +135,6 @@ def test_watch(core, ns):
     assert seen == [("ADDED", "before"), ("ADDED", "during"), ("MODIFIED", "during"), ("DELETED", "during")]
 
 
-def test_expired_watch(core, ns):
-    core.create_namespaced_secret(ns, {"metadata": {"name": "s"}})
-    with pytest.raises(ApiException) as expired:
-        for _ in kubernetes.watch.Watch().stream(
-            core.list_namespaced_secret, ns, resource_version="1", timeout_seconds=5
-        ):
-            pass
-    assert expired.value.status == 410
-
-
 def test_custom_objects(client, custom, api, ns):
     group = f"{ns}.example.com"
     definition = {

@@ -32,6 +32,9 @@ def rows(api):
 
 def row(group, version, resource, entry, scope):
     kind = entry.get("responseKind") or {}
+    if (kind.get("group", ""), kind.get("version", "")) == (group, version):
+        # An entry may leave out what is that of its group.
+        kind = {"kind": kind.get("kind", "")}
     return (
         group,
         version,
