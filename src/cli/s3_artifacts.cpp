@@ -167,6 +167,7 @@ class S3Artifacts : public tracking::ArtifactStore {
     auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<> {
       objects::Client c(access_.endpoint, access_.credentials);
       std::vector<objects::Client::Part> claims;
+      claims.reserve(parts.size());
       for (auto& p : parts) claims.push_back({p.number, std::move(p.etag)});
       return c.complete_upload(bucket_, key(path), id, claims);
     });
