@@ -27,8 +27,17 @@ RBAC = "rbac.authorization.k8s.io/v1"
 REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
 
 
+# What becomes of these in a moment, or is the server's own, is no default.
+LATER = {
+    "customresourcedefinitions": ["status"],
+    "selfsubjectreviews": ["metadata", "status.userInfo.uid"],
+    "nodes": ["spec", "status"],
+}
+
+
 def of(name, plural, body):
-    CASES["default/" + name] = [create(plural, body)]
+    more = {"drop": LATER[plural]} if plural in LATER else {}
+    CASES["default/" + name] = [create(plural, body, **more)]
 
 
 of("configmap", "configmaps", configmap())
@@ -300,10 +309,10 @@ CASES["default/crd-established"] = [
     create("customresourcedefinitions", crd(names={"plural": "widgets", "kind": "Widget"}), setup=True),
     step("GET", WIDGETS, until=200, setup=True),
     read("customresourcedefinitions", "widgets.{ns}.example.com"),
-    step("GET", "/apis/{ns}.example.com/v1", drop=["resources[].storageVersionHash"]),
+    step("GET", "/apis/{ns}.example.com/v1", until=200, drop=["resources[].storageVersionHash"]),
     step("POST", WIDGETS, widget()),
     step("GET", WIDGETS),
-    delete("customresourcedefinitions", "widgets.{ns}.example.com", drop=["metadata.deletionTimestamp"]),
+    delete("customresourcedefinitions", "widgets.{ns}.example.com", setup=True),
 ]
 of(
     "review-self",
