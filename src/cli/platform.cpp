@@ -150,7 +150,6 @@ struct Platform::Impl {
                                         .client_ca_pem = identity.ca.certificate_pem}));
     auto data = options.data;
     kube::Hooks hooks;
-    hooks.node_name = kNode;
     hooks.allocate_cluster_ip = [data](const std::set<std::string>& used) {
       return services::allocate_cluster_ip(used, services::address_seed(data, std::to_string(used.size())));
     };
@@ -171,6 +170,8 @@ struct Platform::Impl {
     manager.emplace(loop, *client);
     kube::add_namespace_controller(*manager, *api, identity.ca.certificate_pem);
     kube::add_garbage_collector(*manager, *api);
+    kube::add_scheduler(*manager, *api, kNode);
+    kube::add_claim_protection(*manager, *api);
     kube::add_replicaset_controller(*manager);
     kube::add_deployment_controller(*manager);
     kube::add_statefulset_controller(*manager);
@@ -232,6 +233,14 @@ struct Platform::Impl {
   }
 
   task::Task<void> publish() {
+    // A MariaDB that is no longer asked for leaves no Service behind.
+    if (!options.mysql) {
+      kube::Key key{"kubeflow", "mysql"};
+      auto d = api->store().get("deployments.apps", key);
+      if (d && kube::text_at(*d, "spec.template.spec.containers.0.image") == "millrace/mysql")
+        for (const auto& r : {kube::gvr::deployments, kube::gvr::services})
+          (void)co_await client->remove(r, key, kube::Propagation::background, {});
+    }
     for (auto& o : builtin_objects(options.mysql)) {
       auto kind = std::string(kube::kind_of(o));
       auto r = kind == "Deployment" ? kube::gvr::deployments

@@ -176,6 +176,10 @@ void serialize_to(std::string& out, const boost::json::object& o) {
   Writer w(out);
   write(w, o);
 }
+void serialize_to(std::string& out, const boost::json::value& v) {
+  Writer w(out);
+  write(w, v);
+}
 std::string serialize(const boost::json::object& o) {
   std::string out;
   serialize_to(out, o);

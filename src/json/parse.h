@@ -20,5 +20,6 @@ std::string serialize(const boost::json::value& v);
 std::string serialize(const boost::json::object& o);
 // Appends the same text to `out`.
 void serialize_to(std::string& out, const boost::json::object& o);
+void serialize_to(std::string& out, const boost::json::value& v);
 
 }  // namespace mr::json

@@ -113,20 +113,31 @@ struct Continue {
   std::uint64_t revision = 0;
   Key after;
 };
+// base64 for URLs, without padding, as the real server writes its tokens.
 std::string encode(const Continue& c) {
-  return text::base64_encode(json::serialize(
+  auto out = text::base64_encode(json::serialize(
       Object{{"v", "meta.k8s.io/v1"}, {"rv", c.revision}, {"start", c.after.name}, {"ns", c.after.ns}}));
+  for (char& ch : out) ch = ch == '+' ? '-' : ch == '/' ? '_' : ch;
+  while (out.ends_with('=')) out.pop_back();
+  return out;
 }
-std::optional<Continue> decode(std::string_view token) {
+Answer<Continue> decode(std::string token) {
+  auto bad = [](std::string_view why) {
+    return std::unexpected(bad_request(fmt::format("invalid continue token: continue key is not valid: {}", why)));
+  };
+  for (char& ch : token) ch = ch == '-' ? '+' : ch == '_' ? '/' : ch;
+  while (token.size() % 4 != 0) token += '=';
   auto raw = text::base64_decode(token);
-  if (!raw) return std::nullopt;
+  if (!raw) return bad("illegal base64 data");
   auto doc = json::parse(*raw, 4);
-  if (!doc || !doc->is_object()) return std::nullopt;
+  if (!doc || !doc->is_object()) return bad("invalid character looking for beginning of value");
   const auto& o = doc->get_object();
+  if (text_at(o, "v") != "meta.k8s.io/v1") return bad("incorrect encoded version");
   Continue c;
   c.revision = static_cast<std::uint64_t>(int_at(o, "rv"));
   c.after = {std::string(text_at(o, "ns")), std::string(text_at(o, "start"))};
-  if (c.revision == 0 || c.after.name.empty()) return std::nullopt;
+  if (c.revision == 0) return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+  if (c.after.name.empty()) return bad("encoded start key empty (version meta.k8s.io/v1)");
   return c;
 }
 
@@ -138,10 +149,15 @@ Answer<Listed> Api::list(const Target& t, const ListQuery& q) const {
   Continue from;
   if (!q.continue_token.empty()) {
     auto c = decode(q.continue_token);
-    if (!c) return std::unexpected(bad_request("continue key is not valid: the token was not made by this server"));
+    if (!c) return std::unexpected(c.error());
     from = std::move(*c);
   }
-  auto page = store_.list(t.kind->qualified(), t.kind->namespaced ? t.ns : "", from.revision);
+  auto page = store_.list(t.kind->qualified(), t.kind->namespaced ? t.ns : "",
+                          from.revision != 0 ? from.revision
+                          : q.exact          ? q.at_least
+                                             : 0);
+  if (page.expired && from.revision == 0)
+    return std::unexpected(expired(fmt::format("The resourceVersion for the provided list is too old.")));
   if (page.expired)
     return std::unexpected(expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list "

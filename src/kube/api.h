@@ -52,6 +52,8 @@ struct Removed {
 struct ListQuery {
   std::string label_selector, field_selector, continue_token;
   std::size_t limit = 0;
+  std::uint64_t at_least = 0;  // resourceVersion of the request
+  bool exact = false;          // the state at that revision, not today's
 };
 struct Listed {
   std::vector<ObjectPtr> items;

@@ -1,10 +1,13 @@
 // How objects change: the steps of create, update, patch and delete, in the order of the real server.
 #include "crypto/random.h"
+#include "json/parse.h"
 #include "kube/admission.h"
 #include "kube/api.h"
 #include "kube/convert.h"
 #include "kube/patch.h"
 #include "kube/strategy.h"
+#include "kube/wire.h"
+#include "text/text.h"
 #include "time/clock.h"
 
 namespace mr::kube {
@@ -31,6 +34,22 @@ ApiError of_store(const Target& t, const Error& e) {
   if (e.reason == "AlreadyExists") return already_exists(t.kind->group, t.kind->plural, t.name);
   if (e.reason == "TooManyRequests") return make_error(429, e.reason, e.message);
   return make_error(503, "ServiceUnavailable", e.message);
+}
+
+ApiError wrong_uid(const Target& t, std::string_view wanted, std::string_view is) {
+  auto key = t.kind->crd ? t.kind->group + "/" + t.kind->plural : t.kind->plural;
+  if (t.kind->namespaced) key += "/" + t.ns;
+  return conflict(
+      t.kind->group, t.kind->plural, t.name,
+      fmt::format("StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, "
+                  "AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                  key, t.name, wanted, is));
+}
+
+// A patched object that is none of its kind any more: the real server shows it whole.
+ApiError bad_patch(const Object& patched, std::string_view why) {
+  auto e = invalid_object("", "", "", {invalid("patch", Value(json::serialize(patched)), why)});
+  return e;
 }
 
 // Equal but for what every write changes.
@@ -79,14 +98,18 @@ struct Api::Steps {
   Api& api;
 
   // Unknown and duplicate fields by the wish of the client; removes what the schema does not know.
-  Answer<void> tidy(const Target& t, Object& o, const WriteOptions& w, std::vector<std::string>& warn) {
+  Answer<void> tidy(const Target& t, Object& o, const WriteOptions& w, std::vector<std::string>& warn,
+                    bool patched = false) {
     auto faults = w.faults;
+    Object whole;
+    if (patched && w.validation == FieldValidation::strict) whole = o;
     auto unknown = prune(*t.kind, *t.version, o);
     faults.insert(faults.end(), unknown.begin(), unknown.end());
     if (faults.empty()) return {};
     if (w.validation == FieldValidation::strict) {
       std::string all;
       for (const auto& f : faults) all += (all.empty() ? "" : ", ") + f;
+      if (patched) return std::unexpected(bad_patch(whole, "strict decoding error: " + all));
       return std::unexpected(
           bad_request(fmt::format("{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
                                   t.kind->kind, t.version->name, t.kind->kind, all)));
@@ -187,7 +210,7 @@ struct Api::Steps {
 
   // Turns the wished object into the one to be stored, from the same current state.
   Answer<Object> make_next(const Target& t, Object wished, const Object& current, const WriteOptions& w,
-                           std::vector<std::string>& warn) {
+                           std::vector<std::string>& warn, bool patched = false) {
     if (!t.subresource.empty()) {
       auto made = write_subresource(t, wished, current);
       if (!made)
@@ -199,7 +222,7 @@ struct Api::Steps {
         if (auto r = check(t, next, &current); !r) return std::unexpected(r.error());
       return next;
     }
-    if (auto r = tidy(t, wished, w, warn); !r) return std::unexpected(r.error());
+    if (auto r = tidy(t, wished, w, warn, patched); !r) return std::unexpected(r.error());
     keep_system_fields(wished, current);
     if (t.version->status && t.kind->qualified() != "nodes") {
       if (const auto* s = current.if_contains("status"))
@@ -234,18 +257,17 @@ task::Task<Answer<Written>> Api::create(Target t, Object object, WriteOptions w)
     meta.erase("namespace");
   }
   if (!text_at(object, "metadata.resourceVersion").empty())
-    co_return std::unexpected(
-        make_error(500, "InternalError", "resourceVersion should not be set on objects to be created"));
+    co_return std::unexpected(make_error(500, "", "resourceVersion should not be set on objects to be created"));
   if (auto r = steps.tidy(t, object, w, warn); !r) co_return std::unexpected(r.error());
   if (auto r = steps.check_namespace(t); !r) co_return std::unexpected(r.error());
   auto& m = metadata(object);
   m["uid"] = crypto::uuid4();
   m["creationTimestamp"] = now_text();
-  for (const char* f : {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"})
-    m.erase(f);
+  for (const char* f : {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"}) m.erase(f);
   if (t.kind->generation || t.kind->crd) m["generation"] = 1;
   if (auto r = before_create(*this, hooks_, t, object, w.dry_run); !r) co_return std::unexpected(r.error());
   set_defaults(*t.kind, *t.version, object);
+  after_defaults(t, object);
   if (auto r = steps.check(t, object, nullptr); !r) co_return std::unexpected(r.error());
   for (auto& x : warnings(*t.kind, *t.version, object)) warn.push_back(std::move(x));
   if (!metadata(object).contains("managedFields"))
@@ -271,16 +293,18 @@ task::Task<Answer<Written>> Api::update(Target t, Object object, WriteOptions w)
   if (!given_name.empty() && given_name != t.name)
     co_return std::unexpected(bad_request(
         fmt::format("the name of the object ({}) does not match the name on the URL ({})", given_name, t.name)));
+  auto given_version = text_at(object, "metadata.resourceVersion");
+  if (!given_version.empty() && !text::to_u64(given_version))
+    co_return std::unexpected(
+        make_error(500, "", fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", given_version)));
   auto wanted = resource_version_of(object);
   auto uid = std::string(uid_of(object));
   for (int i = 0;; ++i) {
     auto current = store_.latest(t.kind->qualified(), {t.kind->namespaced ? t.ns : "", t.name});
-    if (!current) co_return std::unexpected(not_found(t.kind->group, t.kind->plural, t.name));
+    if (!current)
+      co_return std::unexpected(uid.empty() ? not_found(t.kind->group, t.kind->plural, t.name) : wrong_uid(t, uid, ""));
     if (wanted != 0 && wanted != resource_version_of(*current)) co_return std::unexpected(modified(t));
-    if (!uid.empty() && uid != uid_of(*current))
-      co_return std::unexpected(conflict(
-          t.kind->group, t.kind->plural, t.name,
-          fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid, uid_of(*current))));
+    if (!uid.empty() && uid != uid_of(*current)) co_return std::unexpected(wrong_uid(t, uid, uid_of(*current)));
     std::vector<std::string> warn;
     auto base = as_version(current, *t.kind, *t.version);
     auto next = steps.make_next(t, object, *base, w, warn);
@@ -304,17 +328,29 @@ task::Task<Answer<Written>> Api::patch(Target t, PatchType type, Value body, Wri
       if (!body.is_object()) co_return std::unexpected(bad_request("the body of an apply must be an object"));
       Object given = body.get_object();
       auto given_name = text_at(given, "metadata.name");
-      if (!given_name.empty() && given_name != t.name)
-        co_return std::unexpected(bad_request("metadata.name of the body does not match the name on the URL"));
+      if (given_name.empty())
+        co_return std::unexpected(bad_request(
+            fmt::format("the name of the object ({} based on URL) was undeterminable: name must be provided", t.name)));
+      if (given_name != t.name)
+        co_return std::unexpected(bad_request(
+            fmt::format("the name of the object ({}) does not match the name on the URL ({})", given_name, t.name)));
+      if (auto version = resource_version_of(given);
+          version != 0 && (!current || version != resource_version_of(*current)))
+        co_return std::unexpected(modified(t));
+      if (auto uid = uid_of(given); !current && !uid.empty())
+        co_return std::unexpected(conflict(
+            t.kind->group, t.kind->plural, t.name,
+            fmt::format("uid mismatch: the provided object specified uid {}, and no existing object was found", uid)));
       auto base = current ? as_version(current, *t.kind, *t.version) : nullptr;
       if (!current && !t.subresource.empty())
         co_return std::unexpected(not_found(t.kind->group, t.kind->plural, t.name));
-      if (auto r = steps.tidy(t, given, w, warn); !r) co_return std::unexpected(r.error());
-      metadata(given)["name"] = t.name;
-      if (t.kind->namespaced) metadata(given)["namespace"] = t.ns;
+      // Built-in kinds are held to their schema by the merge itself; a custom kind's unknown fields are dropped.
+      if (t.kind->crd)
+        if (auto r = steps.tidy(t, given, w, warn); !r) co_return std::unexpected(r.error());
       ApplyOptions a{w.manager, w.force, t.subresource, t.kind->api_version(t.version->name)};
       auto merged = apply(base.get(), given, t.version->schema, a);
       if (!merged) co_return std::unexpected(merged.error());
+      if (t.kind->namespaced) metadata(*merged)["namespace"] = t.ns;
       if (!current) {
         auto done = co_await create(t, std::move(*merged), w);
         if (!done && done.error().reason == "AlreadyExists" && i < kRetries) continue;
@@ -362,13 +398,30 @@ task::Task<Answer<Written>> Api::patch(Target t, PatchType type, Value body, Wri
     auto wished_rv = resource_version_of(wished);
     bool precondition = wished_rv != base_rv && !text_at(wished, "metadata.resourceVersion").empty();
     if (precondition) co_return std::unexpected(modified(t));
-    if (name_of(wished) != t.name) metadata(wished)["name"] = t.name;
+    if (t.subresource != "scale") {
+      if (name_of(wished) != t.name)
+        co_return std::unexpected(bad_request(fmt::format(
+            "the name of the object ({}) does not match the name on the URL ({})", name_of(wished), t.name)));
+      auto kind = kind_of(wished);
+      auto version = api_version_of(wished);
+      if (kind != t.kind->kind || version != t.kind->api_version(t.version->name)) {
+        auto dot = t.kind->group.find('.');
+        auto internal = t.kind->group.empty() ? std::string("core") : t.kind->group.substr(0, dot);
+        co_return std::unexpected(bad_patch(wished, fmt::format("converting ({}.{}) to ({}.{}): unknown conversion",
+                                                                t.version->name, kind, internal, t.kind->kind)));
+      }
+      if (t.version->schema != nullptr && !t.kind->crd) {
+        std::vector<std::string> unknown;
+        if (auto wrong = check_types(*t.version->schema, wished, unknown))
+          co_return std::unexpected(bad_patch(wished, *wrong));
+      }
+    }
     if (!uid_of(wished).empty() && uid_of(wished) != uid_of(*current))
       co_return std::unexpected(
           conflict(t.kind->group, t.kind->plural, t.name,
                    fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid_of(wished),
                                uid_of(*current))));
-    auto next = steps.make_next(t, std::move(wished), *base, w, warn);
+    auto next = steps.make_next(t, std::move(wished), *base, w, warn, true);
     if (!next) co_return std::unexpected(next.error());
     if (t.subresource.empty())
       for (auto& x : warnings(*t.kind, *t.version, *next)) warn.push_back(std::move(x));
@@ -385,16 +438,18 @@ task::Task<Answer<Removed>> Api::remove(Target t, DeleteOptions o) {
   for (int i = 0;; ++i) {
     auto current = store_.latest(table, key);
     if (!current) co_return std::unexpected(not_found(t.kind->group, t.kind->plural, t.name));
+    auto precondition = [&](std::string_view what, std::string_view wanted, std::string_view is, std::string_view end) {
+      return std::unexpected(conflict(
+          t.kind->group, t.kind->kind, t.name,
+          fmt::format(
+              "the {} in the precondition ({}) does not match the {} in record ({}). The object might have been {}",
+              what, wanted, what, is, end)));
+    };
     if (!o.uid.empty() && o.uid != uid_of(*current))
-      co_return std::unexpected(
-          conflict(t.kind->group, t.kind->plural, t.name,
-                   fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", o.uid,
-                               uid_of(*current))));
-    if (!o.resource_version.empty() && o.resource_version != text_at(*current, "metadata.resourceVersion"))
-      co_return std::unexpected(conflict(
-          t.kind->group, t.kind->plural, t.name,
-          fmt::format("Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {}",
-                      o.resource_version, text_at(*current, "metadata.resourceVersion"))));
+      co_return precondition("UID", o.uid, uid_of(*current), "deleted and then recreated");
+    if (auto is = text_at(*current, "metadata.resourceVersion");
+        !o.resource_version.empty() && o.resource_version != is)
+      co_return precondition("ResourceVersion", o.resource_version, is, "modified");
     Object next = *current;
     auto& meta = metadata(next);
     if (o.propagation && *o.propagation != Propagation::background) {
@@ -425,6 +480,8 @@ task::Task<Answer<Removed>> Api::remove(Target t, DeleteOptions o) {
     }
     bool goes = may_go(next);
     if (o.dry_run) co_return Removed{as_version(std::move(current), *t.kind, *t.version), goes};
+    // What goes at once shows no trace of a deletion under way.
+    if (goes && !begun) next = *current;
     auto rv = resource_version_of(*current);
     auto done = goes ? co_await store_.remove(table, key, std::move(next), rv)
                      : co_await store_.put(table, key, std::move(next), rv);

@@ -223,9 +223,11 @@ ApiError unauthorized() { return {401, "Unauthorized", "Unauthorized", {}}; }
 ApiError expired(std::string message) { return {410, "Expired", std::move(message), {}}; }
 ApiError method_not_allowed(std::string_view group, std::string_view plural) {
   return {405, "MethodNotAllowed", "the server does not allow this method on the requested resource",
-          details_of(group, plural, {})};
+          details_of(group, plural, {}), true};
 }
-ApiError unsupported_media_type(std::string message) { return {415, "UnsupportedMediaType", std::move(message), {}}; }
+ApiError unsupported_media_type(std::string message) {
+  return {415, "UnsupportedMediaType", std::move(message), {}, true};
+}
 ApiError internal_error(std::string message) {
   Object d;
   d["causes"] = Array{Object{{"message", message}}};
@@ -243,7 +245,7 @@ Object status_of(const ApiError& e) {
   s["status"] = "Failure";
   s["message"] = e.message;
   if (!e.reason.empty()) s["reason"] = e.reason;
-  if (!e.details.empty()) s["details"] = e.details;
+  if (!e.details.empty() || e.show_details) s["details"] = e.details;
   s["code"] = e.code;
   return s;
 }

@@ -36,6 +36,7 @@ struct ApiError {
   int code = 500;
   std::string reason, message;
   Object details;
+  bool show_details = false;  // also when empty, as the real server does for 405, 406 and 415
 };
 ApiError not_found(std::string_view group, std::string_view plural, std::string_view name);
 ApiError already_exists(std::string_view group, std::string_view plural, std::string_view name);

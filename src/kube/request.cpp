@@ -37,23 +37,45 @@ http::Response object_response(int status, const Object& o, const std::vector<st
   return r;
 }
 
-Format negotiate(const Call& call) {
+Answer<Format> negotiate(const Call& call) {
   Format f;
   if (auto v = call.param("includeObject"); !v.empty()) f.include_object = v;
-  for (auto part : text::split(call.http->headers.get("accept"), ',')) {
+  auto accept = call.http->headers.get("accept");
+  if (accept.empty()) return f;
+  bool unknown_form = false;
+  for (auto part : text::split(accept, ',')) {
     auto p = text::trim(part);
-    if (!p.starts_with("application/json") && !p.starts_with("*/*")) continue;
+    auto media = text::trim(p.substr(0, p.find(';')));
+    bool json = media == "application/json" || media == "*/*" || media == "application/*";
+    // Clients that prefer protobuf or YAML take JSON as well, or they get it all the same, as they ask for nothing
+    // else.
+    bool other =
+        media == "application/vnd.kubernetes.protobuf" || media == "application/yaml" || media == "application/cbor";
+    if (!json && !other) continue;
     if (p.find("as=Table") != std::string_view::npos) {
       f.as = Format::As::table;
+      f.table_version = p.find("v=v1beta1") != std::string_view::npos ? "v1beta1" : "v1";
       return f;
     }
     if (p.find("as=PartialObjectMetadata") != std::string_view::npos) {
       f.as = Format::As::partial;
       return f;
     }
+    if (p.find("as=") != std::string_view::npos) {
+      unknown_form = true;
+      continue;
+    }
     return f;
   }
-  return f;
+  auto e =
+      make_error(406, "NotAcceptable",
+                 unknown_form ? "only the following media types are accepted: application/json, application/yaml, "
+                                "application/vnd.kubernetes.protobuf"
+                              : "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                                "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+                                "application/vnd.kubernetes.protobuf;stream=watch");
+  e.show_details = !unknown_form;
+  return std::unexpected(std::move(e));
 }
 
 http::Response format_response(int status, const Call& call, const Format& f, const ObjectPtr& o,
@@ -90,12 +112,20 @@ task::Task<Answer<Object>> read_object(Call& call, std::vector<std::string>& fau
   auto body = co_await read_body(call);
   if (!body) co_return std::unexpected(body.error());
   if (media == "application/vnd.kubernetes.protobuf") co_return decode_protobuf(*body);
+  if (text::trim(*body) == "null") co_return Object{};
   bool yaml = media == "application/yaml" || media == "application/x-yaml" || media == "text/yaml";
   if (!media.empty() && media != "application/json" && media != "*/*" && !yaml)
     co_return std::unexpected(unsupported_media_type(fmt::format(
         "the body of the request was in an unknown format - accepted media types include: application/json, "
         "application/yaml, application/vnd.kubernetes.protobuf")));
-  co_return decode_text(*body, yaml, faults);
+  auto o = decode_text(*body, yaml, faults);
+  if (!o && call.target.kind) {
+    auto e = o.error();
+    e.message =
+        fmt::format("the object provided is unrecognized (must be of type {}): {}", call.target.kind->kind, e.message);
+    co_return std::unexpected(std::move(e));
+  }
+  co_return o;
 }
 
 Answer<WriteOptions> write_options(const Call& call) {
@@ -103,13 +133,26 @@ Answer<WriteOptions> write_options(const Call& call) {
   o.user = call.user;
   for (const auto& v : call.params("dryRun")) {
     if (v != "All")
-      return std::unexpected(
-          invalid_object("meta.k8s.io", "CreateOptions", "", {not_supported("dryRun", Value(v), {"All"})}));
+      return std::unexpected(invalid_object(
+          "meta.k8s.io", "CreateOptions", "",
+          {FieldError{"FieldValueNotSupported", "dryRun",
+                      fmt::format("Unsupported value: []string{{\"{}\"}}: supported values: \"All\"", v)}}));
     o.dry_run = true;
   }
   if (auto m = call.param("fieldManager"); !m.empty()) {
     if (m.size() > 128)
       return std::unexpected(invalid_object("meta.k8s.io", "CreateOptions", "", {too_long("fieldManager", 128)}));
+    for (std::size_t i = 0; i < m.size(); ++i)
+      if (auto ch = static_cast<unsigned char>(m[i]); ch < 0x20 || ch == 0x7f) {
+        std::string shown;
+        for (unsigned char x : m)
+          shown += x < 0x20 || x == 0x7f ? fmt::format("\\x{:02x}", x) : std::string(1, static_cast<char>(x));
+        return std::unexpected(invalid_object(
+            "meta.k8s.io", "CreateOptions", "",
+            {FieldError{
+                "FieldValueInvalid", "fieldManager",
+                fmt::format("Invalid value: \"{}\": invalid character U+{:04X} (at position {})", shown, ch, i)}}));
+      }
     o.manager = m;
   } else {
     // As the real server: the program's name from its User-Agent.

@@ -28,6 +28,7 @@ struct Call {
 struct Format {
   enum class As : std::uint8_t { object, table, partial } as = As::object;
   std::string include_object = "Metadata";
+  std::string table_version = "v1";
 };
 
 http::Response error_response(const ApiError& e);
@@ -35,7 +36,8 @@ http::Response object_response(int status, const Object& o, const std::vector<st
 // An object in the client's format: itself, a Table of one row, its metadata.
 http::Response format_response(int status, const Call& call, const Format& f, const ObjectPtr& o,
                                const std::vector<std::string>& warnings = {});
-Format negotiate(const Call& call);
+// 406 for an Accept header that none of our forms fits.
+Answer<Format> negotiate(const Call& call);
 // The body as an object: JSON, YAML or protobuf by its Content-Type. `faults` receives duplicate fields.
 task::Task<Answer<Object>> read_object(Call& call, std::vector<std::string>& faults);
 task::Task<Answer<std::string>> read_body(Call& call);

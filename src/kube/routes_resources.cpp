@@ -1,6 +1,7 @@
 // create, get, list, update, patch, delete of objects, and watch: from the request to the rules and back.
 #include "crypto/random.h"
 #include "json/parse.h"
+#include "json/writer.h"
 #include "kube/request.h"
 #include "kube/wire.h"
 #include "text/text.h"
@@ -10,8 +11,63 @@ namespace mr::kube {
 
 namespace {
 
+ApiError not_allowed() { return method_not_allowed("", ""); }
+
+ApiError list_options_fault(FieldError fault) {
+  return invalid_object("meta.k8s.io", "ListOptions", "", {std::move(fault)});
+}
+
+// resourceVersion of a query; absent: 0.
+Answer<std::uint64_t> revision_of(const Call& c) {
+  auto rv = c.param("resourceVersion");
+  if (rv.empty()) return std::uint64_t{0};
+  auto n = text::to_u64(rv);
+  if (!n)
+    return std::unexpected(make_error(
+        500, "",
+        fmt::format("resourceVersion: Invalid value: \"{0}\": strconv.ParseUint: parsing \"{0}\": invalid syntax",
+                    rv)));
+  return *n;
+}
+
+// How resourceVersion and resourceVersionMatch may go together.
+Answer<void> check_match(const Call& c, bool watch) {
+  auto match = c.param("resourceVersionMatch");
+  auto rv = c.param("resourceVersion");
+  bool initial = !c.param("sendInitialEvents").empty();
+  if (watch && initial && match != "NotOlderThan")
+    return std::unexpected(list_options_fault(
+        forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")));
+  if (match.empty() || (watch && initial)) return {};
+  if (rv.empty())
+    return std::unexpected(list_options_fault(
+        forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")));
+  if (match != "Exact" && match != "NotOlderThan")
+    return std::unexpected(
+        list_options_fault(not_supported("resourceVersionMatch", Value(match), {"Exact", "NotOlderThan", ""})));
+  if (match == "Exact" && rv == "0")
+    return std::unexpected(list_options_fault(
+        forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")));
+  return {};
+}
+
+ApiError too_large_revision(std::uint64_t wanted, std::uint64_t current) {
+  auto e =
+      make_error(504, "Timeout", fmt::format("Timeout: Too large resource version: {}, current: {}", wanted, current));
+  e.details["causes"] = Array{Object{{"reason", "ResourceVersionTooLarge"}, {"message", "Too large resource version"}}};
+  e.details["retryAfterSeconds"] = 1;
+  return e;
+}
+
 Answer<ListQuery> list_query(const Call& c) {
   ListQuery q;
+  if (auto ok = check_match(c, false); !ok) return std::unexpected(ok.error());
+  auto revision = revision_of(c);
+  if (!revision) return std::unexpected(revision.error());
+  if (!c.param("continue").empty() && !c.param("resourceVersion").empty() && *revision != 0)
+    return std::unexpected(bad_request("specifying resource version is not allowed when using continue"));
+  q.at_least = *revision;
+  q.exact = c.param("resourceVersionMatch") == "Exact";
   q.label_selector = c.param("labelSelector");
   q.field_selector = c.param("fieldSelector");
   q.continue_token = c.param("continue");
@@ -36,15 +92,31 @@ task::Task<Answer<DeleteOptions>> delete_options(Call& c) {
   if (auto g = c.param("gracePeriodSeconds"); !g.empty()) o.grace_seconds = text::to_i64(g);
   for (const auto& v : c.params("dryRun")) o.dry_run |= v == "All";
   if (c.flag("orphanDependents")) policy = "Orphan";
-  auto body_length = c.http->body != nullptr ? c.http->body->length() : std::optional<std::uint64_t>(0);
-  if (!body_length || *body_length > 0) {
+  auto length = c.http->headers.get("content-length");
+  if (c.http->headers.has("transfer-encoding") || (!length.empty() && length != "0")) {
     std::vector<std::string> faults;
     auto body = co_await read_object(c, faults);
     if (!body) co_return std::unexpected(body.error());
-    if (const auto* g = body->if_contains("gracePeriodSeconds"); g != nullptr && g->is_int64())
+    if (const auto* g = body->if_contains("gracePeriodSeconds"); g != nullptr && !g->is_null()) {
+      if (!g->is_int64())
+        co_return std::unexpected(make_error(
+            500, "",
+            fmt::format("json: cannot unmarshal {} into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+                        g->is_string()  ? "string"
+                        : g->is_bool()  ? "bool"
+                        : g->is_array() ? "array"
+                                        : "object")));
       o.grace_seconds = g->get_int64();
+    }
     if (auto p = text_at(*body, "propagationPolicy"); !p.empty()) policy = p;
-    if (bool_at(*body, "orphanDependents")) policy = "Orphan";
+    if (const auto* v = body->if_contains("orphanDependents"); v != nullptr && v->is_bool()) {
+      if (!policy.empty())
+        co_return std::unexpected(
+            invalid_object("meta.k8s.io", "DeleteOptions", "",
+                           {invalid("propagationPolicy", Value(policy),
+                                    "orphanDependents and deletionPropagation cannot be both set")}));
+      policy = v->get_bool() ? "Orphan" : "Background";
+    }
     o.uid = text_at(*body, "preconditions.uid");
     o.resource_version = text_at(*body, "preconditions.resourceVersion");
     for (const auto& d : array_at(*body, "dryRun")) o.dry_run |= d == Value("All");
@@ -52,9 +124,9 @@ task::Task<Answer<DeleteOptions>> delete_options(Call& c) {
   if (!policy.empty()) {
     o.propagation = propagation_of(policy);
     if (!o.propagation)
-      co_return std::unexpected(
-          invalid_object("meta.k8s.io", "DeleteOptions", "",
-                         {not_supported("propagationPolicy", Value(policy), {"Background", "Foreground", "Orphan"})}));
+      co_return std::unexpected(invalid_object(
+          "meta.k8s.io", "DeleteOptions", "",
+          {not_supported("propagationPolicy", Value(policy), {"Foreground", "Background", "Orphan", "nil"})}));
   }
   co_return o;
 }
@@ -65,6 +137,22 @@ std::string list_metadata(const Listed& l) {
   if (!l.continue_token.empty()) m["continue"] = l.continue_token;
   if (l.remaining) m["remainingItemCount"] = *l.remaining;
   return json::serialize(m);
+}
+
+// Items of built-in kinds leave out what the list's kind says already.
+void item_to(std::string& out, const Object& o, bool bare) {
+  if (!bare) return json::serialize_to(out, o);
+  out += '{';
+  bool first = true;
+  for (const auto& [k, v] : o) {
+    if (k == "kind" || k == "apiVersion") continue;
+    if (!first) out += ',';
+    first = false;
+    json::append_string(out, k);
+    out += ':';
+    json::serialize_to(out, v);
+  }
+  out += '}';
 }
 
 http::Response list_response(const Call& c, const Format& f, const Listed& l) {
@@ -86,7 +174,7 @@ http::Response list_response(const Call& c, const Format& f, const Listed& l) {
       p["metadata"] = object_at(*o, "metadata");
       json::serialize_to(out, p);
     } else {
-      json::serialize_to(out, *o);
+      item_to(out, *o, !t.kind->crd);
     }
   }
   out += "]}\n";
@@ -114,28 +202,56 @@ std::optional<PatchType> patch_type(std::string_view content_type) {
 }
 
 // The body names the kind that the address names; a body without either takes the address's.
-Answer<void> check_kind(const Target& t, Object& o) {
+Answer<void> check_kind(const ServerDeps& deps, const Target& t, Object& o, bool apply) {
   auto wanted = t.kind->api_version(t.version->name);
   std::string kind = t.kind->kind;
   if (t.subresource == "scale") {
     wanted = "autoscaling/v1";
     kind = "Scale";
   }
-  auto given = api_version_of(o);
-  auto given_kind = kind_of(o);
-  if (given.empty()) {
-    o["apiVersion"] = wanted;
-  } else if (given != wanted) {
-    return std::unexpected(bad_request(
-        fmt::format("the API version in the data ({}) does not match the expected API version ({})", given, wanted)));
+  std::string given(api_version_of(o));
+  std::string given_kind(kind_of(o));
+  if (apply && (given != wanted || given_kind != kind))
+    return std::unexpected(bad_request(fmt::format(
+        "invalid object type: {}, Kind={}", given.find('/') == std::string::npos ? "/" + given : given, given_kind)));
+  if (given.empty()) o["apiVersion"] = wanted;
+  if (given_kind.empty()) o["kind"] = kind;
+  if ((given.empty() || given == wanted) && (given_kind.empty() || given_kind == kind)) return {};
+  if (given.empty()) given = wanted;
+  if (given_kind.empty()) given_kind = kind;
+  auto slash = given.find('/');
+  auto group = slash == std::string::npos ? std::string() : given.substr(0, slash);
+  auto version = slash == std::string::npos ? given : given.substr(slash + 1);
+  auto other = deps.api->kinds().by_kind(group, given_kind);
+  bool known = (other && other->version(version) != nullptr) || (group.empty() && given_kind == "List");
+  auto internal = t.kind->group.empty() ? std::string("core") : t.kind->group.substr(0, t.kind->group.find('.'));
+  std::string why =
+      known && !t.kind->crd
+          ? fmt::format("converting ({}.{}) to ({}.{}): unknown conversion", version, given_kind, internal, kind)
+          : fmt::format("no kind \"{}\" is registered for version \"{}\"", given_kind, given);
+  return std::unexpected(bad_request(
+      fmt::format("{} in version \"{}\" cannot be handled as a {}: {}", given_kind, t.version->name, kind, why)));
+}
+
+// A merge or JSON patch as a document, with the real server's words for what is none.
+Answer<Value> read_patch(std::string_view body, PatchType type) {
+  auto parsed = json::parse(body, 256);
+  if (!parsed)
+    return std::unexpected(bad_request(fmt::format(
+        "error decoding patch: {}",
+        parsed.error().message == "incomplete JSON" ? "unexpected end of JSON input" : parsed.error().message)));
+  bool list = type == PatchType::json;
+  if (list ? !parsed->is_array() : !parsed->is_object()) {
+    std::string_view is = parsed->is_array()    ? "array"
+                          : parsed->is_object() ? "object"
+                          : parsed->is_string() ? "string"
+                          : parsed->is_bool()   ? "bool"
+                                                : "number";
+    return std::unexpected(
+        bad_request(fmt::format("error decoding patch: json: cannot unmarshal {} into Go value of type {}", is,
+                                list ? "jsonpatch.Patch" : "map[string]interface {}")));
   }
-  if (given_kind.empty())
-    o["kind"] = kind;
-  else if (given_kind != kind)
-    return std::unexpected(bad_request(
-        fmt::format("{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for that collection",
-                    given_kind, t.version->name, kind, given_kind)));
-  return {};
+  return std::move(*parsed);
 }
 
 }  // namespace
@@ -143,7 +259,9 @@ Answer<void> check_kind(const Target& t, Object& o) {
 task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
   auto& api = *deps.api;
   auto& t = c.target;
-  auto format = negotiate(c);
+  auto negotiated = negotiate(c);
+  if (!negotiated) co_return error_response(negotiated.error());
+  auto format = std::move(*negotiated);
   bool sub = !t.subresource.empty();
   bool known_sub = !sub || (t.subresource == "status" && t.version->status) ||
                    (t.subresource == "scale" && t.version->scale) ||
@@ -152,30 +270,48 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
     co_return error_response(make_error(404, "NotFound", "the server could not find the requested resource"));
   auto verb_known = std::ranges::find(t.kind->verbs, c.verb) != t.kind->verbs.end();
   if ((!sub && !verb_known) || (sub && (c.verb == "create" || c.verb == "delete")))
-    co_return error_response(
-        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
-  if (t.kind->namespaced && t.ns.empty() && c.verb == "create")
-    co_return error_response(
-        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+    co_return error_response(not_allowed());
+  if (t.kind->namespaced && t.ns.empty() && c.verb == "create") co_return error_response(not_allowed());
+  auto method = c.http->method;
+  bool named = !t.name.empty();
+  if (method == http::Method::other || method == http::Method::options || (named && method == http::Method::post) ||
+      (!named && (method == http::Method::put || method == http::Method::patch)))
+    co_return error_response(not_allowed());
   if (c.verb == "list") {
     auto q = list_query(c);
     if (!q) co_return error_response(q.error());
+    if (q->at_least > api.store().revision())
+      co_return error_response(too_large_revision(q->at_least, api.store().revision()));
     auto l = api.list(t, *q);
     if (!l) co_return error_response(l.error());
     co_return list_response(c, format, *l);
   }
   if (c.verb == "get") {
+    if (auto rv = revision_of(c); !rv) co_return error_response(rv.error());
     auto o = api.get(t);
     if (!o) co_return error_response(o.error());
     if (t.subresource == "scale") co_return object_response(200, scale_of(**o, *t.version));
     co_return format_response(200, c, format, *o);
   }
   if (c.verb == "delete") {
+    if (t.kind->qualified() == "namespaces" &&
+        (t.name == "default" || t.name == "kube-system" || t.name == "kube-public")) {
+      auto e = make_error(403, "Forbidden",
+                          fmt::format("namespaces \"{}\" is forbidden: this namespace may not be deleted", t.name));
+      e.details = {{"name", t.name}, {"kind", "namespaces"}};
+      co_return error_response(e);
+    }
     auto options = co_await delete_options(c);
     if (!options) co_return error_response(options.error());
     auto r = co_await api.remove(t, std::move(*options));
     if (!r) co_return error_response(r.error());
-    if (!r->gone || t.kind->qualified() == "pods") co_return object_response(200, *r->object);
+    // Kinds that the real server answers with the object.
+    static constexpr std::string_view kShown[] = {
+        "namespaces", "persistentvolumeclaims", "persistentvolumes", "podtemplates",
+        "pods",       "replicationcontrollers", "resourcequotas",    "serviceaccounts",
+        "services"};
+    if (!r->gone || std::ranges::find(kShown, t.kind->qualified()) != std::end(kShown))
+      co_return object_response(200, *r->object);
     co_return object_response(200, deleted_status(t, *r->object));
   }
   if (c.verb == "deletecollection") {
@@ -195,11 +331,7 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
   Answer<Written> done = std::unexpected(internal_error(""));
   if (c.verb == "patch") {
     auto type = patch_type(c.http->headers.get("content-type"));
-    if (!type)
-      co_return error_response(unsupported_media_type(
-          "the body of the request was in an unknown format - accepted media types include: "
-          "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, "
-          "application/apply-patch+yaml, application/apply-patch+cbor"));
+    if (!type) co_return error_response(unsupported_media_type("415: Unsupported Media Type"));
     auto body = co_await read_body(c);
     if (!body) co_return error_response(body.error());
     Value patch;
@@ -208,25 +340,32 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
         co_return error_response(invalid_object("meta.k8s.io", "PatchOptions", "",
                                                 {required("fieldManager", "is required for apply patch")}));
       auto o = decode_text(*body, true, options->faults);
-      if (!o) co_return error_response(o.error());
-      if (auto r = check_kind(t, *o); !r) co_return error_response(r.error());
+      if (!o) co_return error_response(bad_request("error decoding YAML: " + o.error().message));
+      if (auto r = check_kind(deps, t, *o, true); !r) co_return error_response(r.error());
       patch = std::move(*o);
     } else {
-      auto parsed = json::parse(*body, 256);
-      if (!parsed) co_return error_response(bad_request("error decoding patch: " + parsed.error().message));
+      if (options->force)
+        co_return error_response(invalid_object("meta.k8s.io", "PatchOptions", "",
+                                                {forbidden("force", "may not be specified for non-apply patch")}));
+      auto parsed = read_patch(*body, *type);
+      if (!parsed) co_return error_response(parsed.error());
       patch = std::move(*parsed);
     }
     done = co_await api.patch(t, *type, std::move(patch), std::move(*options));
   } else {
     auto o = co_await read_object(c, options->faults);
     if (!o) co_return error_response(o.error());
-    if (auto r = check_kind(t, *o); !r) co_return error_response(r.error());
+    if (auto r = check_kind(deps, t, *o, false); !r) co_return error_response(r.error());
     if (t.version->schema != nullptr && !t.kind->crd && t.subresource != "scale") {
       std::vector<std::string> unknown;
       if (auto wrong = check_types(*t.version->schema, *o, unknown))
         co_return error_response(bad_request(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}",
                                                          t.kind->kind, t.version->name, t.kind->kind, *wrong)));
     }
+    if (c.verb == "update" && t.kind->crd && !sub && text_at(*o, "metadata.resourceVersion").empty())
+      co_return error_response(invalid_object(t.kind->group, t.kind->kind, t.name,
+                                              {FieldError{"FieldValueInvalid", "metadata.resourceVersion",
+                                                          "Invalid value: 0x0: must be specified for an update"}}));
     done = c.verb == "create" ? co_await api.create(t, std::move(*o), std::move(*options))
                               : co_await api.update(t, std::move(*o), std::move(*options));
   }
@@ -304,7 +443,8 @@ struct WatchStream {
       if (batch.expired) {
         done = true;
         line(out, "ERROR",
-             json::serialize(status_of(expired(fmt::format("too old resource version: {}", watch.position())))));
+             json::serialize(status_of(
+                 expired(fmt::format("too old resource version: {} ({})", watch.position(), store.revision())))));
         break;
       }
       static constexpr std::string_view kNames[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
@@ -327,25 +467,23 @@ struct WatchStream {
 task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
   auto& api = *deps.api;
   auto& t = c.target;
-  if (std::ranges::find(t.kind->verbs, "watch") == t.kind->verbs.end())
-    co_return error_response(
-        make_error(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+  if (std::ranges::find(t.kind->verbs, "watch") == t.kind->verbs.end()) co_return error_response(not_allowed());
   auto selection = parse_selection(*t.kind, c.param("labelSelector"), c.param("fieldSelector"));
   if (!selection) co_return error_response(selection.error());
-  std::uint64_t after = 0;
-  if (auto rv = c.param("resourceVersion"); !rv.empty()) {
-    auto n = text::to_u64(rv);
-    if (!n)
-      co_return error_response(
-          invalid_object("meta.k8s.io", "ListOptions", "",
-                         {invalid("resourceVersion", Value(rv),
-                                  fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", rv))}));
-    after = *n;
-  }
+  auto format = negotiate(c);
+  if (!format) co_return error_response(format.error());
+  if (auto ok = check_match(c, true); !ok) co_return error_response(ok.error());
+  auto revision = revision_of(c);
+  if (!revision) co_return error_response(revision.error());
+  std::uint64_t after = *revision;
   std::int64_t seconds = 1800 + static_cast<std::int64_t>(crypto::random_u64() % 1800);
-  if (auto s = c.param("timeoutSeconds"); !s.empty())
-    if (auto n = text::to_i64(s); n && *n > 0) seconds = std::min<std::int64_t>(*n, 24 * 3600);
+  if (auto s = c.param("timeoutSeconds"); !s.empty()) {
+    auto n = text::to_i64(s);
+    if (!n) co_return error_response(bad_request(fmt::format("strconv.ParseInt: parsing \"{}\": invalid syntax", s)));
+    if (*n > 0) seconds = std::min<std::int64_t>(*n, 24 * 3600);
+  }
   bool initial = c.flag("sendInitialEvents");
+  if (after > api.store().revision()) co_return error_response(too_large_revision(after, api.store().revision()));
   std::vector<ObjectPtr> first;
   if (after == 0 || initial) {
     ListQuery q;
@@ -357,9 +495,9 @@ task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
     if (c.param("sendInitialEvents") != "false") first = std::move(l->items);
   } else if (api.store().changes(t.kind->qualified(), after, 1).expired) {
     // Clients of watches take the error as an event or as a status; the real server sends the event.
-    std::string text =
-        fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n",
-                    json::serialize(status_of(expired(fmt::format("too old resource version: {}", after)))));
+    std::string text = fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n",
+                                   json::serialize(status_of(expired(fmt::format("too old resource version: {} ({})",
+                                                                                 after, api.store().revision())))));
     co_return http::Response::json(200, std::move(text));
   }
   auto stream = std::make_shared<WatchStream>(WatchStream{
@@ -367,7 +505,7 @@ task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
       .watch = StoreWatch(api.store(), t.kind, t.version, t.kind->namespaced ? t.ns : "", std::move(*selection), after),
       .kind = t.kind,
       .version = t.version,
-      .format = negotiate(c),
+      .format = std::move(*format),
       .bookmarks = c.flag("allowWatchBookmarks"),
       .initial_end = initial,
       .first = std::move(first),

@@ -234,8 +234,21 @@ struct Server::Impl {
         return r;
       }
     }
+    if (path == "/openapi/v2") {
+      // kubectl asks for it only to check lists of objects itself, and lets pass what the document does not describe.
+      // All descriptions are in version 3; this one has a version and a title (message openapi.v2.Document).
+      static constexpr std::string_view kDocument(
+          "\x0a\x03"
+          "2.0"
+          "\x12\x13\x0a\x08Millrace\x12\x07v1.32.0"
+          "\x42\x00\x4a\x00",
+          30);
+      return http::Response::text(200, std::string(kDocument),
+                                  "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+    }
     if (path == "/") {
-      Array paths{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"};
+      Array paths{"/api",     "/api/v1",     "/apis",       "/healthz", "/livez",
+                  "/metrics", "/openapi/v2", "/openapi/v3", "/readyz",  "/version"};
       return http::Response::json(200, json::serialize(Object{{"paths", std::move(paths)}}));
     }
     return std::nullopt;

@@ -126,10 +126,10 @@ TEST_F(KubeStoreTest, AWaitEndsWithAChangeOrItsTime) {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     auto p = std::make_shared<std::promise<void>>();
     loops.at(0).post([this, p] {
-      task::detach([](KubeStoreTest* t, std::shared_ptr<std::promise<void>> done) -> task::Task<void> {
-        (void)co_await t->store->put("pods", {"ns", "b"}, pod("b"), Store::kMustNotExist);
+      task::detach([](Store& s, std::shared_ptr<std::promise<void>> done) -> task::Task<void> {
+        (void)co_await s.put("pods", {"ns", "b"}, pod("b"), Store::kMustNotExist);
         done->set_value();
-      }(this, p));
+      }(*store, p));
     });
     p->get_future().wait();
   });

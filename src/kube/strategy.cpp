@@ -82,6 +82,11 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
   auto wanted = std::string(text_at(spec, "clusterIP"));
   if (wanted == "None") {
     spec["clusterIPs"] = Array{"None"};
+    if (object_at(spec, "selector").empty()) {
+      // Without pods to look at, such a Service may stand for both families.
+      spec["ipFamilies"] = Array{"IPv4", "IPv6"};
+      if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = "RequireDualStack";
+    }
   } else {
     std::set<std::string> used;
     for (const auto& o : api.store().list("services", "").items) {
@@ -100,7 +105,7 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
     spec["clusterIP"] = wanted;
     spec["clusterIPs"] = Array{Value(wanted)};
   }
-  spec["ipFamilies"] = Array{"IPv4"};
+  if (!spec.contains("ipFamilies")) spec["ipFamilies"] = Array{"IPv4"};
   if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = "SingleStack";
   (void)dry_run;
   if (type == "NodePort" || type == "LoadBalancer") {
@@ -125,6 +130,16 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
 Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, Object& o, bool dry_run) {
   const auto& q = t.kind->qualified();
   if (t.version->status && q != "pods" && q != "persistentvolumeclaims") o.erase("status");
+  // What the real server's empty statuses show.
+  if (t.kind->group == "apps" || t.kind->group == "batch") o["status"] = Object{};
+  if (q == "replicasets.apps") o["status"] = Object{{"replicas", 0}};
+  if (q == "statefulsets.apps") o["status"] = Object{{"replicas", 0}, {"availableReplicas", 0}};
+  if (q == "daemonsets.apps")
+    o["status"] = Object{
+        {"currentNumberScheduled", 0}, {"desiredNumberScheduled", 0}, {"numberMisscheduled", 0}, {"numberReady", 0}};
+  if (q == "controllerrevisions.apps") o.erase("status");
+  if (q == "poddisruptionbudgets.policy")
+    o["status"] = Object{{"disruptionsAllowed", 0}, {"currentHealthy", 0}, {"desiredHealthy", 0}, {"expectedPods", 0}};
   if (q == "pods") {
     o["status"] = Object{{"phase", "Pending"}};
     auto& spec = ensure(o, "spec");
@@ -144,16 +159,49 @@ Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, 
     ensure(o, "spec")["finalizers"] = Array{"kubernetes"};
     o["status"] = Object{{"phase", "Active"}};
   } else if (q == "persistentvolumeclaims") {
+    auto& finalizers = metadata(o)["finalizers"];
+    if (!finalizers.is_array()) finalizers = Array{};
+    if (std::ranges::find(finalizers.get_array(), Value("kubernetes.io/pvc-protection")) ==
+        finalizers.get_array().end())
+      finalizers.get_array().push_back("kubernetes.io/pvc-protection");
     o["status"] = Object{{"phase", "Pending"}};
   } else if (q == "persistentvolumes") {
     o["status"] = Object{{"phase", "Available"}};
+  }
+  return {};
+}
+
+namespace {
+
+// BestEffort: nobody asks for anything; Guaranteed: every container has limits of both and requests equal to them.
+std::string_view quality_of(const Object& pod) {
+  bool any = false;
+  bool guaranteed = true;
+  for (const char* list : {"spec.containers", "spec.initContainers"})
+    for (const auto& c : array_at(pod, list)) {
+      if (!c.is_object()) continue;
+      for (const char* what : {"cpu", "memory"}) {
+        const auto* request = at(c, fmt::format("resources.requests.{}", what));
+        const auto* limit = at(c, fmt::format("resources.limits.{}", what));
+        any = any || request != nullptr || limit != nullptr;
+        guaranteed = guaranteed && limit != nullptr && (request == nullptr || *request == *limit);
+      }
+    }
+  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+}  // namespace
+
+void after_defaults(const Target& t, Object& o) {
+  const auto& q = t.kind->qualified();
+  if (q == "pods") {
+    ensure(o, "status")["qosClass"] = quality_of(o);
   } else if (q == "customresourcedefinitions.apiextensions.k8s.io") {
     auto now = now_text();
-    auto names = object_at(o, "spec.names");
     Array stored;
     for (const auto& v : array_at(o, "spec.versions"))
       if (v.is_object() && bool_at(v.get_object(), "storage")) stored.push_back(Value(text_at(v.get_object(), "name")));
-    o["status"] = Object{{"acceptedNames", names},
+    o["status"] = Object{{"acceptedNames", object_at(o, "spec.names")},
                          {"conditions", Array{Object{{"lastTransitionTime", now},
                                                      {"message", "no conflicts found"},
                                                      {"reason", "NoConflicts"},
@@ -166,7 +214,6 @@ Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, 
                                                      {"type", "Established"}}}},
                          {"storedVersions", std::move(stored)}};
   }
-  return {};
 }
 
 Answer<void> before_update(const Api& api, const Hooks& hooks, const Target& t, Object& next, const Object& current) {

@@ -1,8 +1,10 @@
 #include "node/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 extern "C" {  // glibc 2.36 leaves the linkage of this header to its users
 }
 #include <sys/wait.h>
@@ -62,6 +64,9 @@ int child(const SpawnOptions& o, char* const* argv, char* const* envp, const int
   } else {
     ::setpgid(0, 0);  // a Ctrl-C at our terminal is ours alone
   }
+  // Nothing of ours goes along: a listener that a child holds would outlive the program.
+  ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // until the sandbox sets its own
   ::dup2(o.in >= 0 ? o.in : null_fd, 0);
   ::dup2(o.out >= 0 ? o.out : null_fd, 1);
   ::dup2(o.err >= 0 ? o.err : null_fd, 2);

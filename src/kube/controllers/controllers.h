@@ -19,6 +19,10 @@ void add_job_controller(Manager& m);
 void add_endpoints_controller(Manager& m);
 // The default ServiceAccount and the ConfigMap kube-root-ca.crt of each namespace; the end of one that is deleted.
 void add_namespace_controller(Manager& m, Api& api, std::string ca_pem);
+// Binds new pods to the one node, as the scheduler does: conditions and events are its.
+void add_scheduler(Manager& m, Api& api, std::string node_name);
+// Lets a claim that is being deleted go when no pod uses it any more.
+void add_claim_protection(Manager& m, Api& api);
 // Deletes what its owners left, holds owners that go in the foreground, frees orphans.
 void add_garbage_collector(Manager& m, Api& api);
 
