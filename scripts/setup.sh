@@ -270,7 +270,7 @@ newer_than() {
 # client NAME MAJOR MINOR PACKAGE: NAME on PATH if it is new enough, else built from the locked module tests/tools/NAME.
 client() {
   local name=$1 major=$2 minor=$3 package=$4 stamp version
-  version=$("$name" version --client 2>/dev/null | head -n 1) || version=
+  version=$("$name" version --client 2>/dev/null) || version=
   if newer_than "$major" "$minor" "$version"; then return 0; fi
   stamp=$(sha256sum <"tests/tools/$name/go.sum")
   if [ -x "$tools/$name" ] && [ "$(cat "$tools/$name.stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
