@@ -150,8 +150,8 @@ void defaults_inference_service(Object& o) {
 }  // namespace
 
 void defaults_apps(std::string_view kind, Object& o) {
-  auto& spec = ensure(o, "spec");
-  // What the status of a new object shows: members that the real server never leaves out.
+  // What the status of a new object shows: members that the real server never leaves out. Before `spec` is held: a new
+  // member may move the others.
   if (kind == "Deployment" || kind == "Job" || kind == "CronJob")
     fallback(o, "status", Object{});
   else if (kind == "ReplicaSet")
@@ -164,6 +164,7 @@ void defaults_apps(std::string_view kind, Object& o) {
                     {"numberMisscheduled", 0},
                     {"desiredNumberScheduled", 0},
                     {"numberReady", 0}});
+  auto& spec = ensure(o, "spec");
   if (kind == "Deployment") {
     defaults_deployment(spec);
     defaults_pod_template(spec);
