@@ -108,7 +108,7 @@ task::Task<void> forward(Way& way, int fd, std::uint16_t local_port, std::uint16
     (void)!::write(way.lost.get(), &one, sizeof one);
   } else {
     stream::SpdySession session(**io, {.flow_control = false, .client = true},
-                                [](stream::SpdyStreamPtr s) { s->close(); });
+                                [](const stream::SpdyStreamPtr& s) { s->close(); });
     task::Group group;
     group.spawn(session.run());
     stream::SpdyHeaders headers{{"streamtype", "error"}, {"port", std::to_string(remote_port)}, {"requestid", "0"}};

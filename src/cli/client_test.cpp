@@ -74,7 +74,7 @@ TEST(Manifests, SayWhatIsWrong) {
   EXPECT_NE(why("kind: A").find("apiVersion is not set"), std::string::npos);
   EXPECT_NE(why("[1]").find("an object is expected"), std::string::npos);
   EXPECT_NE(why("{\"a\":").find("not JSON"), std::string::npos);
-  EXPECT_NE(why("a: 1\na: 2").find("a"), std::string::npos);
+  EXPECT_NE(why("a: 1\na: 2").find('a'), std::string::npos);
   EXPECT_NE(why("a: b: c").find("f: "), std::string::npos);
   EXPECT_EQ(why(std::string(400, '[')).find("fine"), std::string::npos);
   EXPECT_EQ(why(std::string(400, '{')).find("fine"), std::string::npos);
