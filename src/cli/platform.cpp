@@ -133,6 +133,8 @@ struct Platform::Impl {
   bool started = false;
 
   Impl(task::Loops& l, PlatformOptions o) : loops(l), options(std::move(o)) {}
+  // What the controllers have put on their loop by now must not find the store gone, when a start fails half way.
+  ~Impl() { control.stop(); }
 
   Result<> open() {
     MR_TRY(db, sql::Database::open_sqlite(options.data + "/kube.db"));
