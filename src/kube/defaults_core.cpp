@@ -157,9 +157,10 @@ void defaults_pod(Object& o) {
   fallback(spec, "preemptionPolicy", "PreemptLowerPriority");
   fallback(spec, "priority", 0);
   defaults_tolerations(spec);
+  Value quality(quality_of(spec));  // before the object grows: `spec` may move
   auto& status = ensure(o, "status");
   fallback(status, "phase", "Pending");
-  fallback(status, "qosClass", Value(quality_of(spec)));
+  fallback(status, "qosClass", std::move(quality));
 }
 
 void defaults_service(Object& o) {
