@@ -11,6 +11,7 @@
 #include "gateway/mesh_watch.h"
 #include "kube/bootstrap.h"
 #include "kube/controllers/controllers.h"
+#include "kube/names.h"
 #include "kube/server.h"
 #include "log/log.h"
 #include "node/node.h"
@@ -137,6 +138,9 @@ struct Platform::Impl {
   ~Impl() { control.stop(); }
 
   Result<> open() {
+    if (options.address != "localhost" && !kube::is_ip(options.address))
+      return fail(Code::invalid_argument,
+                  fmt::format("cannot listen on '{}': it is neither an IP address nor localhost", options.address));
     MR_TRY(db, sql::Database::open_sqlite(options.data + "/kube.db"));
     MR_TRY(store, kube::Store::open(*db));
     kube::register_stored_crds(*store, kinds);
