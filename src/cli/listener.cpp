@@ -79,7 +79,7 @@ Result<> check_disk(const std::string& folder) {
 }
 
 namespace {
-http::Response readiness_answer(const Readiness& readiness) {
+http::Response readiness_answer(const Readiness& readiness, const std::string& ok) {
   if (const char* why = readiness.why_not.load(std::memory_order_acquire); why != nullptr)
     return http::Response::text(503, fmt::format("not ready: {}\n", why));
   for (const auto& [name, passes] : readiness.checks)
@@ -87,18 +87,19 @@ http::Response readiness_answer(const Readiness& readiness) {
       log::warn("not ready", {{"check", name}, {"error", r.error().message}, {"detail", r.error().detail}});
       return http::Response::text(503, fmt::format("not ready: {}\n", name));  // what and where is for the log
     }
-  return http::Response::text(200, "ok\n");
+  return http::Response::text(200, ok);
 }
 }  // namespace
 
-http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness) {
-  return [inner = std::move(inner), readiness = std::move(readiness)](http::Request& rq) -> task::Task<http::Response> {
+http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness, std::string ok) {
+  return [inner = std::move(inner), readiness = std::move(readiness),
+          ok = std::move(ok)](http::Request& rq) -> task::Task<http::Response> {
     // A signed request means a bucket that may have such a name.
     bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) &&
                  !rq.headers.has("Authorization") && rq.query.empty();
     if (probe) {
-      if (rq.path == "/healthz") co_return http::Response::text(200, "ok\n");
-      if (rq.path == "/readyz") co_return readiness_answer(*readiness);
+      if (rq.path == "/healthz") co_return http::Response::text(200, ok);
+      if (rq.path == "/readyz") co_return readiness_answer(*readiness, ok);
       if (rq.path == "/metrics")
         co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
     }
@@ -117,9 +118,11 @@ Result<> Listeners::add(const std::string& name, const std::string& address, int
   o.address = address;
   o.port = static_cast<std::uint16_t>(port);
   o.access_log = settings_.access_log;
+  // Clients of the Kubernetes API compare the text.
+  const char* ok = name == "kubernetes" ? "ok" : "ok\n";
   const char* scheme = tls ? "https" : "http";
   o.tls = std::move(tls);
-  auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler), readiness_));
+  auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler), readiness_, ok));
   MR_CHECK(server->start());
   items_.push_back({std::move(server), fmt::format("  {:<10} {}://{}:{:<6} {}", name, scheme,
                                                    address == "0.0.0.0" ? "127.0.0.1" : address, port, purpose)});

@@ -30,7 +30,8 @@ struct Readiness {
 };
 // Adds /healthz (alive), /readyz (ready, else 503 with the reason) and /metrics in front of `inner`: the one chain that
 // every listener has.
-http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness);
+// `ok`: what a probe that passes answers.
+http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness, std::string ok = "ok\n");
 // The folder can be written and its disk is not full.
 Result<> check_disk(const std::string& folder);
 

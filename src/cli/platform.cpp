@@ -159,6 +159,8 @@ struct Platform::Impl {
     hooks.allocate_cluster_ip = [data](const std::set<std::string>& used) {
       return services::allocate_cluster_ip(used, services::address_seed(data, std::to_string(used.size())));
     };
+    hooks.in_cluster_range = services::in_cluster_range;
+    hooks.cluster_range = services::kClusterRange;
     kube::BootstrapOptions first;
     first.user_namespace = kUserNamespace;
     first.api_port = options.api_port;

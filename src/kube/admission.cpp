@@ -139,6 +139,14 @@ void pod_warnings(const Object& spec, const std::string& path, std::vector<std::
           out.push_back(fmt::format("{}: hides previous definition of {}, which may be dropped when using apply",
                                     item(sub(here, "env"), j), in_quotes(name)));
       }
+      for (std::string_view which : {"limits", "requests"})
+        for (std::string_view what : {"ephemeral-storage", "memory"}) {
+          const auto* v = at(c, fmt::format("resources.{}.{}", which, what));
+          if (v == nullptr || !v->is_string()) continue;
+          if (auto milli = quantity_milli(std::string_view(v->get_string())); milli && *milli % 1000 != 0)
+            out.push_back(fmt::format("{}.resources.{}[{}]: fractional byte value {} is invalid, must be an integer",
+                                      here, which, what, in_quotes(std::string_view(v->get_string()))));
+        }
       std::map<std::string, std::size_t> ports;
       const auto& list_of_ports = array_at(c, "ports");
       for (std::size_t j = 0; j < list_of_ports.size(); ++j) {

@@ -53,7 +53,8 @@ Object scale_of(const Object& o, const KindVersion& version) {
   auto& meta = metadata(scale);
   for (const char* f : {"uid", "resourceVersion", "creationTimestamp"})
     if (const auto* v = at(o, fmt::format("metadata.{}", f))) meta[f] = *v;
-  scale["spec"] = Object{{"replicas", int_at_path(o, version.scale_spec)}};
+  scale["spec"] = Object{};
+  if (auto n = int_at_path(o, version.scale_spec); n != 0) scale["spec"].get_object()["replicas"] = n;
   Object status{{"replicas", int_at_path(o, version.scale_status)}};
   std::string_view path = version.scale_selector;
   if (path.starts_with('.')) path.remove_prefix(1);

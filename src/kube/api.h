@@ -66,6 +66,9 @@ struct Listed {
 struct Hooks {
   // An address for a Service, given those in use; empty: none left.
   std::function<std::string(const std::set<std::string>& used)> allocate_cluster_ip;
+  // Whether an address that a client chose may be a Service's; unset: any. And the range, for the refusal.
+  std::function<bool(std::string_view)> in_cluster_range;
+  std::string cluster_range;
   std::string node_name;  // pods are bound to it at creation
 };
 

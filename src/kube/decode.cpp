@@ -95,8 +95,6 @@ std::optional<std::string> base64_fault(std::string_view t) {
 
 }  // namespace decode
 
-namespace {
-
 // How the real server quotes the body that it could not read: text that looks like JSON as it is, all else in hex.
 std::string snippet(std::string_view body) {
   constexpr std::size_t shown = 30;
@@ -105,6 +103,8 @@ std::string snippet(std::string_view body) {
   auto out = body.starts_with('{') && text::utf8_valid(part) ? std::string(part) : text::hex(part);
   return body.size() > shown ? out + " ..." : out;
 }
+
+namespace {
 
 std::string_view go_kind(const Value& v) {
   if (v.is_object()) return "object";

@@ -18,12 +18,13 @@ std::string warning_header(std::string_view text) {
   }
   return out + "\"";
 }
+}  // namespace
+
 void add_warnings(http::Response& r, const std::vector<std::string>& warnings) {
   std::size_t n = 0;
   for (const auto& w : warnings)
     if (n++ < 32) r.headers.add("Warning", warning_header(w));
 }
-}  // namespace
 
 http::Response error_response(const ApiError& e) {
   auto r = http::Response::json(e.code, json::serialize(status_of(e)));
@@ -47,11 +48,18 @@ Answer<Format> negotiate(const Call& call) {
     auto p = text::trim(part);
     auto media = text::trim(p.substr(0, p.find(';')));
     bool json = media == "application/json" || media == "*/*" || media == "application/*";
-    // Clients that prefer protobuf or YAML take JSON as well, or they get it all the same, as they ask for nothing
-    // else.
+    // Clients that prefer protobuf take JSON as well, or they get it all the same, as they ask for nothing else.
     bool other =
         media == "application/vnd.kubernetes.protobuf" || media == "application/yaml" || media == "application/cbor";
     if (!json && !other) continue;
+    f.yaml = media == "application/yaml";
+    bool known_version = true;
+    for (auto option : text::split(p, ';'))
+      if (auto o = text::trim(option); o.starts_with("v=")) known_version = o == "v=v1" || o == "v=v1beta1";
+    if (!known_version) {
+      unknown_form = true;
+      continue;
+    }
     if (p.find("as=Table") != std::string_view::npos) {
       f.as = Format::As::table;
       f.table_version = p.find("v=v1beta1") != std::string_view::npos ? "v1beta1" : "v1";
@@ -78,10 +86,21 @@ Answer<Format> negotiate(const Call& call) {
   return std::unexpected(std::move(e));
 }
 
-http::Response format_response(int status, const Call& call, const Format& f, const ObjectPtr& o,
-                               const std::vector<std::string>& warnings) {
+http::Response in_format(http::Response r, const Format& f) {
+  auto* text = std::get_if<std::string>(&r.body);
+  if (!f.yaml || text == nullptr) return r;
+  auto document = json::parse(*text, 256);
+  if (!document) return r;
+  *text = yaml_text(*document);
+  r.headers.set("Content-Type", std::string("application/yaml"));
+  return r;
+}
+
+namespace {
+http::Response json_format(int status, const Call& call, const Format& f, const ObjectPtr& o,
+                           const std::vector<std::string>& warnings) {
   if (f.as == Format::As::table) {
-    TableOptions options{f.include_object == "None", f.include_object == "Object"};
+    TableOptions options{f.include_object == "None", f.include_object == "Object", f.table_version};
     auto meta = json::serialize(Object{{"resourceVersion", text_at(*o, "metadata.resourceVersion")}});
     auto r = http::Response::json(status, table_document(*call.target.kind, *call.target.version, {o}, meta, options));
     add_warnings(r, warnings);
@@ -93,6 +112,12 @@ http::Response format_response(int status, const Call& call, const Format& f, co
     return object_response(status, p, warnings);
   }
   return object_response(status, *o, warnings);
+}
+}  // namespace
+
+http::Response format_response(int status, const Call& call, const Format& f, const ObjectPtr& o,
+                               const std::vector<std::string>& warnings) {
+  return in_format(json_format(status, call, f, o, warnings), f);
 }
 
 task::Task<Answer<std::string>> read_body(Call& call) {
@@ -119,6 +144,12 @@ task::Task<Answer<Object>> read_object(Call& call, std::vector<std::string>& fau
         "the body of the request was in an unknown format - accepted media types include: application/json, "
         "application/yaml, application/vnd.kubernetes.protobuf")));
   auto o = decode_text(*body, yaml, faults);
+  if (o && call.target.kind && call.target.kind->crd && call.verb != "delete" && call.verb != "deletecollection" &&
+      call.target.subresource != "scale" && kind_of(*o).empty())
+    co_return std::unexpected(
+        bad_request(fmt::format("the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in "
+                                "'{}' ({})",
+                                call.target.kind->kind, *body, snippet(*body))));
   if (!o && call.target.kind) {
     auto e = o.error();
     e.message =

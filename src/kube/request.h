@@ -29,13 +29,17 @@ struct Format {
   enum class As : std::uint8_t { object, table, partial } as = As::object;
   std::string include_object = "Metadata";
   std::string table_version = "v1";
+  bool yaml = false;
 };
 
+void add_warnings(http::Response& r, const std::vector<std::string>& warnings);
 http::Response error_response(const ApiError& e);
 http::Response object_response(int status, const Object& o, const std::vector<std::string>& warnings = {});
 // An object in the client's format: itself, a Table of one row, its metadata.
 http::Response format_response(int status, const Call& call, const Format& f, const ObjectPtr& o,
                                const std::vector<std::string>& warnings = {});
+// A JSON answer as YAML, when that is what the client asked for.
+http::Response in_format(http::Response r, const Format& f);
 // 406 for an Accept header that none of our forms fits.
 Answer<Format> negotiate(const Call& call);
 // The body as an object: JSON, YAML or protobuf by its Content-Type. `faults` receives duplicate fields.

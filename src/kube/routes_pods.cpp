@@ -63,16 +63,16 @@ task::Task<http::Response> serve_log(const ServerDeps& deps, Call& c, const Obje
     *slot = text::to_i64(v);
     if (!*slot || **slot < (std::string_view(name) == "tailLines" ? 0 : 1))
       co_return error_response(
-          invalid_object("", "PodLogOptions", "",
-                         {invalid(name, Value(v),
+          invalid_object("", "PodLogOptions", c.target.name,
+                         {invalid(name, *slot ? Value(**slot) : Value(v),
                                   std::string_view(name) == "tailLines" ? "must be greater than or equal to 0"
                                                                         : "must be greater than 0")}));
   }
   o.since_time = c.param("sinceTime");
   if (o.since_seconds && !o.since_time.empty())
     co_return error_response(
-        invalid_object("", "PodLogOptions", "",
-                       {forbidden("sinceSeconds", "at most one of `sinceTime` or `sinceSeconds` may be specified")}));
+        invalid_object("", "PodLogOptions", c.target.name,
+                       {forbidden("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified")}));
   auto waiting = container_state(*pod, *container);
   if (!waiting.empty() && !o.previous && waiting != "CrashLoopBackOff")
     co_return error_response(bad_request(
@@ -111,7 +111,7 @@ task::Task<http::Response> serve_binding(const ServerDeps& deps, Call& c) {
   auto body = co_await read_object(c, faults);
   if (!body) co_return error_response(body.error());
   auto node = std::string(text_at(*body, "target.name"));
-  if (node.empty()) co_return error_response(invalid_object("", "Binding", c.target.name, {required("target.name")}));
+  if (node.empty()) co_return error_response(make_error(500, "", "target.name: Required value"));
   auto current = deps.api->store().latest("pods", {c.target.ns, c.target.name});
   if (!current) co_return error_response(not_found("", "pods", c.target.name));
   if (auto bound = text_at(*current, "spec.nodeName"); !bound.empty())
@@ -165,6 +165,12 @@ task::Task<http::Response> serve_token(const ServerDeps& deps, Call& c) {
     co_return error_response(invalid_object(
         "authentication.k8s.io", "TokenRequest", "",
         {invalid("spec.expirationSeconds", Value(seconds), "may not specify a duration larger than 2^32 seconds")}));
+  if (auto kind = text_at(*body, "spec.boundObjectRef.kind"),
+      version = text_at(*body, "spec.boundObjectRef.apiVersion");
+      !kind.empty() && !(version == "v1" && (kind == "Pod" || kind == "Secret" || kind == "Node")))
+    co_return error_response(
+        bad_request(fmt::format("cannot bind token to object of type {}{}, Kind={}",
+                                version.find('/') == std::string_view::npos ? "/" : "", version, kind)));
   ObjectPtr pod;
   if (text_at(*body, "spec.boundObjectRef.kind") == "Pod") {
     pod = deps.api->store().latest("pods", {c.target.ns, std::string(text_at(*body, "spec.boundObjectRef.name"))});

@@ -132,9 +132,10 @@ task::Task<Answer<DeleteOptions>> delete_options(Call& c) {
 }
 
 // {"resourceVersion":…,"continue":…,"remainingItemCount":…}
-std::string list_metadata(const Listed& l) {
+// Lists of custom kinds say that they go on nowhere.
+std::string list_metadata(const Listed& l, bool custom) {
   Object m{{"resourceVersion", std::to_string(l.revision)}};
-  if (!l.continue_token.empty()) m["continue"] = l.continue_token;
+  if (!l.continue_token.empty() || custom) m["continue"] = l.continue_token;
   if (l.remaining) m["remainingItemCount"] = *l.remaining;
   return json::serialize(m);
 }
@@ -158,13 +159,15 @@ void item_to(std::string& out, const Object& o, bool bare) {
 http::Response list_response(const Call& c, const Format& f, const Listed& l) {
   const auto& t = c.target;
   if (f.as == Format::As::table)
-    return http::Response::json(200, table_document(*t.kind, *t.version, l.items, list_metadata(l),
-                                                    {f.include_object == "None", f.include_object == "Object"}));
+    return http::Response::json(
+        200, table_document(*t.kind, *t.version, l.items, list_metadata(l, false),
+                            {f.include_object == "None", f.include_object == "Object", f.table_version}));
   std::string out;
   bool partial = f.as == Format::As::partial;
   out += fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{},"items":[)",
                      partial ? "PartialObjectMetadataList" : t.kind->list_kind,
-                     partial ? "meta.k8s.io/v1" : t.kind->api_version(t.version->name), list_metadata(l));
+                     partial ? "meta.k8s.io/v1" : t.kind->api_version(t.version->name),
+                     list_metadata(l, t.kind->crd && !partial));
   bool first = true;
   for (const auto& o : l.items) {
     if (!first) out += ',';
@@ -201,6 +204,26 @@ std::optional<PatchType> patch_type(std::string_view content_type) {
   return std::nullopt;
 }
 
+// Versions that were served once: the real server still knows what they look like.
+bool once_served(std::string_view version, std::string_view kind) {
+  static constexpr std::pair<std::string_view, std::string_view> kOld[] = {
+      {"extensions/v1beta1", "Deployment DaemonSet ReplicaSet Ingress NetworkPolicy"},
+      {"apps/v1beta1", "Deployment StatefulSet ControllerRevision"},
+      {"apps/v1beta2", "Deployment DaemonSet ReplicaSet StatefulSet ControllerRevision"},
+      {"batch/v1beta1", "CronJob"},
+      {"networking.k8s.io/v1beta1", "Ingress IngressClass"},
+      {"policy/v1beta1", "PodDisruptionBudget"},
+      {"rbac.authorization.k8s.io/v1beta1", "Role RoleBinding ClusterRole ClusterRoleBinding"},
+      {"storage.k8s.io/v1beta1", "StorageClass CSIDriver CSINode VolumeAttachment"},
+      {"coordination.k8s.io/v1beta1", "Lease"},
+      {"scheduling.k8s.io/v1beta1", "PriorityClass"}};
+  for (const auto& [v, kinds] : kOld)
+    if (v == version)
+      for (auto k : text::split(kinds, ' '))
+        if (k == kind) return true;
+  return false;
+}
+
 // The body names the kind that the address names; a body without either takes the address's.
 Answer<void> check_kind(const ServerDeps& deps, const Target& t, Object& o, bool apply) {
   auto wanted = t.kind->api_version(t.version->name);
@@ -222,6 +245,13 @@ Answer<void> check_kind(const ServerDeps& deps, const Target& t, Object& o, bool
   auto slash = given.find('/');
   auto group = slash == std::string::npos ? std::string() : given.substr(0, slash);
   auto version = slash == std::string::npos ? given : given.substr(slash + 1);
+  // Another version of the same kind can be read, and does not belong here.
+  if (given_kind == kind && (t.kind->crd ? group == t.kind->group : once_served(given, kind)))
+    return std::unexpected(bad_request(
+        fmt::format("the API version in the data ({}) does not match the expected API version ({})", given, wanted)));
+  if (t.kind->crd && given == wanted)
+    return std::unexpected(invalid_object(t.kind->group, given_kind, std::string(name_of(o)),
+                                          {invalid("kind", Value(given_kind), fmt::format("must be {}", kind))}));
   auto other = deps.api->kinds().by_kind(group, given_kind);
   bool known = (other && other->version(version) != nullptr) || (group.empty() && given_kind == "List");
   auto internal = t.kind->group.empty() ? std::string("core") : t.kind->group.substr(0, t.kind->group.find('.'));
@@ -266,6 +296,8 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
   bool known_sub = !sub || (t.subresource == "status" && t.version->status) ||
                    (t.subresource == "scale" && t.version->scale) ||
                    (t.subresource == "finalize" && t.kind->qualified() == "namespaces");
+  if (!known_sub && t.kind->crd && (t.subresource == "status" || t.subresource == "scale") && c.rest.empty())
+    co_return error_response(not_found(t.kind->group, t.kind->plural, t.name));
   if (!known_sub || (!c.rest.empty()))
     co_return error_response(make_error(404, "NotFound", "the server could not find the requested resource"));
   auto verb_known = std::ranges::find(t.kind->verbs, c.verb) != t.kind->verbs.end();
@@ -284,11 +316,13 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
       co_return error_response(too_large_revision(q->at_least, api.store().revision()));
     auto l = api.list(t, *q);
     if (!l) co_return error_response(l.error());
-    co_return list_response(c, format, *l);
+    co_return in_format(list_response(c, format, *l), format);
   }
   if (c.verb == "get") {
     if (auto rv = revision_of(c); !rv) co_return error_response(rv.error());
     auto o = api.get(t);
+    if (!o && t.subresource == "scale" && !t.kind->crd)
+      co_return error_response(not_found(t.kind->group, t.kind->plural + "/scale", t.name));
     if (!o) co_return error_response(o.error());
     if (t.subresource == "scale") co_return object_response(200, scale_of(**o, *t.version));
     co_return format_response(200, c, format, *o);
@@ -355,7 +389,22 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
   } else {
     auto o = co_await read_object(c, options->faults);
     if (!o) co_return error_response(o.error());
-    if (auto r = check_kind(deps, t, *o, false); !r) co_return error_response(r.error());
+    if (auto r = check_kind(deps, t, *o, false); !r) {
+      auto refused = error_response(r.error());
+      // What the kind has no schema of is unknown in every field.
+      if (t.kind->crd && kind_of(*o) == t.kind->kind)
+        for (const auto& m : *o)
+          if (auto k = std::string_view(m.key()); k != "apiVersion" && k != "kind" && k != "metadata")
+            add_warnings(refused, {fmt::format("unknown field \"{}\"", k)});
+      co_return refused;
+    }
+    if (const auto* meta = o->if_contains("metadata"); t.kind->crd && meta != nullptr && meta->is_object()) {
+      std::vector<std::string> unknown;
+      if (auto wrong = check_types(*builtin_type("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"), meta->get_object(),
+                                   unknown))
+        co_return error_response(bad_request(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}",
+                                                         t.kind->kind, t.version->name, t.kind->kind, *wrong)));
+    }
     if (t.version->schema != nullptr && !t.kind->crd && t.subresource != "scale") {
       std::vector<std::string> unknown;
       if (auto wrong = check_types(*t.version->schema, *o, unknown))
@@ -363,7 +412,7 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
                                                          t.kind->kind, t.version->name, t.kind->kind, *wrong)));
     }
     if (c.verb == "update" && t.kind->crd && !sub && text_at(*o, "metadata.resourceVersion").empty())
-      co_return error_response(invalid_object(t.kind->group, t.kind->kind, t.name,
+      co_return error_response(invalid_object(t.kind->group, t.kind->plural, t.name,
                                               {FieldError{"FieldValueInvalid", "metadata.resourceVersion",
                                                           "Invalid value: 0x0: must be specified for an update"}}));
     done = c.verb == "create" ? co_await api.create(t, std::move(*o), std::move(*options))
@@ -402,7 +451,8 @@ struct WatchStream {
       auto meta = json::serialize(Object{{"resourceVersion", text_at(*o, "metadata.resourceVersion")}});
       line(out, type,
            table_document(*kind, *version, {o}, meta,
-                          {format.include_object == "None", format.include_object == "Object"}, columns));
+                          {format.include_object == "None", format.include_object == "Object", format.table_version},
+                          columns));
       columns = false;
     } else if (format.as == Format::As::partial) {
       Object p{{"kind", "PartialObjectMetadata"}, {"apiVersion", "meta.k8s.io/v1"}};

@@ -48,6 +48,8 @@ task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
   const auto& spec = object_at(o, "spec");
   Object status;
   if (kind == "TokenReview") {
+    if (text_at(spec, "token").empty())
+      co_return error_response(bad_request("token is required for TokenReview in authentication"));
     std::vector<std::string> audiences;
     for (const auto& a : array_at(spec, "audiences"))
       if (a.is_string()) audiences.emplace_back(a.get_string());
@@ -68,6 +70,7 @@ task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
     if (!c.user.uid.empty()) u["uid"] = c.user.uid;
     status["userInfo"] = std::move(u);
   } else if (kind == "SelfSubjectRulesReview") {
+    if (text_at(spec, "namespace").empty()) co_return error_response(bad_request("no namespace on request"));
     Array resource;
     Array other;
     for (const auto& r : deps.authorizer->rules(c.user, std::string(text_at(spec, "namespace")))) {
@@ -82,11 +85,20 @@ task::Task<http::Response> serve_review(const ServerDeps& deps, Call& c) {
   } else {
     auto attributes = attributes_of(spec);
     if (attributes.verb.empty() && attributes.resource.empty() && attributes.path.empty())
+      co_return error_response(
+          invalid_object(c.target.kind->group, kind, "",
+                         {FieldError{"FieldValueInvalid", "spec.resourceAttributes",
+                                     "Invalid value: \"null\": exactly one of nonResourceAttributes or "
+                                     "resourceAttributes must be specified"}}));
+    if (const auto* n = spec.if_contains("nonResourceAttributes");
+        n != nullptr && n->is_object() && !object_at(spec, "resourceAttributes").empty())
       co_return error_response(invalid_object(
           c.target.kind->group, kind, "",
           {FieldError{
-              "FieldValueInvalid", "spec.resourceAttributes",
-              "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
+              "FieldValueInvalid", "spec.nonResourceAttributes",
+              fmt::format("Invalid value: authorization.NonResourceAttributes{{Path:{}, Verb:{}}}: cannot be "
+                          "specified in combination with resourceAttributes",
+                          in_quotes(text_at(n->get_object(), "path")), in_quotes(text_at(n->get_object(), "verb")))}}));
     User user = c.user;
     if (kind != "SelfSubjectAccessReview") {
       user = {std::string(text_at(spec, "user")), std::string(text_at(spec, "uid")), {}};

@@ -171,6 +171,7 @@ class Parser {
     auto next = peek();
     if (next.token == Token::close) {
       take();
+      values.emplace_back();  // the empty value
       return {};
     }
     if (next.token != Token::identifier && next.token != Token::comma)

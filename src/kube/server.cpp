@@ -133,6 +133,9 @@ struct Server::Impl {
     } else {
       return false;
     }
+    // The old form of a watch: its own path.
+    const bool old_watch = p[i] == "watch" && p.size() > i + 1;
+    if (old_watch) ++i;
     std::string ns;
     if (p[i] == "namespaces" && p.size() > i + 2 && p[i + 2] != "status" && p[i + 2] != "finalize") {
       ns = p[i + 1];
@@ -149,6 +152,15 @@ struct Server::Impl {
     for (; i < p.size(); ++i) c.rest += "/" + p[i];
     if (!t.kind->namespaced && !ns.empty() && r.plural != "namespaces")
       return std::unexpected(make_error(404, "NotFound", "the server could not find the requested resource"));
+    if (old_watch) {
+      if (c.http->method != http::Method::get || !t.subresource.empty())
+        return std::unexpected(make_error(404, "NotFound", "the server could not find the requested resource"));
+      if (!t.name.empty()) c.query.emplace_back("fieldSelector", "metadata.name=" + t.name);
+      t.name.clear();
+      if (t.kind->qualified() == "namespaces") t.ns.clear();
+      c.verb = "watch";
+      return true;
+    }
     bool watch = t.name.empty() && c.flag("watch");
     c.verb = verb_of(*c.http, !t.name.empty(), watch);
     return true;

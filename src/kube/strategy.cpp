@@ -1,6 +1,7 @@
 #include "kube/strategy.h"
 
 #include "crypto/random.h"
+#include "kube/names.h"
 #include "text/text.h"
 
 namespace mr::kube {
@@ -15,6 +16,48 @@ std::string suffix() {
   return s;
 }
 
+ApiError forbidden_pod(const Target& t, std::string_view why) {
+  auto e = make_error(403, "Forbidden", fmt::format("pods \"{}\" is forbidden: {}", t.name, why));
+  e.details = {{"name", t.name}, {"kind", "pods"}};
+  return e;
+}
+
+// The priority that the pod's class stands for.
+Answer<void> give_priority(const Api& api, const Target& t, Object& pod) {
+  auto& spec = ensure(pod, "spec");
+  const std::string name(text_at(spec, "priorityClassName"));
+  const std::string table = "priorityclasses.scheduling.k8s.io";
+  ObjectPtr chosen;
+  if (!name.empty()) {
+    chosen = api.store().latest(table, {"", name});
+    if (!chosen) return std::unexpected(forbidden_pod(t, fmt::format("no PriorityClass with name {} was found", name)));
+  } else {
+    for (const auto& o : api.store().list(table, "").items)
+      if (bool_at(*o, "globalDefault") && (!chosen || int_at(*o, "value") < int_at(*chosen, "value"))) chosen = o;
+    if (chosen) spec["priorityClassName"] = name_of(*chosen);
+  }
+  const auto value = chosen ? int_at(*chosen, "value") : 0;
+  const std::string policy(chosen ? text_at(*chosen, "preemptionPolicy", "PreemptLowerPriority")
+                                  : "PreemptLowerPriority");
+  if (const auto* given = spec.if_contains("priority");
+      given != nullptr && given->is_int64() && given->get_int64() != value)
+    return std::unexpected(forbidden_pod(
+        t, fmt::format("the integer value of priority ({}) must not be provided in pod spec; priority admission "
+                       "controller computed {} from the given PriorityClass name",
+                       given->get_int64(), value)));
+  if (auto given = text_at(spec, "preemptionPolicy"); !given.empty() && given != policy)
+    return std::unexpected(forbidden_pod(
+        t, fmt::format("the string value of PreemptionPolicy ({}) must not be provided in pod spec; priority admission "
+                       "controller computed {} from the given PriorityClass name",
+                       given, policy)));
+  spec["priority"] = value;
+  spec["preemptionPolicy"] = policy;
+  if (!object_at(spec, "overhead").empty() && text_at(spec, "runtimeClassName").empty())
+    return std::unexpected(
+        forbidden_pod(t, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"));
+  return {};
+}
+
 // Pods get their account's token, the cluster's CA and their namespace as files, as the admission plugin mounts them.
 Answer<void> give_account(const Api& api, const Target& t, Object& pod) {
   auto& spec = ensure(pod, "spec");
@@ -26,11 +69,8 @@ Answer<void> give_account(const Api& api, const Target& t, Object& pod) {
   if (!account) {
     // The default account comes with the namespace, a moment later: nothing waits for it.
     if (name != "default")
-      return std::unexpected(make_error(
-          403, "Forbidden",
-          fmt::format(
-              "pods \"{}\" is forbidden: error looking up service account {}/{}: serviceaccount \"{}\" not found",
-              t.name, t.ns, name, name)));
+      return std::unexpected(forbidden_pod(
+          t, fmt::format("error looking up service account {}/{}: serviceaccount \"{}\" not found", t.ns, name, name)));
   }
   bool mount = true;
   if (const auto* v = at(spec, "automountServiceAccountToken"); v != nullptr && v->is_bool())
@@ -96,6 +136,14 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
     if (wanted.empty()) {
       if (hooks.allocate_cluster_ip) wanted = hooks.allocate_cluster_ip(used);
       if (wanted.empty()) return std::unexpected(internal_error("failed to allocate a serviceIP: no address is left"));
+    } else if (hooks.in_cluster_range && is_ip(wanted) && !hooks.in_cluster_range(wanted)) {
+      return std::unexpected(invalid_object(
+          "", "Service", t.name,
+          {FieldError{
+              "FieldValueInvalid", "spec.clusterIPs",
+              fmt::format("Invalid value: []string{{\"{0}\"}}: failed to allocate IP {0}: the provided IP ({0}) "
+                          "is not in the valid range. The range of valid IPs is {1}",
+                          wanted, hooks.cluster_range)}}));
     } else if (used.contains(wanted)) {
       return std::unexpected(
           invalid_object("", "Service", t.name,
@@ -149,7 +197,11 @@ Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, 
       spec["nodeName"] = hooks.node_name;
       set_condition(o, "PodScheduled", "True", "", "");
     }
-    return give_account(api, t, o);
+    if (!array_at(spec, "schedulingGates").empty())
+      set_condition(o, "PodScheduled", "False", "SchedulingGated",
+                    "Scheduling is blocked due to non-empty scheduling gates");
+    if (auto r = give_account(api, t, o); !r) return r;
+    return give_priority(api, t, o);
   }
   if (q == "services") {
     o["status"] = Object{{"loadBalancer", Object{}}};
@@ -267,6 +319,10 @@ std::optional<Answer<Object>> write_subresource(const Target& t, const Object& g
       next["status"] = *status;
     else
       next.erase("status");
+    // A deployment's controller notes its revision beside the status.
+    if (t.kind->qualified() == "deployments.apps")
+      if (const auto* notes = at(given, "metadata.annotations"); notes != nullptr && notes->is_object())
+        metadata(next)["annotations"] = *notes;
     return next;
   }
   if (sub == "scale" && t.version->scale) {
@@ -289,6 +345,20 @@ std::optional<Answer<Object>> write_subresource(const Target& t, const Object& g
     return next;
   }
   return std::nullopt;
+}
+
+void complete_status(const Target& t, Object& o) {
+  if (t.kind->qualified() != "pods" || t.subresource != "status") return;
+  auto* status = o.if_contains("status");
+  auto* list = status != nullptr && status->is_object() ? status->get_object().if_contains("conditions") : nullptr;
+  if (list == nullptr || !list->is_array()) return;
+  for (auto& c : list->get_array()) {
+    if (!c.is_object()) continue;
+    auto& condition = c.get_object();
+    if (!condition.contains("status")) condition["status"] = "";
+    for (const char* f : {"lastProbeTime", "lastTransitionTime"})
+      if (!condition.contains(f)) condition[f] = nullptr;
+  }
 }
 
 bool may_go(const Object& o) {

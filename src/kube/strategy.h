@@ -14,6 +14,8 @@ Answer<void> before_update(const Api& api, const Hooks& hooks, const Target& t, 
 // The new object that writing `given` to a subresource of `current` makes. nullopt: no such subresource.
 std::optional<Answer<Object>> write_subresource(const Target& t, const Object& given, const Object& current);
 // Whether an object whose deletion has begun may go now.
+// What a status that a client wrote in part always shows.
+void complete_status(const Target& t, Object& o);
 bool may_go(const Object& o);
 
 }  // namespace mr::kube

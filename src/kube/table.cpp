@@ -66,6 +66,20 @@ Value cell_of(const Ready& r, const Kind& kind, const Object& o, std::int64_t no
   return Value(int_at(o, c.cell));  // a counter: what is not written is 0
 }
 
+// Clients may leave out rows of what has ended.
+Object row_condition(const Kind& kind, const Object& o) {
+  if (!kind.group.empty() || kind.kind != "Pod") return {};
+  const auto phase = text_at(o, "status.phase");
+  if (phase == "Succeeded")
+    return {{"type", "Completed"},
+            {"status", "True"},
+            {"reason", "Succeeded"},
+            {"message", "The pod has completed successfully."}};
+  if (phase == "Failed")
+    return {{"type", "Completed"}, {"status", "True"}, {"reason", "Failed"}, {"message", "The pod failed."}};
+  return {};
+}
+
 void definitions(Writer& w, const std::vector<Column>& columns) {
   w.key("columnDefinitions");
   w.begin_array();
@@ -120,7 +134,8 @@ std::string table_document(const Kind& kind, const KindVersion& version, const s
   Writer w(out);
   w.begin_object();
   w.field("kind", std::string_view("Table"));
-  w.field("apiVersion", std::string_view("meta.k8s.io/v1"));
+  const auto api_version = fmt::format("meta.k8s.io/{}", options.version);
+  w.field("apiVersion", api_version);
   w.key("metadata");
   w.raw(list_metadata_json.empty() ? std::string_view("{}") : list_metadata_json);
   if (columns) {
@@ -137,14 +152,20 @@ std::string table_document(const Kind& kind, const KindVersion& version, const s
     w.begin_array();
     for (const auto& c : row) w.raw(json::serialize(cell_of(c, kind, *o, now)));
     w.end_array();
-    if (!options.no_object) {
-      w.key("object");
+    if (const auto ended = row_condition(kind, *o); !ended.empty()) {
+      w.key("conditions");
+      w.raw(json::serialize(Array{ended}));
+    }
+    w.key("object");
+    if (options.no_object) {
+      w.null();
+    } else {
       if (options.full_object) {
         w.raw(json::serialize(*o));
       } else {
         w.begin_object();
         w.field("kind", std::string_view("PartialObjectMetadata"));
-        w.field("apiVersion", std::string_view("meta.k8s.io/v1"));
+        w.field("apiVersion", api_version);
         if (const auto* m = o->if_contains("metadata")) {
           w.key("metadata");
           w.raw(json::serialize(*m));

@@ -92,6 +92,7 @@ void check_service(FieldErrors& e, const Object& o, const Object* before) {
   }
   if (auto policy = text_at(spec, "internalTrafficPolicy"); !policy.empty())
     check_one_of(e, "spec.internalTrafficPolicy", Value(policy), {"Cluster", "Local"});
+  const auto before_families = e.size();
   const auto& families = array_at(spec, "ipFamilies");
   for (std::size_t i = 0; i < families.size(); ++i) {
     if (families[i] == "IPv6" && headless)
@@ -104,7 +105,8 @@ void check_service(FieldErrors& e, const Object& o, const Object* before) {
   if (auto policy = text_at(spec, "ipFamilyPolicy"); policy == "RequireDualStack" && !headless)
     e.push_back(
         invalid("spec.ipFamilyPolicy", Value(policy), "this cluster is not configured for dual-stack services"));
-  if (before == nullptr) return;
+  // With families that cannot be, no address is looked at.
+  if (before == nullptr || e.size() != before_families) return;
   auto old_type = text_at(*before, "spec.type"), old_ip = text_at(*before, "spec.clusterIP");
   if (old_type != "ExternalName" && type != "ExternalName" && !old_ip.empty() && old_ip != cluster_ip)
     e.push_back(

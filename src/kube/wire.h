@@ -27,8 +27,9 @@ std::optional<std::string> openapi_document(const Kinds& kinds, std::string_view
 
 // Table answers: the columns of a kind (Name first) and the cells of one object, in that order.
 struct TableOptions {
-  bool no_object = false;    // includeObject=None
-  bool full_object = false;  // includeObject=Object; else PartialObjectMetadata
+  bool no_object = false;           // includeObject=None
+  bool full_object = false;         // includeObject=Object; else PartialObjectMetadata
+  std::string_view version = "v1";  // of meta.k8s.io
 };
 std::vector<Column> table_columns(const Kind& kind, const KindVersion& version);
 Array table_cells(const Kind& kind, const KindVersion& version, const Object& object);
@@ -43,6 +44,10 @@ std::expected<Object, ApiError> decode_protobuf(std::string_view body);
 // Parses a JSON or YAML body to an object. `duplicates` receives each duplicate field as the strict decoder words it:
 // `duplicate field "spec.x"`.
 std::expected<Object, ApiError> decode_text(std::string_view body, bool yaml, std::vector<std::string>& duplicates);
+// A document as YAML, keys in order.
+std::string yaml_text(const Value& v);
+// The beginning of a body, as errors quote it.
+std::string snippet(std::string_view body);
 // Checks JSON types against the schema: the real server's text for a wrong one (`json: cannot unmarshal string into Go
 // struct field DeploymentSpec.spec.replicas of type int32`); nullopt when all fit. `unknown` receives each unknown
 // field

@@ -94,6 +94,10 @@ def without_controllers(want, got, case, step):
 
     The recorded server has no node. Here there is one, and a pod may be bound to it at once.
     """
+    if isinstance(want, list) and isinstance(got, list):
+        for event, mine in zip(want, got, strict=False):
+            without_controllers(event.get("object"), mine.get("object"), case, step)
+        return want, got
     if isinstance(want, dict) and want.get("kind") == "Table":
         for row in (got or {}).get("rows", []) if isinstance(got, dict) else []:
             row["cells"] = ["<none>" if cell == OUR_NODE else cell for cell in row.get("cells", [])]

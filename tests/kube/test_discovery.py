@@ -62,8 +62,9 @@ def test_nothing_is_announced_differently(announced, recorded):
 def test_platform_kinds(api, group):
     document = api.call("GET", "/apis/" + group).json()
     assert document["kind"] == "APIGroup"
-    version = document["preferredVersion"]["groupVersion"]
-    found = {one["name"] for one in api.get("/apis/" + version)["resources"]}
+    versions = [one["groupVersion"] for one in document["versions"]]
+    assert document["preferredVersion"]["groupVersion"] in versions
+    found = {one["name"] for version in versions for one in api.get("/apis/" + version)["resources"]}
     assert set(PLATFORM[group].split()) <= found
 
 

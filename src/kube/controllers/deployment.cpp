@@ -317,7 +317,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
   if (x.fresh && annotation(*d, kRevision) != annotation(*x.fresh, kRevision)) {
     Object next = *d;
     ensure(next, "metadata.annotations")[kRevision] = annotation(*x.fresh, kRevision);
-    auto r = co_await m.client().update(gvr::deployments, std::move(next));
+    auto r = co_await m.client().update_status(gvr::deployments, std::move(next));
     if (!r) co_return std::unexpected(r.error());
     co_await seen(m.informer(gvr::deployments), key, resource_version_of(**r));
     x.d = *r;
