@@ -17,6 +17,8 @@ using kube::Object;
 
 namespace {
 
+constexpr long kDrainMs = 100;  // between a pod's deletion and the signal to its processes
+
 constexpr long kFirstBackoffMs = 10'000, kLastBackoffMs = 300'000, kForgetBackoffMs = 600'000;
 constexpr long kMemoryLookMs = 250;
 constexpr std::size_t kTerminationMessage = 4096;
@@ -183,8 +185,10 @@ task::Task<Result<void>> Worker::launch(Container& c) {
   event("Normal", "Created", fmt::format("Created container: {}", c.name));
   event("Normal", "Started", fmt::format("Started container {}", c.name));
   if (!c.process && !c.builtin) co_return Result<void>{};  // it has ended already
-  c.state = State::running;
-  if (const auto& hook = kube::object_at(spec, "lifecycle.postStart"); !hook.empty()) {
+  // A container counts as running when its postStart hook is done.
+  if (const auto& hook = kube::object_at(spec, "lifecycle.postStart"); hook.empty()) {
+    c.state = State::running;
+  } else {
     auto run = c.run;
     auto hooked = co_await act(c, hook, 120'000);
     if (!hooked && c.run == run && (c.process || c.builtin)) {
@@ -192,7 +196,10 @@ task::Task<Result<void>> Worker::launch(Container& c) {
       stop_container(c, kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000, "FailedPostStartHook");
     }
   }
-  if (c.process || c.builtin) start_probes(c);
+  if (c.process || c.builtin) {
+    c.state = State::running;
+    start_probes(c);
+  }
   co_return Result<void>{};
 }
 
@@ -436,6 +443,11 @@ task::Task<void> Worker::stop_gently(std::shared_ptr<Worker>, Container& c, unsi
     auto done = co_await act(c, hook, grace_ms);
     if (!done) event("Warning", "FailedPreStopHook", "PreStopHook failed: " + done.error().message);
     grace_ms = std::max(grace_ms - static_cast<long>(mono_ms() - before), 2000L);
+  }
+  // The Services that lead here hear of the deletion at the same time: what they send meanwhile is still answered.
+  if (!closing_ && !removed_ && grace_ms > 2000 && kube::deleting(*pod_)) {
+    co_await task::sleep_ms(kDrainMs);
+    grace_ms -= kDrainMs;
   }
   if (c.run == run) terminate(c, grace_ms);
 }

@@ -78,7 +78,7 @@ class TestMlflow:
             "/mlflow/api/2.0/mlflow/experiments/search",
             "/mlflow/ajax-api/2.0/mlflow/experiments/search",
         ):
-            answer = front(path, method="POST", json={"max_results": 5})
+            answer = front(path, method="POST", json={"max_results": 5, "filter": "name = 'Default'"})
             assert answer.status_code == 200, answer.text
             assert any(e["name"] == "Default" for e in answer.json()["experiments"])
 
