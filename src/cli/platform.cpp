@@ -186,6 +186,8 @@ struct Platform::Impl {
     kube::add_daemonset_controller(*manager, kNode);
     kube::add_job_controller(*manager);
     kube::add_endpoints_controller(*manager);
+    kube::add_profile_controller(*manager, kinds);
+    kube::add_notebook_controller(*manager, kinds);
     proxy.emplace(loops, *manager);
     mesh.emplace(*manager);
     node::NodeOptions n;

@@ -52,9 +52,10 @@ void merge_list(Object& into, const ListRule& rule, const Array& items, std::str
       auto second = text_at(o, rule.also);
       const auto* other = with_key(list, rule.also, second);
       if (other != nullptr && other != there && !same(Value(*other), item))
-        faults.push_back(fmt::format("merging {} for {} has a conflict on mount path {}: it does not match the one in "
-                                     "{}",
-                                     rule.called, from, second, where));
+        faults.push_back(
+            fmt::format("merging {} for {} has a conflict on mount path {}: it does not match the one in "
+                        "{}",
+                        rule.called, from, second, where));
     }
     if (there == nullptr) list.push_back(item);
   }

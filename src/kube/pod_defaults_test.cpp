@@ -80,9 +80,9 @@ TEST(PodDefaults, ConflictsLeaveThePodAsItIs) {
   EXPECT_EQ(conflicts({defaults("d", R"({"tolerations":[{"key":"k","operator":"Equal"}]})")}, pod(one)).size(), 1U);
   EXPECT_EQ(conflicts({defaults("d", R"({"sidecars":[{"name":"a"}]})")}, pod(one)).size(), 1U);
   // Two that disagree with each other.
-  EXPECT_EQ(conflicts({defaults("d", R"({"labels":{"l":"1"}})"), defaults("e", R"({"labels":{"l":"2"}})")}, pod(one))
-                .size(),
-            1U);
+  EXPECT_EQ(
+      conflicts({defaults("d", R"({"labels":{"l":"1"}})"), defaults("e", R"({"labels":{"l":"2"}})")}, pod(one)).size(),
+      1U);
 }
 
 TEST(PodDefaults, TheMeshsContainerKeepsItsCommand) {

@@ -2,6 +2,7 @@
 
 #include "crypto/random.h"
 #include "kube/names.h"
+#include "kube/pod_defaults.h"
 #include "text/text.h"
 
 namespace mr::kube {
@@ -190,6 +191,7 @@ Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, 
     o["status"] = Object{{"disruptionsAllowed", 0}, {"currentHealthy", 0}, {"desiredHealthy", 0}, {"expectedPods", 0}};
   if (q == "pods") {
     o["status"] = Object{{"phase", "Pending"}};
+    if (auto r = apply_pod_defaults(api, t, o); !r) return r;
     auto& spec = ensure(o, "spec");
     if (text_at(spec, "nodeName").empty() &&
         text_at(spec, "schedulerName", "default-scheduler") == "default-scheduler" &&

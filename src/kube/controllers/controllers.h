@@ -23,6 +23,10 @@ void add_namespace_controller(Manager& m, Api& api, std::string ca_pem);
 void add_scheduler(Manager& m, Api& api, std::string node_name);
 // Lets a claim that is being deleted go when no pod uses it any more.
 void add_claim_protection(Manager& m, Api& api);
+// Kubeflow's: a namespace with accounts, roles, quota and policy for each Profile; a StatefulSet, a Service and a route
+// for each Notebook.
+void add_profile_controller(Manager& m, const Kinds& kinds);
+void add_notebook_controller(Manager& m, const Kinds& kinds);
 // Deletes what its owners left, holds owners that go in the foreground, frees orphans.
 void add_garbage_collector(Manager& m, Api& api);
 
