@@ -31,6 +31,8 @@ std::unexpected<Error> broke(Code code, std::string_view reason, std::string det
 
 struct AsyncClient::Impl {
   Limits limits;
+  ClientContext context;  // null: plain
+  std::string host;
   std::mutex mutex;
   std::map<task::Loop*, std::unique_ptr<Kept>> loops;
 
@@ -52,7 +54,7 @@ struct AsyncClient::Impl {
       auto i = std::move(list.back());
       list.pop_back();
       --k.count;
-      if (i.since >= oldest && quiet(*i.stream)) found = std::move(i.stream);
+      if (i.since >= oldest && (context ? quiet_tls(*i.stream) : quiet(*i.stream))) found = std::move(i.stream);
     }
     if (list.empty()) k.by_endpoint.erase(it);
     return found;
@@ -103,7 +105,16 @@ class Rest final : public ByteStream {
 class Exchange final : public BodyReader {
  public:
   Exchange(std::shared_ptr<AsyncClient::Impl> client, Endpoint endpoint, AsyncRequest& rq)
-      : client_(std::move(client)), endpoint_(std::move(endpoint)), timeout_ms_(rq.timeout_ms) {}
+      : client_(std::move(client)), endpoint_(std::move(endpoint)), timeout_ms_(rq.timeout_ms), abort_(rq.abort) {
+    if (abort_)
+      abort_->close = [this] {
+        if (stream_) stream_->close();
+        if (under_ != nullptr) under_->close();
+      };
+  }
+  ~Exchange() override {
+    if (abort_) abort_->close = nullptr;
+  }
 
   // Sends, and reads the answer's head. `again` asks for a new connection; after a failure it says that the request may
   // be sent once more on one.
@@ -111,14 +122,8 @@ class Exchange final : public BodyReader {
     stream_ = again ? nullptr : client_->take(endpoint_);
     bool reused = stream_ != nullptr;
     again = false;
-    if (!reused) {
-      auto s = co_await connect_tcp(endpoint_.ip, endpoint_.port, rq.connect_timeout_ms);
-      if (!s)
-        co_return broke(s.error().code == Code::deadline_exceeded ? Code::deadline_exceeded : Code::unavailable,
-                        s.error().code == Code::deadline_exceeded ? "connection timeout" : "connection failure",
-                        s.error().message);
-      stream_ = std::move(*s);
-    }
+    if (!reused) MR_CO_CHECK(co_await connect(rq.connect_timeout_ms));
+    if (aborted()) co_return lost({});
     auto* pulled = std::get_if<BodyReader*>(&rq.body);
     task::Group sending;
     if (pulled == nullptr) {
@@ -134,7 +139,7 @@ class Exchange final : public BodyReader {
     if (body_broke_) co_return std::unexpected(*body_broke_);
     // A kept connection that the server closed at this very moment. What may not be done twice is not sent twice.
     bool idempotent = rq.method != "POST" && rq.method != "PATCH" && rq.method != "CONNECT";
-    if (!answer && reused && !any_ && !late_ && pulled == nullptr && idempotent) again = true;
+    if (!answer && reused && !any_ && !late_ && !aborted() && pulled == nullptr && idempotent) again = true;
     co_return answer;
   }
 
@@ -170,8 +175,8 @@ class Exchange final : public BodyReader {
       }
       if (!co_await more()) {
         beast::error_code ec;
-        if (!late_ && !failed_) parser_->put_eof(ec);
-        if (late_ || failed_ || ec || !parser_->is_done()) co_return lost("connection termination");
+        if (!late_ && !failed_ && !aborted()) parser_->put_eof(ec);
+        if (late_ || failed_ || aborted() || ec || !parser_->is_done()) co_return lost("connection termination");
         finished_ = true;  // its end was the connection's
         stream_.reset();
         clock_.cancel();
@@ -181,8 +186,34 @@ class Exchange final : public BodyReader {
   [[nodiscard]] std::optional<std::uint64_t> length() const override { return length_; }
 
  private:
+  [[nodiscard]] bool aborted() const { return abort_ && abort_->aborted; }
+  task::Task<Result<void>> connect(int timeout_ms) {
+    auto s = co_await connect_tcp(endpoint_.ip, endpoint_.port, timeout_ms);
+    if (!s)
+      co_return broke(s.error().code == Code::deadline_exceeded ? Code::deadline_exceeded : Code::unavailable,
+                      s.error().code == Code::deadline_exceeded ? "connection timeout" : "connection failure",
+                      s.error().message);
+    stream_ = std::move(*s);
+    if (!client_->context) co_return Result<void>{};
+    // A server that says nothing must not hold a handshake for ever.
+    under_ = stream_.get();
+    bool late = false;
+    task::Timer timer;
+    timer.start(timeout_ms, [&] {
+      late = true;
+      under_->close();
+    });
+    auto secure = co_await start_tls(std::move(stream_), client_->context, client_->host);
+    timer.cancel();
+    under_ = nullptr;
+    if (late) co_return broke(Code::deadline_exceeded, "connection timeout");
+    if (!secure) co_return broke(Code::unavailable, "connection failure", secure.error().message);
+    stream_ = std::move(*secure);
+    co_return Result<void>{};
+  }
   std::unexpected<Error> lost(std::string_view reason) {
     if (stream_) stream_->close();
+    if (aborted()) return broke(Code::cancelled, "cancelled");
     if (late_) return broke(Code::deadline_exceeded, "timeout");
     return broke(Code::data_loss, reason);
   }
@@ -287,7 +318,9 @@ class Exchange final : public BodyReader {
   std::shared_ptr<AsyncClient::Impl> client_;
   Endpoint endpoint_;
   int timeout_ms_;
+  std::shared_ptr<Abort> abort_;
   std::unique_ptr<ByteStream> stream_;
+  ByteStream* under_ = nullptr;  // what the handshake goes over
   std::optional<AnswerParser> parser_;
   std::string in_;
   std::size_t at_ = 0;
@@ -305,6 +338,10 @@ class Exchange final : public BodyReader {
 
 AsyncClient::AsyncClient() : AsyncClient(Limits{}) {}
 AsyncClient::AsyncClient(Limits limits) : impl_(std::make_shared<Impl>()) { impl_->limits = limits; }
+AsyncClient::AsyncClient(Limits limits, ClientContext context, std::string host) : AsyncClient(limits) {
+  impl_->context = std::move(context);
+  impl_->host = std::move(host);
+}
 AsyncClient::~AsyncClient() = default;
 
 task::Task<Result<AsyncAnswer>> AsyncClient::send(Endpoint endpoint, AsyncRequest rq) {

@@ -2,11 +2,13 @@
 // Thread safe: each loop has its own connections. Destroy it after the loops have stopped and before they go.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
 
 #include "http/byte_stream.h"
+#include "http/client_tls.h"
 #include "http/message.h"
 
 namespace mr::http {
@@ -14,6 +16,17 @@ namespace mr::http {
 struct Endpoint {
   std::string ip;  // a literal address
   std::uint16_t port = 0;
+};
+
+// Ends a request, or the reading of its answer, from outside: what is under way says cancelled. For the request's loop
+// only. A connection that is only being opened is given up as soon as that has come to something.
+struct Abort {
+  bool aborted = false;
+  std::function<void()> close = {};  // the client's
+  void now() {
+    aborted = true;
+    if (close) close();
+  }
 };
 
 struct AsyncRequest {
@@ -25,6 +38,7 @@ struct AsyncRequest {
   bool sized = false;
   int connect_timeout_ms = 10'000;
   int timeout_ms = 0;  // from the end of the request to the end of the answer; 0: none
+  std::shared_ptr<Abort> abort = {};
 };
 
 struct AsyncAnswer {
@@ -46,9 +60,12 @@ class AsyncClient {
   };
   AsyncClient();
   explicit AsyncClient(Limits limits);
+  // Under TLS; `host` is whom the certificates of its endpoints have to name.
+  AsyncClient(Limits limits, ClientContext context, std::string host);
   ~AsyncClient();
   // Errors: unavailable (reason "connection failure"), deadline_exceeded (reason "connection timeout" or "timeout"),
-  // data_loss (reason "connection termination" or "protocol error"), cancelled (the request's body broke off).
+  // data_loss (reason "connection termination" or "protocol error"), cancelled (the request's body broke off, or it was
+  // aborted).
   task::Task<Result<AsyncAnswer>> send(Endpoint endpoint, AsyncRequest request);
 
   struct Impl;

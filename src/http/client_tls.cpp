@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "http/tcp_stream.h"
 #include "task/event.h"
 
 namespace mr::http {
@@ -107,6 +108,9 @@ class TlsStream final : public ByteStream {
     co_return co_await under_->shutdown_write();
   }
   void close() override { under_->close(); }
+  [[nodiscard]] bool quiet() {
+    return SSL_pending(ssl_.get()) == 0 && BIO_ctrl_pending(in_) == 0 && http::quiet(*under_);
+  }
 
  private:
   static constexpr std::size_t kBuffer = 64 * 1024;
@@ -149,6 +153,11 @@ task::Task<Result<std::unique_ptr<ByteStream>>> start_tls(std::unique_ptr<ByteSt
   auto stream = std::make_unique<TlsStream>(std::move(under), std::move(context));
   MR_CO_CHECK(co_await stream->handshake(std::move(host)));
   co_return std::unique_ptr<ByteStream>(std::move(stream));
+}
+
+bool quiet_tls(ByteStream& stream) {
+  auto* s = dynamic_cast<TlsStream*>(&stream);
+  return s != nullptr && s->quiet();
 }
 
 }  // namespace mr::http

@@ -28,5 +28,7 @@ void expect_host(ssl_st* ssl, const std::string& host);
 // Does the handshake over `under`. Errors: unavailable (also when the certificate is not believed).
 task::Task<Result<std::unique_ptr<ByteStream>>> start_tls(std::unique_ptr<ByteStream> under, ClientContext context,
                                                           std::string host);
+// quiet() of tcp_stream.h for a stream of start_tls() over such a one.
+bool quiet_tls(ByteStream& stream);
 
 }  // namespace mr::http
