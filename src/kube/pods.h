@@ -2,6 +2,7 @@
 // it. Thread safe: called on any loop's thread.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,12 @@ struct ExecOptions {
   bool in = false, out = false, err = false, tty = false;
 };
 
+// What a running container has used since it began.
+struct Usage {
+  std::string container;
+  std::int64_t cpu_ns = 0, memory_bytes = 0, age_ns = 0;
+};
+
 class Pods {
  public:
   virtual ~Pods() = default;
@@ -41,6 +48,9 @@ class Pods {
   virtual task::Task<Result<std::unique_ptr<stream::ExecSession>>> attach(ObjectPtr pod, ExecOptions options) = 0;
   // Connections to the pod's ports.
   virtual task::Task<Result<std::shared_ptr<stream::Dialer>>> port_forward(ObjectPtr pod) = 0;
+  [[nodiscard]] virtual const std::string& node_name() const = 0;
+  // Of the containers that run as processes, by the uid of their pod.
+  virtual task::Task<std::map<std::string, std::vector<Usage>>> usage() = 0;
 };
 
 }  // namespace mr::kube

@@ -3,6 +3,7 @@
 #include "json/parse.h"
 #include "json/writer.h"
 #include "kube/request.h"
+#include "kube/usage.h"
 #include "kube/wire.h"
 #include "text/text.h"
 #include "time/clock.h"
@@ -284,6 +285,24 @@ Answer<Value> read_patch(std::string_view body, PatchType type) {
   return std::move(*parsed);
 }
 
+// What is measured when it is asked for.
+task::Task<http::Response> serve_usage(const ServerDeps& deps, Call& c, const Format& format) {
+  if (deps.pods == nullptr) co_return error_response(make_error(503, "ServiceUnavailable", "no node runs pods here"));
+  auto selection = parse_selection(*c.target.kind, c.param("labelSelector"), c.param("fieldSelector"));
+  if (!selection) co_return error_response(selection.error());
+  auto measured = co_await deps.usages->measure(*deps.api, *deps.pods, c.target);
+  if (!c.target.name.empty()) {
+    if (measured.empty())
+      co_return error_response(not_found(c.target.kind->group, c.target.kind->plural, c.target.name));
+    co_return format_response(200, c, format, measured[0]);
+  }
+  Listed l;
+  l.revision = deps.api->store().revision();
+  for (auto& o : measured)
+    if (selection->matches(*o)) l.items.push_back(std::move(o));
+  co_return in_format(list_response(c, format, l), format);
+}
+
 }  // namespace
 
 task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
@@ -309,6 +328,7 @@ task::Task<http::Response> serve_resource(const ServerDeps& deps, Call& c) {
   if (method == http::Method::other || method == http::Method::options || (named && method == http::Method::post) ||
       (!named && (method == http::Method::put || method == http::Method::patch)))
     co_return error_response(not_allowed());
+  if (t.kind->group == "metrics.k8s.io") co_return co_await serve_usage(deps, c, format);
   if (c.verb == "list") {
     auto q = list_query(c);
     if (!q) co_return error_response(q.error());

@@ -3,6 +3,7 @@
 #include "http/tls.h"
 #include "json/parse.h"
 #include "kube/request.h"
+#include "kube/usage.h"
 #include "kube/wire.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -267,7 +268,9 @@ struct Server::Impl {
   }
 };
 
-Server::Server(ServerDeps deps) : impl_(std::make_unique<Impl>(std::move(deps))) {}
+Server::Server(ServerDeps deps) : impl_(std::make_unique<Impl>(std::move(deps))) {
+  if (!impl_->deps.usages) impl_->deps.usages = std::make_shared<Usages>();
+}
 Server::~Server() = default;
 
 task::Task<http::Response> Server::handle(http::Request& request) {

@@ -11,11 +11,14 @@
 
 namespace mr::kube {
 
+class Usages;
+
 struct ServerDeps {
   Api* api = nullptr;
   const Authorizer* authorizer = nullptr;
   const Tokens* tokens = nullptr;
-  Pods* pods = nullptr;  // null: no node; pods' streams answer 503
+  Pods* pods = nullptr;            // null: no node; pods' streams answer 503
+  std::shared_ptr<Usages> usages;  // for metrics.k8s.io; null: the server makes its own
   std::string program_version;
   std::string address;  // "127.0.0.1:6443", as clients reach it
 };

@@ -114,17 +114,52 @@ Cgroup::~Cgroup() {
   }
 }
 
+namespace {
+
+// The process and all below it, bounded.
+std::vector<int> family(int pid) {
+  std::vector<int> all{pid};
+  for (std::size_t i = 0; i < all.size() && i < 4096; ++i) {
+    std::istringstream children(get(fmt::format("/proc/{0}/task/{0}/children", all[i])));
+    for (int child = 0; children >> child;) all.push_back(child);
+  }
+  return all;
+}
+
+std::int64_t resident(int pid) {
+  std::istringstream statm(get(fmt::format("/proc/{}/statm", pid)));
+  std::int64_t size = 0, pages = 0;
+  return statm >> size >> pages ? pages * ::sysconf(_SC_PAGESIZE) : 0;
+}
+
+// Ticks of the process and of those of its children that it has waited for.
+std::int64_t ticks(int pid) {
+  const auto stat = get(fmt::format("/proc/{}/stat", pid));
+  const auto name_end = stat.rfind(')');  // the name may hold anything
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  std::int64_t total = 0, n = 0;
+  for (int i = 14; i < 18 && fields >> n; ++i) total += n;
+  return total;
+}
+
+}  // namespace
+
+Used used_by(int pid) {
+  Used u;
+  const auto tick = 1'000'000'000 / ::sysconf(_SC_CLK_TCK);
+  for (int one : family(pid)) {
+    u.resident_bytes += resident(one);
+    u.cpu_ns += ticks(one) * tick;
+  }
+  return u;
+}
+
 std::int64_t resident_bytes(int pid) {
   std::int64_t total = 0;
-  std::vector<int> todo{pid};
-  const auto page = ::sysconf(_SC_PAGESIZE);
-  for (std::size_t i = 0; i < todo.size() && i < 4096; ++i) {
-    std::istringstream statm(get(fmt::format("/proc/{}/statm", todo[i])));
-    std::int64_t size = 0, resident = 0;
-    if (statm >> size >> resident) total += resident * page;
-    std::istringstream children(get(fmt::format("/proc/{0}/task/{0}/children", todo[i])));
-    for (int child = 0; children >> child;) todo.push_back(child);
-  }
+  for (int one : family(pid)) total += resident(one);
   return total;
 }
 

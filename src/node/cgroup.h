@@ -34,6 +34,11 @@ class Cgroup {
   bool v2_ = false;
 };
 
+// What process `pid` and all below it use: resident memory, and processor time since they began.
+struct Used {
+  std::int64_t resident_bytes = 0, cpu_ns = 0;
+};
+Used used_by(int pid);
 // Resident bytes of process `pid` and all below it; for hosts without groups.
 std::int64_t resident_bytes(int pid);
 

@@ -455,4 +455,29 @@ task::Task<Result<std::shared_ptr<stream::Dialer>>> Node::port_forward(ObjectPtr
   co_return dialer;
 }
 
+const std::string& Node::node_name() const { return impl_->options.name; }
+
+task::Task<std::map<std::string, std::vector<kube::Usage>>> Node::usage() {
+  struct Running {
+    std::string uid, container;
+    int pid = 0;
+    std::int64_t age_ms = 0;
+  };
+  std::vector<Running> running;
+  auto impl = impl_;
+  auto* here = task::Loop::current();
+  co_await Hop{impl->loop};
+  for (const auto& [uid, worker] : impl->workers)
+    for (const auto& c : worker->containers())
+      if (c->state == State::running && c->process)
+        running.push_back({uid, c->name, c->process->pid(), mono_ms() - c->began_ms});
+  co_await Hop{*here};
+  std::map<std::string, std::vector<kube::Usage>> out;
+  for (const auto& r : running) {
+    const auto used = used_by(r.pid);
+    out[r.uid].push_back({r.container, used.cpu_ns, used.resident_bytes, r.age_ms * 1'000'000});
+  }
+  co_return out;
+}
+
 }  // namespace mr::node

@@ -85,6 +85,8 @@ class Node final : public kube::Pods {
   task::Task<Result<std::unique_ptr<stream::ExecSession>>> attach(kube::ObjectPtr pod,
                                                                   kube::ExecOptions options) override;
   task::Task<Result<std::shared_ptr<stream::Dialer>>> port_forward(kube::ObjectPtr pod) override;
+  [[nodiscard]] const std::string& node_name() const override;
+  task::Task<std::map<std::string, std::vector<kube::Usage>>> usage() override;
 
   struct Impl;
 

@@ -131,6 +131,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void refresh(bool hosts_only);
   [[nodiscard]] const kube::ObjectPtr& pod() const { return pod_; }
   [[nodiscard]] Container* find(std::string_view name);
+  [[nodiscard]] const std::vector<std::unique_ptr<Container>>& containers() const { return containers_; }
   [[nodiscard]] bool over() const { return over_; }
   [[nodiscard]] const std::string& pod_ip() const { return pod_ip_; }
   [[nodiscard]] std::string log_folder(const std::string& container) const;
