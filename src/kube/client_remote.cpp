@@ -5,9 +5,8 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "http/async_client.h"
 #include "json/parse.h"
-#include "kube/errors.h"
+#include "kube/client_remote_watch.h"
 #include "log/log.h"
 #include "task/pool.h"
 #include "text/text.h"
@@ -20,39 +19,11 @@ namespace {
 
 constexpr std::size_t kRemotePage = 500;
 constexpr std::size_t kRemoteBody = 256U << 20;
-constexpr std::size_t kRemoteLine = 16U << 20;  // an event; the store of a cluster takes objects of 1.5 MB
-constexpr std::size_t kRemoteDepth = 256;
 constexpr int kRemoteTimeoutMs = 60'000;
 constexpr int kRemoteTries = 4;                          // when the server asks to come again
 constexpr std::int64_t kRemoteFreshNs = 60'000'000'000;  // for how long a token or an address is believed
 
 using RemoteQuery = std::vector<std::pair<std::string_view, std::string>>;
-
-std::unexpected<Error> unreachable(std::string message, Code code = Code::unavailable) {
-  return fail(code, std::move(message), code == Code::deadline_exceeded ? "Timeout" : "ServiceUnavailable");
-}
-
-// What the server said with a status that is no success.
-Error remote_error(int status, std::string_view body) {
-  auto v = json::parse(body, kRemoteDepth);
-  ApiError e;
-  if (v && v->is_object() && text_at(v->get_object(), "kind") == "Status") {
-    e = error_of_status(v->get_object(), status);
-  } else {
-    e = error_of_status({}, status);
-    e.message = fmt::format("the server answered with HTTP status {}", status);
-  }
-  // "Gone" of older servers means the same to whoever asks.
-  if (e.code == 410) e.reason = "Expired";
-  return to_error(e);
-}
-
-Result<Value> remote_document(std::string_view text) {
-  auto v = json::parse(text, kRemoteDepth);
-  if (!v || !v->is_object())
-    return unreachable("what the Kubernetes API answered cannot be read: is there something else at its address?");
-  return std::move(*v);
-}
 
 std::string remote_path(const Gvr& r, std::string_view ns, std::string_view name = {}, std::string_view sub = {}) {
   auto out = r.group.empty() ? fmt::format("/api/{}", r.version) : fmt::format("/apis/{}/{}", r.group, r.version);
@@ -94,7 +65,7 @@ Result<std::vector<std::string>> addresses_of(const std::string& host) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   int err = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  if (err != 0) return unreachable(fmt::format("the name {} cannot be resolved: {}", host, ::gai_strerror(err)));
+  if (err != 0) return remote_fault(fmt::format("the name {} cannot be resolved: {}", host, ::gai_strerror(err)));
   std::vector<std::string> out;
   for (const auto* a = found; a != nullptr; a = a->ai_next) {
     char text[NI_MAXHOST];
@@ -102,7 +73,7 @@ Result<std::vector<std::string>> addresses_of(const std::string& host) {
       out.emplace_back(text);
   }
   ::freeaddrinfo(found);
-  if (out.empty()) return unreachable(fmt::format("the name {} has no address", host));
+  if (out.empty()) return remote_fault(fmt::format("the name {} has no address", host));
   return out;
 }
 
@@ -112,96 +83,6 @@ Result<std::string> read_mounted(const std::string& path) {
   if (!in.is_open() || text.empty()) return fail(Code::failed_precondition, fmt::format("{} cannot be read", path));
   return text;
 }
-
-// A watch as close_watches() knows it.
-struct RemoteEnd {
-  task::Loop* loop = task::Loop::current();
-  std::shared_ptr<http::Abort> abort = std::make_shared<http::Abort>();
-};
-
-// Pulls: what the consumer does not take waits in the connection, and so at the server.
-class RemoteWatch : public Watch {
- public:
-  RemoteWatch(std::vector<ObjectPtr> first, std::unique_ptr<http::BodyReader> body, std::shared_ptr<RemoteEnd> end)
-      : first_(std::make_move_iterator(first.begin()), std::make_move_iterator(first.end())),
-        body_(std::move(body)),
-        end_(std::move(end)) {}
-
-  task::Task<Result<std::optional<WatchEvent>>> next() override {
-    for (;;) {
-      if (end_->abort->aborted) body_.reset();
-      if (!body_) co_return std::optional<WatchEvent>{};
-      if (!first_.empty()) {
-        WatchEvent e{EventType::added, std::move(first_.front())};
-        first_.pop_front();
-        co_return std::optional<WatchEvent>(std::move(e));
-      }
-      if (auto nl = buffer_.find('\n', scanned_); nl != std::string::npos) {
-        auto line = std::string_view(buffer_).substr(at_, nl - at_);
-        at_ = scanned_ = nl + 1;
-        if (text::trim(line).empty()) continue;
-        any_ = true;
-        auto e = event_of(line);
-        if (!e) body_.reset();
-        co_return e;
-      }
-      buffer_.erase(0, at_);
-      at_ = 0;
-      scanned_ = buffer_.size();
-      if (buffer_.size() > kRemoteLine) {
-        body_.reset();
-        co_return unreachable("an event of the watch is too large");
-      }
-      auto piece = co_await body_->read();
-      if (end_->abort->aborted) continue;
-      if (!piece) {
-        body_.reset();
-        co_return unreachable("the watch was cut off");
-      }
-      if (piece->empty()) {
-        body_.reset();
-        // Who watches again at once must not do so without a pause when the server ends each watch immediately.
-        if (!any_ && time::mono_ns() - begun_ < 1'000'000'000)
-          co_return unreachable("the server ended the watch as soon as it had begun");
-        continue;
-      }
-      buffer_ += *piece;
-    }
-  }
-
- private:
-  static Result<std::optional<WatchEvent>> event_of(std::string_view line) {
-    MR_TRY(auto v, remote_document(line));
-    auto& o = v.get_object();
-    auto type = text_at(o, "type");
-    auto* object = o.if_contains("object");
-    if (object == nullptr || !object->is_object()) return unreachable("an event of the watch has no object");
-    if (type == "ERROR") {
-      auto e = error_of_status(object->get_object(), 500);
-      if (e.code == 410) e.reason = "Expired";
-      return std::unexpected(to_error(e));
-    }
-    WatchEvent e;
-    if (type == "MODIFIED")
-      e.type = EventType::modified;
-    else if (type == "DELETED")
-      e.type = EventType::deleted;
-    else if (type == "BOOKMARK")
-      e.type = EventType::bookmark;
-    else if (type != "ADDED")
-      return unreachable("an event of the watch is of no known type");
-    e.object = std::make_shared<const Object>(std::move(object->get_object()));
-    return std::optional<WatchEvent>(std::move(e));
-  }
-
-  std::deque<ObjectPtr> first_;
-  std::unique_ptr<http::BodyReader> body_;  // null: ended
-  std::shared_ptr<RemoteEnd> end_;
-  std::string buffer_;
-  std::size_t at_ = 0, scanned_ = 0;
-  std::int64_t begun_ = time::mono_ns();
-  bool any_ = false;
-};
 
 }  // namespace
 
@@ -270,7 +151,7 @@ struct RemoteClient::Impl {
     }
     // Off the loop: a resolver may take its time.
     auto found = co_await task::run_on(names, [h = host] { return addresses_of(h); });
-    if (!found) co_return unreachable("too many calls wait for the API server's address");
+    if (!found) co_return remote_fault("too many calls wait for the API server's address");
     if (!*found) co_return std::unexpected(found->error());
     std::scoped_lock lock(mutex);
     addresses = std::move(**found);
@@ -323,9 +204,9 @@ struct RemoteClient::Impl {
       addresses_until = 0;
     }
     bool late = last.code == Code::deadline_exceeded;
-    co_return unreachable(fmt::format("the Kubernetes API at {} cannot be reached: {}", access.server,
-                                      last.detail.empty() ? last.reason : last.detail),
-                          late ? Code::deadline_exceeded : Code::unavailable);
+    co_return remote_fault(fmt::format("the Kubernetes API at {} cannot be reached: {}", access.server,
+                                       last.detail.empty() ? last.reason : last.detail),
+                           late ? Code::deadline_exceeded : Code::unavailable);
   }
 
   // One call and the document that it answers with.
@@ -342,7 +223,7 @@ struct RemoteClient::Impl {
       if (!a) co_return std::unexpected(a.error());
       auto text = co_await read_remote(*a->body);
       if (!text && text.error().code == Code::too_large) co_return std::unexpected(text.error());
-      if (!text) co_return unreachable("the Kubernetes API's answer was cut off");
+      if (!text) co_return remote_fault("the Kubernetes API's answer was cut off");
       if (a->status >= 200 && a->status < 300) co_return remote_document(*text);
       // A server under load refuses before it does anything, and says when to come again.
       auto wait = text::to_i64(a->headers.get("Retry-After"));
@@ -491,10 +372,7 @@ task::Task<Result<std::unique_ptr<Watch>>> RemoteClient::watch(Gvr r, std::strin
                                                                ListOptions options) {
   auto end = std::make_shared<RemoteEnd>();
   impl_->enlist(end);
-  auto ended = [&] {
-    return std::unique_ptr<Watch>(std::make_unique<RemoteWatch>(std::vector<ObjectPtr>{}, nullptr, end));
-  };
-  if (end->abort->aborted) co_return ended();
+  if (end->abort->aborted) co_return make_remote_watch({}, nullptr, end);
   std::vector<ObjectPtr> first;
   if (revision == 0) {
     // The server's own way of beginning with what there is may show a past state.
@@ -517,13 +395,13 @@ task::Task<Result<std::unique_ptr<Watch>>> RemoteClient::watch(Gvr r, std::strin
   rq.timeout_ms = (seconds + 30) * 1000;
   rq.abort = end->abort;
   auto a = co_await impl_->send(std::move(rq));
-  if (end->abort->aborted) co_return ended();
+  if (end->abort->aborted) co_return make_remote_watch({}, nullptr, end);
   if (!a) co_return std::unexpected(a.error());
   if (a->status != 200) {
     auto text = co_await read_remote(*a->body);
     co_return std::unexpected(remote_error(a->status, text ? *text : std::string()));
   }
-  co_return std::unique_ptr<Watch>(std::make_unique<RemoteWatch>(std::move(first), std::move(a->body), std::move(end)));
+  co_return make_remote_watch(std::move(first), std::move(a->body), std::move(end));
 }
 
 void RemoteClient::close_watches() {

@@ -380,5 +380,47 @@ TEST_F(KubeRemoteTest, TheControllersKitWorksOverIt) {
   }
 }
 
+TEST_F(KubeRemoteTest, AnInformerFindsItsServerAgain) {
+  auto c = client(access());
+  EmbeddedClient here(*api_, system_user(), "test");
+  auto map = [](std::string_view name) { return make_object("v1", "ConfigMap", "default", name); };
+  std::promise<void> before, after;
+  Manager m(loops_.at(0), *c);
+  m.informer(gvr::configmaps).on_change([&](const ObjectPtr& now, const ObjectPtr& old) {
+    if (now && !old && name_of(*now) == "before") before.set_value();
+    if (now && !old && name_of(*now) == "after") after.set_value();
+  });
+  m.start();
+  ASSERT_TRUE(wait(here.create(gvr::configmaps, map("before"))));
+  before.get_future().wait();
+  auto port = http_->port();
+  http_->stop(0);
+  ASSERT_TRUE(wait(here.create(gvr::configmaps, map("after"))));
+  http::ServerOptions again{.name = "t", .port = port, .tls = nullptr};
+  auto own = *crypto::issue_certificate(
+      ca_, {.common_name = "apiserver", .organizations = {}, .dns_names = {}, .addresses = {"127.0.0.1"}});
+  again.tls = *http::TlsContext::make({own.certificate_pem, own.key_pem, ca_.certificate_pem});
+  http_.emplace(server_loops_, again, [this](http::Request& r) { return server_->handle(r); });
+  ASSERT_TRUE(http_->start());
+  after.get_future().wait();
+  m.stop();
+}
+
+TEST_F(KubeRemoteTest, APodFindsItsCluster) {
+  auto put = [&](const char* name, std::string_view text) { std::ofstream(dir_.file(name)) << text; };
+  put("ca.crt", ca_.certificate_pem);
+  ::unsetenv("KUBERNETES_SERVICE_HOST");
+  EXPECT_FALSE(in_cluster_access(dir_.path()));
+  ::setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1", 1);
+  ::setenv("KUBERNETES_SERVICE_PORT", std::to_string(http_->port()).c_str(), 1);
+  EXPECT_FALSE(in_cluster_access(dir_.path()));  // no token
+  put("token", "sesame");
+  auto a = in_cluster_access(dir_.path());
+  ASSERT_TRUE(a) << a.error().message;
+  EXPECT_TRUE(wait(client(*a)->get(gvr::namespaces, {"", "default"})));
+  ::unsetenv("KUBERNETES_SERVICE_HOST");
+  ::unsetenv("KUBERNETES_SERVICE_PORT");
+}
+
 }  // namespace
 }  // namespace mr::kube
