@@ -30,6 +30,8 @@ TEST(KubeSelectors, LabelsMatch) {
   EXPECT_TRUE(selects("a=", R"({"a":""})"));
   EXPECT_TRUE(selects("n>3,n<5", R"({"n":"4"})"));
   EXPECT_TRUE(selects("x.io/a in (,b)", R"({"x.io/a":""})"));
+  EXPECT_TRUE(selects("a in ()", R"({"a":""})"));
+  EXPECT_FALSE(selects("a in ()", R"({"a":"b"})"));
 }
 
 TEST(KubeSelectors, LabelFaultsHaveTheServersTexts) {

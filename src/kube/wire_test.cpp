@@ -201,6 +201,22 @@ TEST(Table, Documents) {
   EXPECT_TRUE(bare.at("columnDefinitions").is_null());
 }
 
+TEST(Table, TellsWhichPodsHaveEnded) {
+  const Kinds kinds;
+  const auto kind = kinds.find("", "v1", "pods");
+  const auto o = std::make_shared<const Object>(object(R"({"metadata":{"name":"a"},"status":{"phase":"Failed"}})"));
+  const auto table = parsed(table_document(*kind, kind->versions[0], {o}, {}, {.version = "v1beta1"}));
+  EXPECT_EQ(text_at(table.as_object(), "apiVersion"), "meta.k8s.io/v1beta1");
+  EXPECT_EQ(text_at(table.as_object(), "rows.0.conditions.0.reason"), "Failed");
+}
+
+TEST(Yaml, QuotesWhatWouldReadOtherwise) {
+  EXPECT_EQ(
+      yaml_text(parsed(R"({"b":{"n":1,"s":"1","y":"yes","t":"2026-01-01","e":{}},"a":[{"k":"v","l":["x"]},"w: x"]})")),
+      "a:\n- k: v\n  l:\n  - x\n- \"w: x\"\n"
+      "b:\n  e: {}\n  \"n\": 1\n  s: \"1\"\n  t: \"2026-01-01\"\n  \"y\": \"yes\"\n");
+}
+
 TEST(JsonPath, FindsWhatTheSubsetNames) {
   const Value v = object(R"({"a":{"b.c":1,"list":[{"n":1,"on":true},{"n":2},{"n":3,"t":"x"}]}})");
   auto found = [&](std::string_view path) {
