@@ -45,6 +45,11 @@ Answer<Format> negotiate(const Call& call);
 // The body as an object: JSON, YAML or protobuf by its Content-Type. `faults` receives duplicate fields.
 task::Task<Answer<Object>> read_object(Call& call, std::vector<std::string>& faults);
 task::Task<Answer<std::string>> read_body(Call& call);
+// resourceVersion of the query; absent: 0.
+Answer<std::uint64_t> revision_of(const Call& call);
+// How resourceVersion and resourceVersionMatch may go together.
+Answer<void> check_match(const Call& call, bool watch);
+ApiError too_large_revision(std::uint64_t wanted, std::uint64_t current);
 // Options of a write from the query; 400 for values that are none.
 Answer<WriteOptions> write_options(const Call& call);
 
