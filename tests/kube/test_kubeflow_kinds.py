@@ -273,6 +273,33 @@ def test_anothers_namespace_is_refused(kubectl, ns, api):
     assert api.get(f"/api/v1/namespaces/{ns}")["status"]["phase"] == "Active"
 
 
+def test_an_owners_namespace_is_taken_over_and_stays(kubectl, ns, api):
+    kubectl("annotate", "namespace", ns, "owner=ann@example.com")
+    kubectl("label", "namespace", ns, "serving.kubeflow.org/inferenceservice=disabled")
+    plugin = {
+        "kind": "AwsIamForServiceAccount",
+        "spec": {"awsIamRole": "arn:aws:iam::1:role/x"},
+    }
+    apply(kubectl, profile(ns, plugins=[plugin]))
+    kubectl(
+        "wait",
+        f"profile/{ns}",
+        "--for=jsonpath={.status.conditions[0].type}=Successful",
+        "--timeout=30s",
+    )
+    assert (
+        "AwsIamForServiceAccount"
+        in get(kubectl, "profile", ns)["status"]["conditions"][0]["message"]
+    )
+    labels = get(kubectl, "namespace", ns)["metadata"]["labels"]
+    assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile"
+    assert labels["serving.kubeflow.org/inferenceservice"] == "disabled"
+    get(kubectl, "serviceaccount", "default-editor")
+    kubectl("delete", "profile", ns, "--timeout=30s")
+    api.wait_gone(f"/api/v1/namespaces/{ns}/serviceaccounts/default-editor")
+    assert api.get(f"/api/v1/namespaces/{ns}")["status"]["phase"] == "Active"
+
+
 # --- Notebook ------------------------------------------------------------------------------------------------------
 
 
