@@ -130,7 +130,7 @@ def test_user_and_read_only_root(pods):
     )
     pods.phase("user", "Succeeded")
     lines = pods.logs("user").splitlines()
-    assert lines[0] == "1234" and lines[-1] == "no"
+    assert {"1234", "no"} <= set(lines)  # the order of the two streams is nobody's promise
 
 
 def test_run_as_non_root_refuses_root(pods):
