@@ -97,7 +97,7 @@ Result<RemoteAccess> in_cluster_access(const std::string& folder) {
   a.server = v6 ? fmt::format("https://[{}]:{}", host, port) : fmt::format("https://{}:{}", host, port);
   MR_TRY(a.tls.ca_pem, read_mounted(folder + "/ca.crt"));
   a.token_file = folder + "/token";
-  MR_TRY(auto token, read_mounted(a.token_file));
+  if (auto token = read_mounted(a.token_file); !token) return std::unexpected(token.error());
   return a;
 }
 
