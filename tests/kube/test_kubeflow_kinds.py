@@ -9,16 +9,12 @@ import harness
 import pytest
 
 PYTHON = "python:3.11"
-SEED_POD_DEFAULT = (
-    harness.shared_dir() / "data" / "seed-manifests" / "06-poddefault.yaml"
-)
+SEED_POD_DEFAULT = harness.shared_dir() / "data" / "seed-manifests" / "06-poddefault.yaml"
 PREFIX = "poddefault.admission.kubeflow.org/"
 
 
 def apply(kubectl, *documents):
-    return kubectl(
-        "apply", "-f", "-", input="\n".join(json.dumps(d) for d in documents)
-    )
+    return kubectl("apply", "-f", "-", input="\n".join(json.dumps(d) for d in documents))
 
 
 def get(kubectl, *what):
@@ -36,9 +32,7 @@ def pod(name, *command, labels=None, annotations=None, **container):
         },
         "spec": {
             "restartPolicy": "Never",
-            "containers": [
-                {"name": "main", "image": PYTHON, "command": list(command), **container}
-            ],
+            "containers": [{"name": "main", "image": PYTHON, "command": list(command), **container}],
         },
     }
 
@@ -64,28 +58,16 @@ def test_the_seeds_pod_default_gives_a_token_for_pipelines(kubectl, ns):
         kubectl,
         pod("step", "python", "-c", code, labels={"access-ml-pipeline": "true"}),
     )
-    kubectl(
-        "wait", "pod/step", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
-    )
+    kubectl("wait", "pod/step", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     payload = kubectl("logs", "step").strip().split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["aud"] == ["pipelines.kubeflow.org"]
     assert claims["sub"] == f"system:serviceaccount:{ns}:default"
     assert claims["exp"] - claims["iat"] == 7200
     made = get(kubectl, "pod", "step")
-    version = get(kubectl, "poddefault", "access-ml-pipeline")["metadata"][
-        "resourceVersion"
-    ]
-    assert (
-        made["metadata"]["annotations"][PREFIX + "poddefault-access-ml-pipeline"]
-        == version
-    )
-    assert (
-        made["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"][
-            "expirationSeconds"
-        ]
-        == 7200
-    )
+    version = get(kubectl, "poddefault", "access-ml-pipeline")["metadata"]["resourceVersion"]
+    assert made["metadata"]["annotations"][PREFIX + "poddefault-access-ml-pipeline"] == version
+    assert made["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 7200
 
 
 def test_only_selected_pods_are_changed(kubectl):
@@ -99,9 +81,7 @@ def test_only_selected_pods_are_changed(kubectl):
         pod("left-out", "true", labels={"on": "true"}, annotations=out),
     )
     for name, want in (("plain", None), ("chosen", env), ("left-out", None)):
-        assert get(kubectl, "pod", name)["spec"]["containers"][0].get("env") == want, (
-            name
-        )
+        assert get(kubectl, "pod", name)["spec"]["containers"][0].get("env") == want, name
 
 
 def test_a_deployments_pods_get_them_too(kubectl):
@@ -130,9 +110,7 @@ def test_a_deployments_pods_get_them_too(kubectl):
             },
         },
     )
-    kubectl(
-        "wait", "deployment/web", "--for=jsonpath={.status.replicas}=1", "--timeout=60s"
-    )
+    kubectl("wait", "deployment/web", "--for=jsonpath={.status.replicas}=1", "--timeout=60s")
     (one,) = get(kubectl, "pods", "-l", "team=a")["items"]
     assert {"key": "gpu", "operator": "Exists"} in one["spec"]["tolerations"]
 
@@ -141,10 +119,7 @@ def test_a_conflict_refuses_the_pod(kubectl):
     apply(kubectl, pod_default("one", env=[{"name": "A", "value": "1"}]))
     mine = pod("p", "true", labels={"on": "true"}, env=[{"name": "A", "value": "2"}])
     error = kubectl.fails("create", "-f", "-", input=json.dumps(mine))
-    assert (
-        'admission webhook "admission-webhook-deployment.kubeflow.org" denied the request'
-        in error
-    )
+    assert 'admission webhook "admission-webhook-deployment.kubeflow.org" denied the request' in error
     assert "conflict occurred while applying poddefaults: one on pod: p" in error
     assert "conflict on A" in error
     assert "NotFound" in kubectl.fails("get", "pod", "p")
@@ -152,9 +127,7 @@ def test_a_conflict_refuses_the_pod(kubectl):
 
 def test_a_service_account_that_is_not_there_refuses_the_pod(kubectl):
     apply(kubectl, pod_default("account", serviceAccountName="nobody"))
-    error = kubectl.fails(
-        "create", "-f", "-", input=json.dumps(pod("p", "true", labels={"on": "true"}))
-    )
+    error = kubectl.fails("create", "-f", "-", input=json.dumps(pod("p", "true", labels={"on": "true"})))
     assert 'serviceaccount "nobody" not found' in error
 
 
@@ -179,9 +152,7 @@ def team(kubectl):
 
 
 def test_a_profile_is_a_namespace_with_all_that_belongs_to_it(kubectl, team):
-    apply(
-        kubectl, profile(team, resourceQuotaSpec={"hard": {"cpu": "4", "pods": "10"}})
-    )
+    apply(kubectl, profile(team, resourceQuotaSpec={"hard": {"cpu": "4", "pods": "10"}}))
     kubectl(
         "wait",
         f"profile/{team}",
@@ -199,18 +170,14 @@ def test_a_profile_is_a_namespace_with_all_that_belongs_to_it(kubectl, team):
         get(kubectl, "serviceaccount", account, "-n", team)
         bound = get(kubectl, "rolebinding", account, "-n", team)
         assert bound["roleRef"]["name"] == role
-        assert bound["subjects"] == [
-            {"kind": "ServiceAccount", "name": account, "namespace": team}
-        ]
+        assert bound["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": team}]
     admin = get(kubectl, "rolebinding", "namespaceAdmin", "-n", team)
     assert admin["roleRef"]["name"] == "kubeflow-admin"
     assert admin["metadata"]["annotations"] == {
         "user": "ann@example.com",
         "role": "admin",
     }
-    assert get(kubectl, "resourcequota", "kf-resource-quota", "-n", team)["spec"][
-        "hard"
-    ] == {"cpu": "4", "pods": "10"}
+    assert get(kubectl, "resourcequota", "kf-resource-quota", "-n", team)["spec"]["hard"] == {"cpu": "4", "pods": "10"}
     policy = get(kubectl, "authorizationpolicy", "ns-owner-access-istio", "-n", team)
     assert policy["spec"]["rules"][0]["when"] == [
         {"key": "request.headers[kubeflow-userid]", "values": ["ann@example.com"]}
@@ -263,10 +230,7 @@ def test_anothers_namespace_is_refused(kubectl, ns, api):
             "--timeout=30s",
         )
         message = get(kubectl, "profile", ns)["status"]["conditions"][0]["message"]
-        assert (
-            message
-            == "namespace already exist, but not owned by profile creator ann@example.com"
-        )
+        assert message == "namespace already exist, but not owned by profile creator ann@example.com"
         assert "default-editor" not in kubectl("get", "serviceaccounts", "-o", "name")
     finally:
         kubectl("delete", "profile", ns, "--timeout=30s")
@@ -287,10 +251,7 @@ def test_an_owners_namespace_is_taken_over_and_stays(kubectl, ns, api):
         "--for=jsonpath={.status.conditions[0].type}=Successful",
         "--timeout=30s",
     )
-    assert (
-        "AwsIamForServiceAccount"
-        in get(kubectl, "profile", ns)["status"]["conditions"][0]["message"]
-    )
+    assert "AwsIamForServiceAccount" in get(kubectl, "profile", ns)["status"]["conditions"][0]["message"]
     labels = get(kubectl, "namespace", ns)["metadata"]["labels"]
     assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile"
     assert labels["serving.kubeflow.org/inferenceservice"] == "disabled"
@@ -303,9 +264,7 @@ def test_an_owners_namespace_is_taken_over_and_stays(kubectl, ns, api):
 # --- Notebook ------------------------------------------------------------------------------------------------------
 
 
-def notebook(
-    name, image=PYTHON, version="v1", annotations=None, labels=None, **container
-):
+def notebook(name, image=PYTHON, version="v1", annotations=None, labels=None, **container):
     return {
         "apiVersion": "kubeflow.org/" + version,
         "kind": "Notebook",
@@ -352,19 +311,14 @@ def test_a_notebook_runs_and_answers_at_the_gateway(kubectl, ns, millrace):
     assert env == {"NB_PREFIX": f"/notebook/{ns}/book", "GIVEN": "1"}
     assert container["workingDir"] == "/home/jovyan"
     assert get(kubectl, "pod", "book-0")["spec"]["securityContext"] == {"fsGroup": 100}
-    assert (
-        get(kubectl, "pods", "-l", "notebook-name=book")["items"][0]["metadata"]["name"]
-        == "book-0"
-    )
+    assert get(kubectl, "pods", "-l", "notebook-name=book")["items"][0]["metadata"]["name"] == "book-0"
     port = get(kubectl, "service", "book")["spec"]["ports"][0]
     assert (port["name"], port["port"], port["targetPort"]) == ("http-book", 80, 8888)
     route = get(kubectl, "virtualservice", f"notebook-{ns}-book")["spec"]
     assert route["gateways"] == ["kubeflow/kubeflow-gateway"]
     assert route["http"][0]["match"] == [{"uri": {"prefix": f"/notebook/{ns}/book/"}}]
     kubectl("exec", "book-0", "--", "sh", "-c", "echo hello > words")
-    with urllib.request.urlopen(
-        f"{millrace.gateway_url}/notebook/{ns}/book/words", timeout=20
-    ) as answer:
+    with urllib.request.urlopen(f"{millrace.gateway_url}/notebook/{ns}/book/words", timeout=20) as answer:
         assert answer.read() == b"hello\n"
     shown = get(kubectl, "notebook", "book")["status"]
     assert "running" in shown["containerState"]
@@ -380,9 +334,7 @@ def test_a_notebook_is_stopped_and_started_by_its_annotation(kubectl):
         "--for=jsonpath={.status.readyReplicas}=1",
         "--timeout=60s",
     )
-    kubectl(
-        "annotate", "notebook", "book", "kubeflow-resource-stopped=2026-01-01T00:00:00Z"
-    )
+    kubectl("annotate", "notebook", "book", "kubeflow-resource-stopped=2026-01-01T00:00:00Z")
     kubectl(
         "wait",
         "notebook/book",
@@ -407,21 +359,11 @@ def test_an_image_that_cannot_run_is_told_of_the_notebook(kubectl, api, ns):
     reasons = ("ErrImagePull", "ImagePullBackOff")
     api.wait_for(
         path,
-        lambda n: (
-            n.get("status", {})
-            .get("containerState", {})
-            .get("waiting", {})
-            .get("reason")
-            in reasons
-        ),
+        lambda n: n.get("status", {}).get("containerState", {}).get("waiting", {}).get("reason") in reasons,
     )
 
     def told(events):
-        texts = [
-            e["message"]
-            for e in events["items"]
-            if e["involvedObject"]["kind"] == "Notebook"
-        ]
+        texts = [e["message"] for e in events["items"] if e["involvedObject"]["kind"] == "Notebook"]
         return any(t.startswith("Reissued from pod/book-0: ") for t in texts) and any(
             t.startswith("Reissued from statefulset/book: ") for t in texts
         )
@@ -438,19 +380,14 @@ def test_older_versions_and_a_change_of_the_template(kubectl, api, ns, version):
     apply(kubectl, notebook("book", version=version, image="example.com/no/such:2"))
     changed = api.wait_for(
         path,
-        lambda s: (
-            s["spec"]["template"]["spec"]["containers"][0]["image"]
-            == "example.com/no/such:2"
-        ),
+        lambda s: s["spec"]["template"]["spec"]["containers"][0]["image"] == "example.com/no/such:2",
     )
     # One write for one change: the controller and the defaults agree.
     assert (made["metadata"]["generation"], changed["metadata"]["generation"]) == (1, 2)
     kubectl("delete", "notebook", "book", "--timeout=30s")
     api.wait_gone(path)
     api.wait_gone(f"/api/v1/namespaces/{ns}/services/book")
-    api.wait_gone(
-        f"/apis/networking.istio.io/v1/namespaces/{ns}/virtualservices/notebook-{ns}-book"
-    )
+    api.wait_gone(f"/apis/networking.istio.io/v1/namespaces/{ns}/virtualservices/notebook-{ns}-book")
 
 
 def test_a_service_in_the_way_stays(kubectl, api, ns):
@@ -458,9 +395,6 @@ def test_a_service_in_the_way_stays(kubectl, api, ns):
     apply(kubectl, notebook("book", image="example.com/no/such:1"))
     api.wait_for(
         f"/api/v1/namespaces/{ns}/events",
-        lambda events: any(
-            e["reason"] == "FailedCreate" and "Service book" in e["message"]
-            for e in events["items"]
-        ),
+        lambda events: any(e["reason"] == "FailedCreate" and "Service book" in e["message"] for e in events["items"]),
     )
     assert get(kubectl, "service", "book")["spec"]["ports"][0]["port"] == 9

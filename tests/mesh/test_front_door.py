@@ -12,9 +12,7 @@ from kube.conftest import Cli
 
 from .conftest import documents, service, until
 
-MANIFEST = (
-    harness.shared_dir() / "data" / "seed-manifests" / "04-mlflow-virtualservice.yaml"
-)
+MANIFEST = harness.shared_dir() / "data" / "seed-manifests" / "04-mlflow-virtualservice.yaml"
 
 
 @pytest.fixture
@@ -47,9 +45,7 @@ def rule(host, *http, name="rule"):
 
 
 def to(*names, **more):
-    share = [
-        {"destination": {"host": n}, **({"weight": w} if w else {})} for n, w in names
-    ]
+    share = [{"destination": {"host": n}, **({"weight": w} if w else {})} for n, w in names]
     return {"route": share, **more}
 
 
@@ -60,9 +56,7 @@ def answered_by(answer):
 @pytest.fixture
 def mlflow_rule(kubectl, front):
     kubectl("apply", "-n", "kubeflow", "-f", MANIFEST)
-    until(
-        lambda: front("/mlflow/health").status_code == 200, "/mlflow/ leads to tracking"
-    )
+    until(lambda: front("/mlflow/health").status_code == 200, "/mlflow/ leads to tracking")
     yield
     kubectl("delete", "-n", "kubeflow", "-f", MANIFEST)
 
@@ -134,9 +128,7 @@ def test_hosts_paths_headers_and_weights(kubectl, upstream, front, ns):
                 },
                 {"match": [{"uri": {"exact": "/share"}}], **to(("a", 50), ("b", 50))},
                 {
-                    "match": [
-                        {"uri": {"prefix": "/only"}, "method": {"exact": "POST"}}
-                    ],
+                    "match": [{"uri": {"prefix": "/only"}, "method": {"exact": "POST"}}],
                     **to(("b", 0)),
                 },
                 {
@@ -198,9 +190,7 @@ def test_subsets_need_a_destination_rule(kubectl, upstream, front, ns):
         "-",
         input=documents(*service("a", upstream("a")), rule(host, route)),
     )
-    until(
-        lambda: front("/", host).status_code == 503, "a subset without a rule is nobody"
-    )
+    until(lambda: front("/", host).status_code == 503, "a subset without a rule is nobody")
 
 
 def test_a_rule_that_is_not_effective_says_so(kubectl, front, ns):
@@ -210,11 +200,7 @@ def test_a_rule_that_is_not_effective_says_so(kubectl, front, ns):
 
     def condition():
         found = json.loads(kubectl("get", "virtualservice", "rule", "-o", "json"))
-        return [
-            c
-            for c in found.get("status", {}).get("conditions", [])
-            if c["type"] == "Reconciled"
-        ]
+        return [c for c in found.get("status", {}).get("conditions", []) if c["type"] == "Reconciled"]
 
     (told,) = until(condition, "the condition is there")
     assert told["status"] == "False"

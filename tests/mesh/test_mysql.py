@@ -30,9 +30,7 @@ def sql(port, statement, user="root", password=None, host="127.0.0.1", database=
         *([database] if database else []),
     ]
     env = {**os.environ, **({"MYSQL_PWD": password} if password else {})}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=False, env=env
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=env)
 
 
 def servers_of(folder):
@@ -99,18 +97,13 @@ def test_it_installs_serves_survives_and_ends(tmp_path, kubectl_program):
             forward.terminate()
             forward.wait(10)
         until(
-            lambda: (
-                "ready for connections"
-                in kubectl("logs", "-l", "app=mysql", "--tail=-1")
-            ),
+            lambda: "ready for connections" in kubectl("logs", "-l", "app=mysql", "--tail=-1"),
             "its log tells what it does",
         )
 
         (server,) = servers_of(tmp_path)
         os.kill(server, 9)
-        until(
-            lambda: servers_of(tmp_path) not in ([], [server]), "another one is started"
-        )
+        until(lambda: servers_of(tmp_path) not in ([], [server]), "another one is started")
         ready(port)
         assert sql(port, "select a from mlflow.t").stdout == "7\n"
         assert (tmp_path / "mysql" / "mysql.log").stat().st_size > 0

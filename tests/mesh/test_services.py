@@ -20,17 +20,13 @@ def cluster_ip(kubectl, name):
 
 def name_at(ip, port=80):
     try:
-        return requests.get(
-            f"http://{ip}:{port}/", timeout=10, headers={"Connection": "close"}
-        ).json()["name"]
+        return requests.get(f"http://{ip}:{port}/", timeout=10, headers={"Connection": "close"}).json()["name"]
     except requests.ConnectionError:
         return None
 
 
 def run_in(millrace, *command, **more):
-    return harness.run_once(
-        ["exec", "--data", millrace.data_dir, "--", *command], **more
-    )
+    return harness.run_once(["exec", "--data", millrace.data_dir, "--", *command], **more)
 
 
 def test_connections_are_balanced_over_the_endpoints(kubectl, upstream):
@@ -76,9 +72,7 @@ def test_one_client_stays_with_one_endpoint(kubectl, upstream):
 def test_an_open_connection_outlives_its_endpoint(kubectl, ns):
     with socket.create_server(("127.0.0.1", 0)) as server:
         upstream = type("U", (), {"port": server.getsockname()[1]})
-        kubectl(
-            "apply", "-f", "-", input=documents(*service("raw", upstream, port=7000))
-        )
+        kubectl("apply", "-f", "-", input=documents(*service("raw", upstream, port=7000)))
         ip = cluster_ip(kubectl, "raw")
 
         def dial():
@@ -191,9 +185,7 @@ class TestNames:
 
 
 def test_a_taken_address_is_told_and_tried_again(kubectl, upstream, ns):
-    kubectl(
-        "apply", "-f", "-", input=documents(*service("web", upstream("a"), port=8080))
-    )
+    kubectl("apply", "-f", "-", input=documents(*service("web", upstream("a"), port=8080)))
     ip = cluster_ip(kubectl, "web")
     until(lambda: name_at(ip, 8080), "the address answers")
     with socket.create_server((ip, 8081)) as other:
@@ -207,11 +199,7 @@ def test_a_taken_address_is_told_and_tried_again(kubectl, upstream, ns):
 
         def told():
             events = json.loads(kubectl("get", "events", "-o", "json"))["items"]
-            return [
-                e
-                for e in events
-                if e["reason"] == "ListenFailed" and f"{ip}:8081" in e["message"]
-            ]
+            return [e for e in events if e["reason"] == "ListenFailed" and f"{ip}:8081" in e["message"]]
 
         until(told, "an event tells it")
     until(
@@ -288,9 +276,7 @@ class TestPods:
         )
         kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
         ip = cluster_ip(kubectl, "web")
-        pods = set(
-            kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.name}").split()
-        )
+        pods = set(kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.name}").split())
         assert len(pods) == 2
         until(lambda: {name_at(ip, 8000) for _ in range(6)} == pods, "both answer")
         kubectl("rollout", "restart", "deployment/web")
@@ -313,9 +299,7 @@ class TestPods:
             "-",
             input=documents(
                 self.selecting("db", clusterIP="None"),
-                self.workload(
-                    "StatefulSet", "db", "python", "-c", self.SERVER, serviceName="db"
-                ),
+                self.workload("StatefulSet", "db", "python", "-c", self.SERVER, serviceName="db"),
             ),
         )
         kubectl("rollout", "status", "statefulset/db", "--timeout=60s", timeout=70)
@@ -324,9 +308,6 @@ class TestPods:
             f"print(json.load(urllib.request.urlopen('http://db-1.db.{ns}.svc.cluster.local:8000/'))['name'])\n"
         )
         until(
-            lambda: (
-                kubectl.run("exec", "db-0", "--", "python", "-c", script).stdout
-                == "db-1\n"
-            ),
+            lambda: kubectl.run("exec", "db-0", "--", "python", "-c", script).stdout == "db-1\n",
             "db-0 reaches db-1 by its name",
         )

@@ -22,7 +22,6 @@ import boto3
 import botocore.exceptions
 import harness
 import pytest
-
 from kube.conftest import find_program
 
 DATA = harness.shared_dir() / "data"
@@ -298,7 +297,13 @@ def test_10_useful_commands(walk):
     ]
     get_all, logs, get_isvc, watch = commands
     shown = walk.run(get_all).stdout
-    for name in ("pod/mlflow-", "service/mlflow ", "deployment.apps/mlflow ", "replicaset.apps/mlflow-", "service/mysql "):
+    for name in (
+        "pod/mlflow-",
+        "service/mlflow ",
+        "deployment.apps/mlflow ",
+        "replicaset.apps/mlflow-",
+        "service/mysql ",
+    ):
         assert name in shown, shown
     assert "Running" in shown
     with urllib.request.urlopen(f"{walk.platform.tracking_url}/version", timeout=5) as answer:
