@@ -180,6 +180,7 @@ struct Platform::Impl {
     kube::add_garbage_collector(*manager, *api);
     kube::add_scheduler(*manager, *api, kNode);
     kube::add_claim_protection(*manager, *api);
+    kube::add_policy_marks(*manager);
     kube::add_replicaset_controller(*manager);
     kube::add_deployment_controller(*manager);
     kube::add_statefulset_controller(*manager);
@@ -194,6 +195,7 @@ struct Platform::Impl {
     n.name = kNode;
     n.data_folder = options.data;
     n.api_url = url;
+    n.images = options.images;
     n.ca_pem = identity.ca.certificate_pem;
     n.hosts = [this](std::string_view ns) { return proxy->hosts(ns); };
     n.issue_token = [this](const node::TokenRequest& r) -> Result<std::string> {

@@ -21,9 +21,10 @@ struct PlatformOptions {
   std::uint16_t api_port = 6443;
   std::uint16_t gateway_port = 8080;
   std::string version;
-  serving::StorageOptions storage;    // how predictors reach models
-  std::map<std::string, Part> parts;  // image -> part of this program that its pods stand for
-  bool mysql = false;                 // publish the Service of a MariaDB
+  serving::StorageOptions storage;            // how predictors reach models
+  std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
+  std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
+  bool mysql = false;                         // publish the Service of a MariaDB
 };
 
 class Platform {

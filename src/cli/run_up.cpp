@@ -103,6 +103,15 @@ int run_up(const Settings& s) {
   p.gateway_port = port(8080);
   p.version = MILLRACE_VERSION;
   p.mysql = s.mysql;
+  for (const auto& one : s.images) {
+    auto at = one.rfind('=');
+    if (at == std::string::npos || at == 0 || at + 1 == one.size())
+      return report(Error{Code::invalid_argument,
+                          fmt::format("--image {}: write NAME=RUNTIME, like registry/team/trainer:7=python:3.11", one),
+                          {},
+                          {}});
+    p.images[one.substr(0, at)] = one.substr(at + 1);
+  }
   p.storage = model_storage(s, {.tracking_url = fmt::format("http://{}:{}", host, port(5000)),
                                 .s3_url = fmt::format("http://{}:{}", host, port(9000)),
                                 .keys = keys});

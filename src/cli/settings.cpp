@@ -311,6 +311,10 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   s3_keys(up, s);
   ui(up, s);
   models(up, s);
+  up->add_option("--image", s.images,
+                 "An image name and what runs it here: registry/team/trainer:7=python:3.11, or NAME=host for this "
+                 "machine's own programs. May be repeated")
+      ->type_name("NAME=RUNTIME");
   up->add_flag(
       "--mysql", s.mysql,
       "Also run a MariaDB server on 3306 (Debian package mariadb-server), published as Service mysql in namespace "

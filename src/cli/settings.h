@@ -77,6 +77,7 @@ struct Settings {
   std::string s3_endpoint;
   // up
   bool mysql = false;
+  std::vector<std::string> images;  // NAME=RUNTIME
   // exec
   std::vector<std::string> exec_command;
   // completion

@@ -166,6 +166,10 @@ def test_04_policies_are_taken_and_said_to_be_unenforced(walk):
     done = walk.apply("03-mlflow-authorizationpolicy.yaml")
     assert done.stdout == "authorizationpolicy.security.istio.io/allow-mlflow-all-sources created\n"
     assert "PATCH" in done.stderr, "the list of methods leaves out one that the registry uses"
+    # A condition says it to those who look later.
+    walk.run(
+        "kubectl wait authorizationpolicy/mysql -n kubeflow --for=condition=Enforced=False --timeout=20s", timeout=30
+    )
     # Applied again, nothing changes.
     assert walk.apply("02-mlflow-networkpolicy.yaml").stdout == (
         "networkpolicy.networking.k8s.io/mlflow-allow-ingress unchanged\n"

@@ -21,6 +21,8 @@ void add_endpoints_controller(Manager& m);
 void add_namespace_controller(Manager& m, Api& api, std::string ca_pem);
 // Binds new pods to the one node, as the scheduler does: conditions and events are its.
 void add_scheduler(Manager& m, Api& api, std::string node_name);
+// A condition on each policy of the mesh that is kept and not enforced.
+void add_policy_marks(Manager& m);
 // Lets a claim that is being deleted go when no pod uses it any more.
 void add_claim_protection(Manager& m, Api& api);
 // Kubeflow's: a namespace with accounts, roles, quota and policy for each Profile; a StatefulSet, a Service and a route
