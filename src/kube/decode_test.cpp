@@ -34,6 +34,7 @@ TEST(DecodeText, FaultsInTheRealServersWords) {
   EXPECT_NE(refused(R"({} x)").find("after top-level value"), std::string::npos);
   EXPECT_NE(refused(R"({"a" 1})").find("invalid character '1' after object key"), std::string::npos);
   EXPECT_NE(refused(R"({"apiVersion":1})").find("Go struct field .apiVersion of type string"), std::string::npos);
+  EXPECT_NE(refused("a\xff: 1\na\xfe: 2\n", true).find("yaml: invalid leading UTF-8 octet"), std::string::npos);
   EXPECT_NE(refused("a: [\n", true).find("yaml: line 1: did not find expected node content (613a205b0a)"),
             std::string::npos);
   EXPECT_NE(refused(std::string(100'000, '[')).find("exceeded max depth"), std::string::npos);

@@ -198,6 +198,8 @@ class View : public std::streambuf {
 }  // namespace
 
 Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplicates) {
+  // Bytes that are no text would be replaced, and two keys become one.
+  if (!text::utf8_valid(text)) return fail(Code::invalid_argument, "yaml: invalid leading UTF-8 octet");
   std::vector<std::string> found;
   try {
     View view(text);

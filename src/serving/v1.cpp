@@ -56,7 +56,10 @@ std::vector<std::string> column_names(const Model& m) {
 Checked<bool> add_object(const boost::json::object& row, std::vector<std::string>& names, Frame& f) {
   if (names.empty())  // the first object says the order
     for (const auto& [k, _] : row) names.emplace_back(k);
-  if (f.columns == 0) f.columns = names.size();
+  if (f.rows == 0) f.columns = names.size();
+  // Objects may follow lists: all rows have one width.
+  if (names.size() != f.columns)
+    return bad(fmt::format("instances have different lengths: {} and {}", f.columns, names.size()));
   std::vector<const value*> cells;
   std::string absent;
   for (const auto& n : names) {

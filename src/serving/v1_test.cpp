@@ -69,7 +69,8 @@ TEST(V1, RefusesWithAnErrorText) {
   for (const char* body : {"[]", "{}", R"({"instances":[]})", R"({"instances":[1,2]})", R"({"instances":[[1]]})",
                            R"({"instances":[[1,2],[3]]})", R"({"instances":[["a",1]]})", R"({"instances":[[[1],2]]})",
                            R"({"instances":[{"x":1}]})", R"({"instances":[{"x":[1,2],"y":[1]}]})",
-                           R"({"instances":[{"x":[1],"y":[1,2]}]})"})
+                           R"({"instances":[{"x":[1],"y":[1,2]}]})", R"({"instances":[[1,2,3],{"x":1,"y":2}]})",
+                           R"({"instances":[{"x":1,"y":2},[1,2,3]]})"})
     EXPECT_TRUE(ask(m, body).starts_with("400 ")) << body << ask(m, body);
   EXPECT_EQ(ask(m, R"({"instances":[[1,null]]})"), R"(400 {"error":"column 'y' has a missing value"})");
 }
