@@ -1,6 +1,7 @@
 """Fixtures shared by the tests of every room."""
 
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -11,6 +12,9 @@ import harness
 
 
 def pytest_configure(config):
+    # A shell's background jobs ignore Ctrl-C, and what they start would too; the tests send it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "fix: wanted behaviour that the stock server does not have; deselect when testing the tests on it"
     )

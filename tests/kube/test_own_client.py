@@ -195,7 +195,8 @@ def test_watch(own):
             assert watch.stdout.readline().split()[:2] == ["one", "2"]
         finally:
             watch.send_signal(signal.SIGINT)
-        assert watch.wait(10) != 0
+            code = watch.wait(10)
+        assert code != 0
 
 
 # ---- the connection ------------------------------------------------------------------------------------------------
