@@ -135,7 +135,10 @@ Process::~Process() {
 pid_t Process::pid() const { return impl_->pid; }
 bool Process::running() const { return !impl_->ended; }
 void Process::kill(int signal) {
-  if (!impl_->ended) ::pidfd_send_signal(impl_->pidfd.native_handle(), signal, nullptr, 0);
+  if (impl_->ended) return;
+  ::pidfd_send_signal(impl_->pidfd.native_handle(), signal, nullptr, 0);
+  // A sandbox that is still being set up has a second process that waits for the first: the whole group goes.
+  if (signal == SIGKILL) ::kill(-impl_->pid, SIGKILL);
 }
 
 int exit_code(int s) { return WIFEXITED(s) ? WEXITSTATUS(s) : WIFSIGNALED(s) ? 128 + WTERMSIG(s) : 255; }

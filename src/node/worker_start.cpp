@@ -185,10 +185,8 @@ task::Task<Result<void>> Worker::launch(Container& c) {
   event("Normal", "Created", fmt::format("Created container: {}", c.name));
   event("Normal", "Started", fmt::format("Started container {}", c.name));
   if (!c.process && !c.builtin) co_return Result<void>{};  // it has ended already
-  // A container counts as running when its postStart hook is done.
-  if (const auto& hook = kube::object_at(spec, "lifecycle.postStart"); hook.empty()) {
-    c.state = State::running;
-  } else {
+  c.state = State::running;
+  if (const auto& hook = kube::object_at(spec, "lifecycle.postStart"); !hook.empty()) {
     auto run = c.run;
     auto hooked = co_await act(c, hook, 120'000);
     if (!hooked && c.run == run && (c.process || c.builtin)) {
@@ -196,10 +194,7 @@ task::Task<Result<void>> Worker::launch(Container& c) {
       stop_container(c, kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000, "FailedPostStartHook");
     }
   }
-  if (c.process || c.builtin) {
-    c.state = State::running;
-    start_probes(c);
-  }
+  if (c.process || c.builtin) start_probes(c);
   co_return Result<void>{};
 }
 
