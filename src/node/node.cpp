@@ -306,6 +306,7 @@ void Node::add_runtime(std::string image_prefix, std::shared_ptr<BuiltinRuntime>
 }
 void Node::start() {
   impl_->started = true;
+  end_strays(impl_->options.data_folder);
   impl_->start();
 }
 

@@ -5,13 +5,13 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-extern "C" {  // glibc 2.36 leaves the linkage of this header to its users
-}
 #include <sys/wait.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <csignal>
+#include <fstream>
+#include <sstream>
 
 // glibc 2.36 declares these for C alone.
 extern "C" {
@@ -19,6 +19,7 @@ extern "C" {
 }
 
 #include "task/loop.h"
+#include "text/text.h"
 
 namespace mr::node {
 
@@ -139,6 +140,27 @@ void Process::kill(int signal) {
   ::pidfd_send_signal(impl_->pidfd.native_handle(), signal, nullptr, 0);
   // A sandbox that is still being set up has a second process that waits for the first: the whole group goes.
   if (signal == SIGKILL) ::kill(-impl_->pid, SIGKILL);
+}
+
+void end_strays(const std::string& data_folder) {
+  const auto mark = data_folder + "/pods/";
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
+    auto pid = text::to_i64(entry.path().filename().string());
+    if (!pid) continue;
+    std::ifstream in(entry.path() / "cmdline", std::ios::binary);
+    std::string line(std::istreambuf_iterator<char>(in), {});
+    auto program = std::string_view(line).substr(0, line.find('\0'));
+    // Its parent is gone: what has one is a sandbox of a program that runs.
+    std::ifstream stat(entry.path() / "stat");
+    std::string fields(std::istreambuf_iterator<char>(stat), {});
+    auto after = fields.rfind(')');
+    if (!program.ends_with("/bwrap") || line.find(mark) == std::string::npos || after == std::string::npos) continue;
+    std::istringstream rest(fields.substr(after + 1));
+    char state = 0;
+    int parent = 0;
+    if (rest >> state >> parent && parent == 1) ::kill(static_cast<pid_t>(*pid), SIGKILL);
+  }
 }
 
 int exit_code(int s) { return WIFEXITED(s) ? WEXITSTATUS(s) : WIFSIGNALED(s) ? 128 + WTERMSIG(s) : 255; }

@@ -42,6 +42,10 @@ class Process {
   std::shared_ptr<Impl> impl_;
 };
 
+// Ends sandboxes of this data folder that an earlier program left behind: one that was killed while it set a sandbox up
+// leaves the half of it that waits for the other. Call before the first start.
+void end_strays(const std::string& data_folder);
+
 // 0…255 as a shell and the kubelet say it: 128 + signal for one that a signal ended.
 int exit_code(int wait_status);
 

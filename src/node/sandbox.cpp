@@ -203,7 +203,7 @@ Result<SandboxCommand> sandbox_command(const SandboxSpec& s, const std::string& 
       return fail(Code::unimplemented,
                   "an interpreter in /usr/local cannot run pods: install one with `uv python install`", "ErrImagePull");
     for (auto tool : {"pip", "uv"})
-      add({"--bind-try", s.cache_folder + "/" + tool, fmt::format("/root/.cache/{}", tool)});
+      add({"--bind-try", s.cache_folder + "/" + tool, fmt::format("{}/{}", kCacheInside, tool)});
     if (!s.env_folder.empty()) add({"--ro-bind", s.env_folder, s.env_folder});
   }
   if (!s.bind_shim.empty()) add({"--ro-bind", s.bind_shim, "/run/millrace/bind.so"});

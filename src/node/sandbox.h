@@ -4,6 +4,7 @@
 // Used on the node's loop.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "node/env.h"
@@ -11,6 +12,9 @@
 #include "node/volumes.h"
 
 namespace mr::node {
+
+// Where a pod sees the caches of pip and uv, whatever its HOME is.
+inline constexpr std::string_view kCacheInside = "/var/cache/millrace";
 
 struct SandboxSpec {
   Image image;

@@ -107,6 +107,8 @@ task::Task<Result<void>> Worker::launch(Container& c) {
     base.emplace_back("PYTHON_VERSION", fmt::format("3.{}", image.python.minor));
     base.emplace_back("PIP_ROOT_USER_ACTION", "ignore");
     base.emplace_back("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    base.emplace_back("PIP_CACHE_DIR", fmt::format("{}/pip", kCacheInside));
+    base.emplace_back("UV_CACHE_DIR", fmt::format("{}/uv", kCacheInside));
     for (const char* name : kPassedOn)
       if (const char* v = ::getenv(name)) base.emplace_back(name, v);
   }
@@ -460,7 +462,7 @@ void Worker::terminate(Container& c, long grace_ms) {
   if (pid > 0)
     ::kill(pid, SIGTERM);
   else
-    c.process->kill(SIGTERM);
+    c.process->kill(SIGKILL);  // still being set up: nothing of the pod's has begun
   c.kill_timer.start(std::max(grace_ms, 1L), [weak = weak_from_this(), &c, run = c.run] {
     if (auto self = weak.lock(); self && c.run == run && c.process) c.process->kill(SIGKILL);
   });

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pathlib
 import signal
+import socket
 import subprocess
 import time
 
@@ -89,6 +91,68 @@ def test_a_pod_deleted_while_it_ends_is_gone_after_a_restart(tmp_path):
     with harness.launch_platform(data) as platform:
         pods = pods_of(platform, tmp_path)
         wait_for(lambda: pods.kubectl.run("get", "pod", "slow").returncode != 0, "was the pod gone")
+
+
+def sandboxes_of(data):
+    """Sandboxes of a platform that have lost their parent."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes()
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if b"/bwrap\0" in line and f"{data}/pods/".encode() in line and parent == 1:
+            found.append(entry.name)
+    return found
+
+
+def starting_pods(pods, count):
+    documents = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"p{i}", "labels": {"app": "many"}},
+            "spec": {"containers": [{"name": "main", "image": "busybox", "command": ["sleep", "5000"]}]},
+        }
+        for i in range(count)
+    ]
+    together = {"apiVersion": "v1", "kind": "List", "items": documents}
+    pods.kubectl("apply", "-f", "-", input=json.dumps(together))
+
+
+def test_pods_that_are_ended_while_they_start_leave_nothing(tmp_path):
+    data = tmp_path / "data"
+    with harness.launch_platform(data) as platform:
+        pods = pods_of(platform, tmp_path)
+        for _ in range(3):
+            starting_pods(pods, 12)
+            pods.kubectl("delete", "pods", "-l", "app=many", "--grace-period=1")
+        wait_for(lambda: not sandboxes_of(data), "were the sandboxes gone")
+        starting_pods(pods, 12)
+        os.kill(platform.proc.pid, signal.SIGTERM)
+        platform.proc.popen.wait(timeout=20)
+    assert not sandboxes_of(data)
+
+
+def test_a_kill_while_pods_start_leaves_nothing_that_the_next_start_does_not_end(tmp_path):
+    data = tmp_path / "data"
+    for _ in range(3):
+        with harness.launch_platform(data) as platform:
+            assert not sandboxes_of(data)
+            pods = pods_of(platform, tmp_path)
+            starting_pods(pods, 12)
+            pods.kubectl("delete", "pods", "-l", "app=many", "--wait=false", "--grace-period=0", "--force")
+            starting_pods(pods, 12)
+            os.kill(platform.proc.pid, signal.SIGKILL)
+            platform.proc.popen.wait(timeout=20)
+            # What is left holds no port of ours: the next start takes the same ones.
+            for port in (harness.PORT_TRACKING, harness.PORT_KUBE):
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port + platform.port_offset))
+    with harness.launch_platform(data):
+        assert not sandboxes_of(data)
 
 
 def test_without_bubblewrap_the_event_says_what_to_install(tmp_path):
