@@ -257,7 +257,7 @@ struct Server::Impl {
           "\x42\x00\x4a\x00",
           30);
       return http::Response::text(200, std::string(kDocument),
-                                  "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+                                  "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
     }
     if (path == "/") {
       Array paths{"/api",     "/api/v1",     "/apis",       "/healthz", "/livez",
