@@ -1,35 +1,11 @@
 """Broken custom resource definitions, broken objects of a custom kind, and the reviews."""
 
-from .shapes import (
-    APPLY,
-    JSON_PATCH,
-    MERGE,
-    STRICT,
-    WARN,
-    WIDGETS,
-    crd,
-    create,
-    job,
-    obj,
-    path,
-    step,
-    widget,
-    with_crd,
-)
+from .shapes import job, obj
+from .widgets import WIDGETS, crd, widget, with_crd
+from .words import APPLY, JSON_PATCH, MERGE, STRICT, WARN, Cases, path, step
 
-CASES = {}
-
-
-def case(name, *steps):
-    assert name not in CASES, name
-    flat = []
-    for one in steps:
-        flat += one if isinstance(one, list) else [one]
-    CASES[name] = flat
-
-
-def bad(name, plural, body, **query):
-    case(name, create(plural, body, query=query or None))
+CASES = Cases()
+case, bad = CASES.case, CASES.bad
 
 
 # ---- CustomResourceDefinition and its objects ----------------------------------------------------------------------------------------

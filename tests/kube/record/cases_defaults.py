@@ -1,26 +1,8 @@
 """The smallest valid manifest of each kind, and some with optional parts: which fields does the server fill in?"""
 
-from .shapes import (
-    WIDGETS,
-    claim,
-    configmap,
-    container,
-    crd,
-    create,
-    delete,
-    deployment,
-    have,
-    job,
-    obj,
-    patch,
-    pod,
-    read,
-    replicaset,
-    service,
-    statefulset,
-    step,
-    widget,
-)
+from .shapes import claim, configmap, container, deployment, job, obj, pod, replicaset, service, statefulset
+from .widgets import WIDGETS, crd, widget
+from .words import create, delete, have, patch, read, step
 
 CASES = {}
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -1,40 +1,11 @@
 """Broken manifests of the built-in kinds but Pod, and fields that may not change."""
 
-from .shapes import (
-    MERGE,
-    STRATEGIC,
-    claim,
-    configmap,
-    container,
-    create,
-    deployment,
-    have,
-    job,
-    obj,
-    patch,
-    path,
-    replicaset,
-    service,
-    statefulset,
-    step,
-    template,
-    update,
-)
+from .shapes import claim, configmap, container, deployment, job, obj, replicaset, service, statefulset, template
+from .words import MERGE, STRATEGIC, Cases, have, patch, path, step, update
 
-CASES = {}
+CASES = Cases()
+case, bad = CASES.case, CASES.bad
 RBAC = "rbac.authorization.k8s.io/v1"
-
-
-def case(name, *steps):
-    assert name not in CASES, name
-    flat = []
-    for one in steps:
-        flat += one if isinstance(one, list) else [one]
-    CASES[name] = flat
-
-
-def bad(name, plural, body, **query):
-    case(name, create(plural, body, query=query or None))
 
 
 # ---- ConfigMap, Secret, ServiceAccount, Namespace ---------------------------------------------------------------------
@@ -85,41 +56,19 @@ case(
 )
 bad("serviceaccount/name", "serviceaccounts", obj("v1", "ServiceAccount", "a_b"))
 bad("serviceaccount/secrets-shape", "serviceaccounts", obj("v1", "ServiceAccount", "a", secrets=["x"]))
-TOKEN = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-case("serviceaccount/token-of-missing", step("POST", path("serviceaccounts", "nobody", "token"), {**TOKEN, "spec": {}}))
-case(
-    "serviceaccount/token-too-short",
-    step("POST", path("serviceaccounts", "default", "token"), {**TOKEN, "spec": {"expirationSeconds": 5}}),
-)
-case(
-    "serviceaccount/token-too-long",
-    step("POST", path("serviceaccounts", "default", "token"), {**TOKEN, "spec": {"expirationSeconds": 4294967297}}),
-)
-case(
-    "serviceaccount/token-bound-to-missing",
-    step(
-        "POST",
-        path("serviceaccounts", "default", "token"),
-        {**TOKEN, "spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "none"}}},
-    ),
-)
-case(
-    "serviceaccount/token-bound-to-odd-kind",
-    step(
-        "POST",
-        path("serviceaccounts", "default", "token"),
-        {**TOKEN, "spec": {"boundObjectRef": {"kind": "Deployment", "apiVersion": "apps/v1", "name": "none"}}},
-    ),
-)
-case(
-    "serviceaccount/token",
-    step(
-        "POST",
-        path("serviceaccounts", "default", "token"),
-        {**TOKEN, "spec": {"audiences": ["a"], "expirationSeconds": 600}},
-        drop=["status.token"],
-    ),
-)
+
+
+def token(name, spec, account="default", **more):
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    case("serviceaccount/" + name, step("POST", path("serviceaccounts", account, "token"), body, **more))
+
+
+token("token-of-missing", {}, account="nobody")
+token("token-too-short", {"expirationSeconds": 5})
+token("token-too-long", {"expirationSeconds": 4294967297})
+token("token-bound-to-missing", {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "none"}})
+token("token-bound-to-odd-kind", {"boundObjectRef": {"kind": "Deployment", "apiVersion": "apps/v1", "name": "none"}})
+token("token", {"audiences": ["a"], "expirationSeconds": 600}, drop=["status.token"])
 case("namespace/finalizers-by-main", step("PATCH", "/api/v1/namespaces/{ns}", {"spec": {"finalizers": []}}, type=MERGE))
 case("namespace/exists", step("POST", "/api/v1/namespaces", obj("v1", "Namespace", "{ns}")))
 

@@ -1,31 +1,10 @@
 """Broken pods, and fields of a pod that may not change."""
 
-from .shapes import (
-    MERGE,
-    STRATEGIC,
-    container,
-    create,
-    have,
-    obj,
-    patch,
-    path,
-    pod,
-    step,
-)
+from .shapes import container, obj, pod
+from .words import MERGE, STRATEGIC, Cases, have, patch, path, step
 
-CASES = {}
-
-
-def case(name, *steps):
-    assert name not in CASES, name
-    flat = []
-    for one in steps:
-        flat += one if isinstance(one, list) else [one]
-    CASES[name] = flat
-
-
-def bad(name, plural, body, **query):
-    case(name, create(plural, body, query=query or None))
+CASES = Cases()
+case, bad = CASES.case, CASES.bad
 
 
 def bad_pod(name, /, *containers, meta=None, **spec):

@@ -1,28 +1,8 @@
 """Server-side apply with the managedFields that it leaves, and what strategic merge patches make of lists."""
 
-from .shapes import (
-    APPLY,
-    JSON_PATCH,
-    MERGE,
-    STRATEGIC,
-    WIDGETS,
-    configmap,
-    container,
-    create,
-    deployment,
-    have,
-    job,
-    obj,
-    patch,
-    pod,
-    read,
-    service,
-    step,
-    template,
-    update,
-    widget,
-    with_crd,
-)
+from .shapes import configmap, container, deployment, job, obj, pod, service, template
+from .widgets import WIDGETS, widget, with_crd
+from .words import APPLY, JSON_PATCH, MERGE, STRATEGIC, create, have, patch, read, step, update
 
 CASES = {}
 MANAGED = True

@@ -1,29 +1,8 @@
 """What `kubectl get` is given to print: columns and cells of one object of each kind with a typical status."""
 
-from .shapes import (
-    TABLE,
-    WIDGETS,
-    claim,
-    configmap,
-    container,
-    crd,
-    create,
-    delete,
-    deployment,
-    have,
-    job,
-    obj,
-    patch,
-    pod,
-    read,
-    replicaset,
-    service,
-    statefulset,
-    step,
-    template,
-    widget,
-    with_crd,
-)
+from .shapes import claim, configmap, container, deployment, job, obj, pod, replicaset, service, statefulset, template
+from .widgets import WIDGETS, crd, widget, with_crd
+from .words import TABLE, create, delete, have, patch, read, step
 
 CASES = {}
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -44,16 +23,28 @@ def of(name, plural, body, status=None, more=(), sub="status"):
     CASES["table/" + name] = steps
 
 
-def running(name="c", ready=True, restarts=0, **more):
+def container_status(state, name="c", ready=False, restarts=0, image_id="", **more):
     return {
         "name": name,
         "ready": ready,
         "restartCount": restarts,
         "image": "i",
-        "imageID": "i",
-        "state": {"running": {"startedAt": T}},
+        "imageID": image_id,
+        "state": state,
         **more,
     }
+
+
+def running(name="c", ready=True, restarts=0, **more):
+    return container_status({"running": {"startedAt": T}}, name, ready, restarts, image_id="i", **more)
+
+
+def waiting(reason, **more):
+    return {"waiting": {"reason": reason, **more}}
+
+
+def terminated(code, **more):
+    return {"terminated": {"exitCode": code, **more, "startedAt": T, "finishedAt": T}}
 
 
 of("configmap", "configmaps", configmap(data={"a": "b", "c": "d"}, binaryData={"e": "ZA=="}))
@@ -165,7 +156,8 @@ of(
 )
 of("claim-pending", "persistentvolumeclaims", claim(storageClassName="none"))
 
-of("pod-pending", "pods", pod())
+# Of a scheduler that is not there: no node starts the pod while it is looked at.
+of("pod-pending", "pods", pod(schedulerName="nobody"))
 of(
     "pod-running",
     "pods",
@@ -197,16 +189,7 @@ of(
     pod(),
     {
         "phase": "Pending",
-        "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "m"}},
-            }
-        ],
+        "containerStatuses": [container_status(waiting("ImagePullBackOff", message="m"))],
     },
 )
 of(
@@ -216,15 +199,7 @@ of(
     {
         "phase": "Running",
         "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 5,
-                "image": "i",
-                "imageID": "",
-                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": T, "finishedAt": T}},
-            }
+            container_status(waiting("CrashLoopBackOff"), restarts=5, lastState=terminated(1, reason="Error"))
         ],
     },
 )
@@ -234,16 +209,7 @@ of(
     pod(restartPolicy="Never"),
     {
         "phase": "Failed",
-        "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 3, "reason": "Error", "startedAt": T, "finishedAt": T}},
-            }
-        ],
+        "containerStatuses": [container_status(terminated(3, reason="Error"))],
     },
 )
 of(
@@ -252,16 +218,7 @@ of(
     pod(restartPolicy="Never"),
     {
         "phase": "Failed",
-        "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 3, "startedAt": T, "finishedAt": T}},
-            }
-        ],
+        "containerStatuses": [container_status(terminated(3))],
     },
 )
 of(
@@ -270,16 +227,7 @@ of(
     pod(restartPolicy="Never"),
     {
         "phase": "Failed",
-        "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 137, "signal": 9, "startedAt": T, "finishedAt": T}},
-            }
-        ],
+        "containerStatuses": [container_status(terminated(137, signal=9))],
     },
 )
 of(
@@ -289,16 +237,7 @@ of(
     {
         "phase": "Succeeded",
         "conditions": [{"type": "Ready", "status": "False", "reason": "PodCompleted"}],
-        "containerStatuses": [
-            {
-                "name": "c",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": T, "finishedAt": T}},
-            }
-        ],
+        "containerStatuses": [container_status(terminated(0, reason="Completed"))],
     },
 )
 of(
@@ -308,22 +247,8 @@ of(
     {
         "phase": "Pending",
         "initContainerStatuses": [
-            {
-                "name": "i1",
-                "ready": True,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 0, "startedAt": T, "finishedAt": T}},
-            },
-            {
-                "name": "i2",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"running": {"startedAt": T}},
-            },
+            container_status(terminated(0), "i1", ready=True),
+            container_status({"running": {"startedAt": T}}, "i2"),
         ],
     },
 )
@@ -333,16 +258,7 @@ of(
     pod(initContainers=[container("i1")]),
     {
         "phase": "Pending",
-        "initContainerStatuses": [
-            {
-                "name": "i1",
-                "ready": False,
-                "restartCount": 2,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 2, "reason": "Error", "startedAt": T, "finishedAt": T}},
-            }
-        ],
+        "initContainerStatuses": [container_status(terminated(2, reason="Error"), "i1", restarts=2)],
     },
 )
 of(
@@ -351,16 +267,7 @@ of(
     pod(initContainers=[container("i1")]),
     {
         "phase": "Pending",
-        "initContainerStatuses": [
-            {
-                "name": "i1",
-                "ready": False,
-                "restartCount": 2,
-                "image": "i",
-                "imageID": "",
-                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-            }
-        ],
+        "initContainerStatuses": [container_status(waiting("CrashLoopBackOff"), "i1", restarts=2)],
     },
 )
 of(
@@ -383,14 +290,7 @@ of(
         "phase": "Running",
         "conditions": [{"type": "Ready", "status": "False"}],
         "containerStatuses": [
-            {
-                "name": "a",
-                "ready": False,
-                "restartCount": 0,
-                "image": "i",
-                "imageID": "",
-                "state": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": T, "finishedAt": T}},
-            },
+            container_status(terminated(0, reason="Completed"), "a"),
             running("b"),
         ],
     },
@@ -403,7 +303,7 @@ CASES["table/pod-terminating"] = [
 of("pod-gated", "pods", pod(schedulingGates=[{"name": "example.com/g"}], readinessGates=[{"conditionType": "x"}]))
 CASES["table/pod-list-empty"] = [read("pods", accept=TABLE)]
 CASES["table/pod-watch"] = [
-    have("pods", pod()),
+    have("pods", pod(schedulerName="nobody")),
     read("pods", query={"watch": "true", "timeoutSeconds": "2"}, accept=TABLE, watch=1),
 ]
 CASES["table/pod-objects"] = [
