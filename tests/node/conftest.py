@@ -8,6 +8,15 @@ from kube.conftest import api, kubeconfig, kubectl, kubectl_program, ns, tool_ho
 
 PYTHON = "python:3.11"
 
+# A web server on the port of its argument: it answers with its host name, and on /bad with an error.
+SERVE = (
+    "import http.server,sys,os;"
+    "h=type('H',(http.server.BaseHTTPRequestHandler,),{"
+    "'do_GET':lambda s:(s.send_response(200 if s.path!='/bad' else 500),s.end_headers(),"
+    "s.wfile.write(os.environ.get('HOSTNAME','').encode())),'log_message':lambda *a:None});"
+    "http.server.ThreadingHTTPServer(('0.0.0.0',int(sys.argv[1])),h).serve_forever()"
+)
+
 
 class Pods:
     """Creates pods with kubectl and looks at what becomes of them."""
@@ -48,6 +57,11 @@ class Pods:
             },
         }
 
+    def server(self, name, meta=None):
+        """A pod that serves on port 8080 and is ready as soon as it does."""
+        probes = {"readinessProbe": probe({"tcpSocket": {"port": 8080}})}
+        return self.pod(name, "python", "-c", SERVE, "8080", container=probes, meta=meta)
+
     def start(self, name, *command, **more):
         self.apply(self.pod(name, *command, **more))
         return name
@@ -71,6 +85,15 @@ class Pods:
 
     def ready(self, name, seconds=30):
         return self.until(name, lambda p: condition(p, "Ready") == "True", "was ready", seconds)
+
+    def waiting(self, name, reason):
+        """The pod as soon as its first container waits for `reason`."""
+
+        def waits(p):
+            first = (p["status"].get("containerStatuses") or [{}])[0]
+            return first.get("state", {}).get("waiting", {}).get("reason") == reason
+
+        return self.until(name, waits, f"was in {reason}")
 
     def state(self, name, container=0, kind="containerStatuses"):
         return self.get(name)["status"][kind][container]
@@ -100,6 +123,22 @@ def condition(pod, name):
         if c["type"] == name:
             return c["status"]
     return None
+
+
+def probe(action, **more):
+    return {"periodSeconds": 1, **action, **more}
+
+
+def mount(volume, where):
+    """Of a container: the one volume that it sees."""
+    return {"volumeMounts": [{"name": volume, "mountPath": where}]}
+
+
+def wait_for(check, seconds=15):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "never came true"
+        time.sleep(0.05)
 
 
 @pytest.fixture
