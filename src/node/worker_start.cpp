@@ -17,7 +17,8 @@ using kube::Object;
 
 namespace {
 
-constexpr long kDrainMs = 100;  // between a pod's deletion and the signal to its processes
+constexpr std::size_t kGatheredLog = 256 * 1024;  // of a builtin container, between two deliveries
+constexpr long kDrainMs = 100;                    // between a pod's deletion and the signal to its processes
 
 constexpr long kFirstBackoffMs = 10'000, kLastBackoffMs = 300'000, kForgetBackoffMs = 600'000;
 constexpr long kMemoryLookMs = 250;
@@ -158,12 +159,37 @@ task::Task<Result<void>> Worker::launch(Container& c) {
   if (builtin) {
     std::map<std::string, std::string> folders;
     for (const auto& m : mounts) folders[m.target] = m.source;
-    auto sink = [weak = weak_from_this(), &c, run = c.run, loop = &ctx_->loop](std::string_view text) {
-      loop->post([weak, &c, run, text = std::string(text)] {
+    // Lines come from any thread and at the pace of requests: they are gathered, and what a flood brings beyond the
+    // bound is counted instead of kept.
+    struct Gathered {
+      std::mutex mutex;
+      std::string text;
+      std::size_t lost = 0;
+    };
+    auto gathered = std::make_shared<Gathered>();
+    auto sink = [weak = weak_from_this(), &c, run = c.run, loop = &ctx_->loop, gathered](std::string_view text) {
+      {
+        std::lock_guard lock(gathered->mutex);
+        if (gathered->text.size() + text.size() > kGatheredLog) {
+          ++gathered->lost;
+          return;
+        }
+        const bool first = gathered->text.empty();
+        gathered->text += text;
+        if (!first) return;
+      }
+      loop->post([weak, &c, run, gathered] {
+        std::string all;
+        {
+          std::lock_guard lock(gathered->mutex);
+          all.swap(gathered->text);
+          if (auto lost = std::exchange(gathered->lost, 0); lost > 0)
+            all += fmt::format("[{} lines were not kept]\n", lost);
+        }
         auto self = weak.lock();
         if (!self || c.run != run || !c.log) return;
-        c.log->append("stdout", text);
-        c.output->write(1, text);
+        c.log->append("stdout", all);
+        c.output->write(1, all);
       });
     };
     auto started = co_await builtin->start({pod_, spec, env, std::move(folders), pod_ip_, std::move(sink)});
@@ -353,7 +379,8 @@ task::Task<void> Worker::read_status(std::shared_ptr<Worker>, Container& c, unsi
       if (auto pid = kube::int_at(report->get_object(), "child-pid"); pid > 0) c.init_pid = static_cast<int>(pid);
       if (report->get_object().contains("exit-code")) c.reported_exit = true;
     }
-    if (!std::exchange(told, true)) first->set();
+    // A report may come in pieces: hooks and exec need the process that the first whole one names.
+    if (c.init_pid > 0 && !std::exchange(told, true)) first->set();
   }
   if (!told) first->set();
   end_came(c, run);
