@@ -4,11 +4,20 @@
 #include "kube/convert.h"
 #include "kube/selectors.h"
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::kube {
 
 Api::Api(Store& store, Kinds& kinds, Hooks hooks) : store_(store), kinds_(kinds), hooks_(std::move(hooks)) {}
 Api::~Api() = default;
+
+bool Api::reserve(const std::string& what) const {
+  constexpr std::int64_t kNanoseconds = 1'000'000'000;  // far longer than a write takes
+  std::lock_guard lock(reserved_mutex_);
+  auto now = time::mono_ns();
+  std::erase_if(reserved_, [&](const auto& r) { return r.second <= now; });
+  return reserved_.try_emplace(what, now + kNanoseconds).second;
+}
 
 ObjectPtr as_version(ObjectPtr o, const Kind& kind, const KindVersion& version) {
   auto wanted = kind.api_version(version.name);

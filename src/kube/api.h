@@ -2,8 +2,11 @@
 // Thread safe; coroutines resume on the caller's loop. Ownership: uses the Store and Kinds, which must outlive it.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,11 +68,10 @@ struct Listed {
 // What the rooms around it add to the rules.
 struct Hooks {
   // An address for a Service, given those in use; empty: none left.
-  std::function<std::string(const std::set<std::string>& used)> allocate_cluster_ip;
+  std::function<std::string(const std::set<std::string>& used, const Key& service)> allocate_cluster_ip;
   // Whether an address that a client chose may be a Service's; unset: any. And the range, for the refusal.
   std::function<bool(std::string_view)> in_cluster_range;
   std::string cluster_range;
-  std::string node_name;  // pods are bound to it at creation
 };
 
 class Api {
@@ -90,11 +92,16 @@ class Api {
   [[nodiscard]] Answer<Target> resolve(const Gvr& r, std::string ns, std::string name = {}) const;
   [[nodiscard]] Store& store() const { return store_; }
   [[nodiscard]] Kinds& kinds() const { return kinds_; }
+  // Keeps an address or port from being given out twice before its object is in the store. False: it is taken. A
+  // reservation ends by itself.
+  bool reserve(const std::string& what) const;
 
  private:
   Store& store_;
   Kinds& kinds_;
   Hooks hooks_;
+  mutable std::mutex reserved_mutex_;
+  mutable std::map<std::string, std::int64_t> reserved_;  // until when, monotonic nanoseconds
   struct Steps;
 };
 

@@ -4,6 +4,7 @@
 #include "kube/admission.h"
 #include "kube/api.h"
 #include "kube/convert.h"
+#include "kube/names.h"
 #include "kube/patch.h"
 #include "kube/strategy.h"
 #include "kube/wire.h"
@@ -15,13 +16,6 @@ namespace mr::kube {
 namespace {
 
 constexpr int kRetries = 16;  // lost races of a write without a precondition
-constexpr std::string_view kSuffixLetters = "bcdfghjklmnpqrstvwxz2456789";
-
-std::string generated(std::string_view prefix) {
-  std::string name(prefix.substr(0, 58));
-  for (int i = 0; i < 5; ++i) name += kSuffixLetters[crypto::random_u64() % kSuffixLetters.size()];
-  return name;
-}
 
 ApiError modified(const Target& t) {
   return conflict(t.kind->group, t.kind->plural, t.name,
@@ -48,8 +42,7 @@ ApiError wrong_uid(const Target& t, std::string_view wanted, std::string_view is
 
 // A patched object that is none of its kind any more: the real server shows it whole.
 ApiError bad_patch(const Object& patched, std::string_view why) {
-  auto e = invalid_object("", "", "", {invalid("patch", Value(json::serialize(patched)), why)});
-  return e;
+  return invalid_object("", "", "", {invalid("patch", Value(json::serialize(patched)), why)});
 }
 
 // Equal but for what every write changes.
@@ -199,8 +192,7 @@ struct Api::Steps {
       track_update(before.get(), next, t.version->schema, w.manager, t.kind->api_version(t.version->name),
                    t.subresource);
     }
-    if (!rewritten && same(next, *before) &&
-        (!applied || *at(Value(next), "metadata") == *at(Value(*before), "metadata"))) {
+    if (!rewritten && same(next, *before) && (!applied || next.at("metadata") == before->at("metadata"))) {
       // Nothing changes: nothing is written, as on the real server.
       co_return Written{std::move(before), false, std::move(warn)};
     }
@@ -260,14 +252,14 @@ task::Task<Answer<Written>> Api::create(Target t, Object object, WriteOptions w)
   auto name = std::string(text_at(object, "metadata.name"));
   if (name.empty()) {
     auto prefix = text_at(object, "metadata.generateName");
-    if (!prefix.empty()) meta["name"] = name = generated(prefix);
+    if (!prefix.empty()) meta["name"] = name = generated_name(prefix);
   }
   t.name = name;
   if (t.kind->namespaced) {
     auto given = namespace_of(object);
     if (!given.empty() && given != t.ns)
-      co_return std::unexpected(bad_request(
-          fmt::format("the namespace of the provided object does not match the namespace sent on the request")));
+      co_return std::unexpected(
+          bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     meta["namespace"] = t.ns;
   } else {
     meta.erase("namespace");

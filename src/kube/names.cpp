@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include "crypto/random.h"
 #include "text/text.h"
 
 namespace mr::kube {
@@ -297,6 +298,12 @@ bool is_cidr(std::string_view s) {
   if (slash == std::string_view::npos || !is_ip(s.substr(0, slash))) return false;
   auto bits = text::to_u64(s.substr(slash + 1));
   return bits && *bits <= (s.find(':') == std::string_view::npos ? 32u : 128u);
+}
+
+std::string generated_name(std::string_view prefix) {
+  std::string name(prefix.substr(0, 58));
+  for (int i = 0; i < 5; ++i) name += kNameLetters[crypto::random_u64() % kNameLetters.size()];
+  return name;
 }
 
 }  // namespace mr::kube

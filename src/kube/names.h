@@ -35,6 +35,11 @@ std::optional<std::int64_t> quantity_milli(std::string_view s);
 std::optional<std::string> canonical_quantity_text(std::string_view s);
 extern const std::string_view quantity_fault;
 
+// The letters that the real server makes name parts of: no vowels, so no words; nothing that looks like another.
+inline constexpr std::string_view kNameLetters = "bcdfghjklmnpqrstvwxz2456789";
+// `prefix`, cut so that it fits, and five random letters: metadata.generateName.
+std::string generated_name(std::string_view prefix);
+
 // An IPv4 or IPv6 address; a prefix in CIDR form.
 bool is_ip(std::string_view s);
 bool is_cidr(std::string_view s);

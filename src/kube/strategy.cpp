@@ -9,14 +9,6 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kSuffixLetters = "bcdfghjklmnpqrstvwxz2456789";
-
-std::string suffix() {
-  std::string s;
-  for (int i = 0; i < 5; ++i) s += kSuffixLetters[crypto::random_u64() % kSuffixLetters.size()];
-  return s;
-}
-
 ApiError forbidden_pod(const Target& t, std::string_view why) {
   auto e = make_error(403, "Forbidden", fmt::format("pods \"{}\" is forbidden: {}", t.name, why));
   e.details = {{"name", t.name}, {"kind", "pods"}};
@@ -80,7 +72,7 @@ Answer<void> give_account(const Api& api, const Target& t, Object& pod) {
     mount = bool_at(*account, "automountServiceAccountToken", true);
   if (!mount) return {};
   static constexpr std::string_view kPath = "/var/run/secrets/kubernetes.io/serviceaccount";
-  auto volume = "kube-api-access-" + suffix();
+  auto volume = generated_name("kube-api-access-");
   bool used = false;
   for (const char* list : {"containers", "initContainers"}) {
     auto* containers = spec.if_contains(list);
@@ -123,11 +115,6 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
   auto wanted = std::string(text_at(spec, "clusterIP"));
   if (wanted == "None") {
     spec["clusterIPs"] = Array{"None"};
-    if (object_at(spec, "selector").empty()) {
-      // Without pods to look at, such a Service may stand for both families.
-      spec["ipFamilies"] = Array{"IPv4", "IPv6"};
-      if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = "RequireDualStack";
-    }
   } else {
     std::set<std::string> used;
     for (const auto& o : api.store().list("services", "").items) {
@@ -135,8 +122,13 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
       if (!ip.empty() && ip != "None") used.emplace(ip);
     }
     if (wanted.empty()) {
-      if (hooks.allocate_cluster_ip) wanted = hooks.allocate_cluster_ip(used);
-      if (wanted.empty()) return std::unexpected(internal_error("failed to allocate a serviceIP: no address is left"));
+      // One that another request was given a moment ago is not in the store yet.
+      do {
+        if (!wanted.empty()) used.insert(wanted);
+        wanted = hooks.allocate_cluster_ip ? hooks.allocate_cluster_ip(used, {t.ns, t.name}) : std::string();
+        if (wanted.empty())
+          return std::unexpected(internal_error("failed to allocate a serviceIP: no address is left"));
+      } while (!dry_run && !api.reserve(wanted));
     } else if (hooks.in_cluster_range && is_ip(wanted) && !hooks.in_cluster_range(wanted)) {
       return std::unexpected(invalid_object(
           "", "Service", t.name,
@@ -154,9 +146,6 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
     spec["clusterIP"] = wanted;
     spec["clusterIPs"] = Array{Value(wanted)};
   }
-  if (!spec.contains("ipFamilies")) spec["ipFamilies"] = Array{"IPv4"};
-  if (!spec.contains("ipFamilyPolicy")) spec["ipFamilyPolicy"] = "SingleStack";
-  (void)dry_run;
   if (type == "NodePort" || type == "LoadBalancer") {
     std::set<std::int64_t> taken;
     for (const auto& o : api.store().list("services", "").items)
@@ -166,7 +155,8 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
       for (auto& p : ports->get_array()) {
         if (!p.is_object() || int_at(p.get_object(), "nodePort") != 0) continue;
         std::int64_t port = 30000 + static_cast<std::int64_t>(crypto::random_u64() % 2768);
-        for (int i = 0; i < 2768 && taken.contains(port); ++i) port = port == 32767 ? 30000 : port + 1;
+        auto unusable = [&] { return taken.contains(port) || (!dry_run && !api.reserve(std::to_string(port))); };
+        for (int i = 0; i < 2768 && unusable(); ++i) port = port == 32767 ? 30000 : port + 1;
         taken.insert(port);
         p.get_object()["nodePort"] = port;
       }
@@ -179,27 +169,10 @@ Answer<void> give_addresses(const Api& api, const Hooks& hooks, const Target& t,
 Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, Object& o, bool dry_run) {
   const auto& q = t.kind->qualified();
   if (t.version->status && q != "pods" && q != "persistentvolumeclaims") o.erase("status");
-  // What the real server's empty statuses show.
-  if (t.kind->group == "apps" || t.kind->group == "batch") o["status"] = Object{};
-  if (q == "replicasets.apps") o["status"] = Object{{"replicas", 0}};
-  if (q == "statefulsets.apps") o["status"] = Object{{"replicas", 0}, {"availableReplicas", 0}};
-  if (q == "daemonsets.apps")
-    o["status"] = Object{
-        {"currentNumberScheduled", 0}, {"desiredNumberScheduled", 0}, {"numberMisscheduled", 0}, {"numberReady", 0}};
-  if (q == "controllerrevisions.apps") o.erase("status");
-  if (q == "poddisruptionbudgets.policy")
-    o["status"] = Object{{"disruptionsAllowed", 0}, {"currentHealthy", 0}, {"desiredHealthy", 0}, {"expectedPods", 0}};
   if (q == "pods") {
     o["status"] = Object{{"phase", "Pending"}};
     if (auto r = apply_pod_defaults(api, t, o); !r) return r;
-    auto& spec = ensure(o, "spec");
-    if (text_at(spec, "nodeName").empty() &&
-        text_at(spec, "schedulerName", "default-scheduler") == "default-scheduler" &&
-        array_at(spec, "schedulingGates").empty() && !hooks.node_name.empty()) {
-      spec["nodeName"] = hooks.node_name;
-      set_condition(o, "PodScheduled", "True", "", "");
-    }
-    if (!array_at(spec, "schedulingGates").empty())
+    if (!array_at(o, "spec.schedulingGates").empty())
       set_condition(o, "PodScheduled", "False", "SchedulingGated",
                     "Scheduling is blocked due to non-empty scheduling gates");
     if (auto r = give_account(api, t, o); !r) return r;
@@ -225,32 +198,9 @@ Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, 
   return {};
 }
 
-namespace {
-
-// BestEffort: nobody asks for anything; Guaranteed: every container has limits of both and requests equal to them.
-std::string_view quality_of(const Object& pod) {
-  bool any = false;
-  bool guaranteed = true;
-  for (const char* list : {"spec.containers", "spec.initContainers"})
-    for (const auto& c : array_at(pod, list)) {
-      if (!c.is_object()) continue;
-      for (const char* what : {"cpu", "memory"}) {
-        const auto* request = at(c, fmt::format("resources.requests.{}", what));
-        const auto* limit = at(c, fmt::format("resources.limits.{}", what));
-        any = any || request != nullptr || limit != nullptr;
-        guaranteed = guaranteed && limit != nullptr && (request == nullptr || *request == *limit);
-      }
-    }
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
-
-}  // namespace
-
 void after_defaults(const Target& t, Object& o) {
   const auto& q = t.kind->qualified();
-  if (q == "pods") {
-    ensure(o, "status")["qosClass"] = quality_of(o);
-  } else if (q == "customresourcedefinitions.apiextensions.k8s.io") {
+  if (q == "customresourcedefinitions.apiextensions.k8s.io") {
     auto now = now_text();
     Array stored;
     for (const auto& v : array_at(o, "spec.versions"))
@@ -287,9 +237,7 @@ Answer<void> before_update(const Api& api, const Hooks& hooks, const Target& t, 
         if (!spec.contains(f))
           if (const auto* v = at(current, fmt::format("spec.{}", f))) spec[f] = *v;
       if (is == "NodePort" || is == "LoadBalancer") {
-        Object probe = next;
-        auto keep = text_at(probe, "spec.clusterIP");
-        std::string ip(keep);
+        std::string ip(text_at(spec, "clusterIP"));
         ensure(next, "spec").erase("clusterIP");
         auto r = give_addresses(api, hooks, t, next, false);
         ensure(next, "spec")["clusterIP"] = ip;

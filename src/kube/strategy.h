@@ -7,7 +7,7 @@ namespace mr::kube {
 
 // Before defaults and validation of a new object.
 Answer<void> before_create(const Api& api, const Hooks& hooks, const Target& t, Object& object, bool dry_run);
-// After defaults, before validation: what follows from the whole object (a pod's quality of service, a CRD's names).
+// After defaults, before validation: what follows from the whole object (a CRD's names).
 void after_defaults(const Target& t, Object& object);
 // Before validation of an update: keeps what clients may not change or need not repeat.
 Answer<void> before_update(const Api& api, const Hooks& hooks, const Target& t, Object& next, const Object& current);

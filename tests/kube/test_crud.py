@@ -1,5 +1,7 @@
 """Create, read, update, delete through the API, and how kubectl's declarative commands use them."""
 
+import concurrent.futures
+
 import pytest
 
 from .record.shapes import configmap, deployment, obj, service
@@ -364,3 +366,19 @@ def test_custom_kind_of_the_user(kubectl, api, ns):
     finally:
         api.delete("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/cars." + group)
     api.wait_gone(f"/apis/{group}/v1/namespaces/{ns}/cars")
+
+
+def test_services_made_at_once_have_addresses_and_ports_of_their_own(api, ns):
+    def make(i):
+        body = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"s{i}"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80}]},
+        }
+        return api.post(f"/api/v1/namespaces/{ns}/services", body)["spec"]
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(make, range(64)))
+    assert len({s["clusterIP"] for s in made}) == 64
+    assert len({s["ports"][0]["nodePort"] for s in made}) == 64

@@ -1,15 +1,11 @@
 #include "kube/controllers/pods.h"
 
-#include "crypto/random.h"
 #include "json/parse.h"
+#include "kube/names.h"
 #include "text/text.h"
 #include "time/clock.h"
 
 namespace mr::kube {
-
-namespace {
-constexpr std::string_view kLetters = "bcdfghjklmnpqrstvwxz2456789";
-}
 
 std::int64_t unix_of(std::string_view t) {
   // 2026-11-25T12:30:49Z, with fractions or not
@@ -64,8 +60,8 @@ std::string template_hash(const Object& tmpl, std::int64_t collisions) {
   if (collisions > 0) mix(std::to_string(collisions));
   std::string out;
   for (int i = 0; i < 10; ++i) {
-    out += kLetters[h % kLetters.size()];
-    h /= kLetters.size();
+    out += kNameLetters[h % kNameLetters.size()];
+    h /= kNameLetters.size();
   }
   return out;
 }
