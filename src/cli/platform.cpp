@@ -124,7 +124,6 @@ struct Platform::Impl {
   std::optional<kube::Manager> manager;
   std::optional<services::ServiceProxy> proxy;
   std::optional<gateway::MeshWatch> mesh;
-  gateway::Routes routes;
   std::optional<node::Node> node;
   std::optional<serving::IsvcController> isvc;
   std::optional<serving::GraphController> graphs;
@@ -156,8 +155,8 @@ struct Platform::Impl {
                                         .client_ca_pem = identity.ca.certificate_pem}));
     auto data = options.data;
     kube::Hooks hooks;
-    hooks.allocate_cluster_ip = [data](const std::set<std::string>& used) {
-      return services::allocate_cluster_ip(used, services::address_seed(data, std::to_string(used.size())));
+    hooks.allocate_cluster_ip = [data](const std::set<std::string>& used, const kube::Key& service) {
+      return services::allocate_cluster_ip(used, services::address_seed(data, service.ns, service.name));
     };
     hooks.in_cluster_range = services::in_cluster_range;
     hooks.cluster_range = services::kClusterRange;
@@ -285,7 +284,6 @@ std::shared_ptr<const http::TlsContext> Platform::tls() const { return impl_->tl
 http::Handler Platform::gateway(http::Handler fallback) {
   return gateway::make_gateway({.table = [m = &*impl_->mesh] { return m->table(); },
                                 .directory = &impl_->proxy->directory(),
-                                .routes = nullptr,
                                 .fallback = std::move(fallback)});
 }
 std::string Platform::resolve(const std::string& host, int port) const { return impl_->resolve(host, port); }

@@ -1,6 +1,8 @@
 #include "gateway/gateway.h"
 
-#include "gateway/upstream.h"
+#include <limits>
+
+#include "http/async_client.h"
 #include "log/log.h"
 #include "mesh/host.h"
 #include "metrics/metrics.h"
@@ -28,9 +30,54 @@ http::Response plain(int status, std::string_view text) {
 }
 http::Response nobody() { return plain(503, "no healthy upstream"); }
 
+// Headers that belong to one connection, not to the message: never passed on.
+bool is_connection_header(std::string_view name) {
+  for (std::string_view h : {"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
+                             "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade"})
+    if (text::iequals(name, h)) return true;
+  return false;
+}
+
+// Why there is no answer; client: the request's body did not come.
+enum class Trouble : std::uint8_t { connect, reset, timeout, client };
+Trouble trouble_of(const Error& e) {
+  if (e.reason == "connection failure" || e.reason == "connection timeout") return Trouble::connect;
+  if (e.reason == "timeout") return Trouble::timeout;
+  return e.reason.empty() || e.code == Code::cancelled ? Trouble::client : Trouble::reset;
+}
+
+// An upstream's answer as ours, handed on as it comes. `use` lives until its last byte.
+http::Response answer_of(http::AsyncAnswer a, bool head_only, std::shared_ptr<services::Use> use) {
+  http::Response res;
+  res.status = a.status;
+  for (const auto& [n, v] : a.headers.items()) {
+    bool of_upgrade = a.upgraded && (text::iequals(n, "Connection") || text::iequals(n, "Upgrade"));
+    if ((!is_connection_header(n) || of_upgrade) && !text::iequals(n, "X-Request-Id") &&
+        !(a.upgraded && text::iequals(n, "Content-Length")))
+      res.headers.add(n, v);
+  }
+  if (a.upgraded) {
+    res.upgrade = [far = std::move(a.upgraded), use = std::move(use)](http::ByteStream& near) -> task::Task<void> {
+      co_await http::pump(near, *far);
+    };
+    return res;
+  }
+  if (head_only || res.status == 204 || res.status == 304 || a.body->length() == 0) return res;
+  // A whole body is handed on as one piece all the same: a text would be compressed, which is the upstream's choice.
+  res.body = http::StreamBody([body = std::move(a.body), use = std::move(use)]() -> task::Task<Result<std::string>> {
+    auto piece = co_await body->read();
+    if (!piece) co_return std::unexpected(std::move(piece).error());
+    co_return std::string(*piece);
+  });
+  return res;
+}
+
 struct Gateway {
   explicit Gateway(GatewayDeps d) : deps(std::move(d)) {}
   GatewayDeps deps;
+  // Shared with the copies to mirrors, which may outlive this.
+  std::shared_ptr<http::AsyncClient> client =
+      std::make_shared<http::AsyncClient>(http::AsyncClient::Limits{.idle_per_endpoint = 64});
   metrics::Counter routed =
       metrics::counter("millrace_gateway_routed_total", "Requests that a route of the front door took");
   metrics::Counter troubled =
@@ -47,22 +94,11 @@ struct Gateway {
     long per_try_ms = 0;
     const std::vector<std::string>* retry_on = nullptr;
   };
-  struct To {
-    std::string_view ns, service, subset;
-    std::uint16_t port = 0;
-  };
 
   task::Task<http::Response> handle(http::Request& rq) {
     auto path = mesh::normal_path(rq.path);
     if (!path) co_return plain(400, "The path leads above the root");
     auto authority = rq.headers.get("Host");
-    auto host = mesh::host_of_authority(authority);
-
-    if (deps.routes != nullptr) {
-      auto found = deps.routes->by_host(host, *path);
-      if (found.route) co_return co_await by_route(rq, *found.route, *path);
-      if (found.host_known) co_return http::Response::text(404, "");
-    }
     if (deps.table) {
       auto table = deps.table();
       mesh::RequestView view{rq.method_text,    rq.secure ? "https" : "http", authority, *path, rq.query,
@@ -71,10 +107,6 @@ struct Gateway {
       if (m.route != nullptr) co_return co_await by_rule(rq, *table, m, view);
       if (auto moved = folder_of(*table, view)) co_return std::move(*moved);
       if (m.host_known) co_return http::Response::text(404, "");
-    }
-    if (deps.routes != nullptr) {
-      auto found = deps.routes->by_path(*path);
-      if (found.route) co_return co_await by_route(rq, *found.route, *path);
     }
     if (deps.fallback) co_return co_await deps.fallback(rq);
     co_return http::Response::text(404, "");
@@ -169,7 +201,7 @@ struct Gateway {
     co_return Result<>{};
   }
 
-  services::EndpointPtr endpoint(const mesh::RouteTable* table, const To& to,
+  services::EndpointPtr endpoint(const mesh::RouteTable& table, const mesh::Destination& to,
                                  const std::vector<services::EndpointPtr>& tried, const http::Request& rq,
                                  long& connect_ms) const {
     if (deps.directory == nullptr || to.service.empty()) return nullptr;
@@ -179,7 +211,7 @@ struct Gateway {
     services::Choice choice;
     choice.tried = &tried;
     if (service->client_affinity) choice.client = rq.remote;
-    const auto* policy = table != nullptr ? table->policy(to.ns, to.service) : nullptr;
+    const auto* policy = table.policy(to.ns, to.service);
     const mesh::TrafficPolicy* traffic = policy != nullptr ? &policy->policy : nullptr;
     if (!to.subset.empty()) {
       if (policy == nullptr) return nullptr;
@@ -218,14 +250,18 @@ struct Gateway {
   }
 
   // To one of a Service's endpoints; further ones when that is allowed and of use.
-  task::Task<http::Response> send(Call& c, const mesh::RouteTable* table, To to) {
+  task::Task<http::Response> send(Call& c, const mesh::RouteTable& table, const mesh::Destination& to) {
     auto upgrade = c.rq.headers.get("Upgrade");
     if (!upgrade.empty() && !text::icontains_token(c.rq.headers.get("Connection"), "upgrade")) upgrade = {};
     if (c.retry_on != nullptr && upgrade.empty())
       if (auto r = co_await gather(c); !r) co_return plain(408, "The request's body did not come");
+    const bool repeatable = c.whole || !has_body(c.rq);
+    const long limit =
+        c.per_try_ms > 0 && (c.timeout_ms == 0 || c.per_try_ms < c.timeout_ms) ? c.per_try_ms : c.timeout_ms;
     std::vector<services::EndpointPtr> tried;
     int retries = c.attempts;
-    Trouble last;
+    Error last;
+    Trouble trouble = Trouble::connect;
     for (int connects = 0;;) {
       long connect_ms = 10'000;
       auto e = endpoint(table, to, tried, c.rq, connect_ms);
@@ -233,61 +269,73 @@ struct Gateway {
         troubled.add();
         co_return nobody();
       }
-      Outgoing out;
-      out.ip = e->ip;
-      out.port = e->port;
-      out.method = c.rq.method_text;
-      out.target = c.target;
-      out.headers = c.headers;
-      out.upgrade = upgrade;
-      out.whole = c.whole;
-      if (!out.whole) {
-        if (has_body(c.rq))
-          out.stream = c.rq.body;
-        else
-          out.whole.emplace();
+      auto out = outgoing(c, connect_ms, limit);
+      if (!upgrade.empty()) {
+        out.headers.add("Connection", "Upgrade");
+        out.headers.add("Upgrade", std::string(upgrade));
       }
-      out.connect_timeout_ms = connect_ms;
-      out.timeout_ms =
-          c.per_try_ms > 0 && (c.timeout_ms == 0 || c.per_try_ms < c.timeout_ms) ? c.per_try_ms : c.timeout_ms;
-      bool repeatable = out.stream == nullptr;
+      if (!repeatable) {
+        out.body = c.rq.body;
+        out.sized = c.rq.body->length().has_value();
+      }
+      // What may not be sent twice must not meet a kept connection that its server is closing.
+      out.fresh = !repeatable || !upgrade.empty() || out.method == "POST" || out.method == "PATCH";
       auto use = std::make_shared<services::Use>(e);
-      auto answer = co_await forward(std::move(out), use);
+      auto answer = co_await client->send({e->ip, e->port}, std::move(out));
+      if (answer && answer->upgraded && upgrade.empty())
+        answer = fail(Code::data_loss, "the upstream changed the protocol unasked", "protocol error");
       if (answer) {
-        if (answer->status != 101 && retries > 0 && repeatable && retry_status(c.retry_on, answer->status)) {
+        if (!answer->upgraded && retries > 0 && repeatable && retry_status(c.retry_on, answer->status)) {
           --retries;
           tried.push_back(std::move(e));
           continue;
         }
-        co_return std::move(*answer);
+        co_return answer_of(std::move(*answer), c.rq.method == http::Method::head, std::move(use));
       }
       last = std::move(answer).error();
+      trouble = trouble_of(last);
+      // The time for the whole answer was over before there was a connection.
+      if (last.reason == "connection timeout" && limit > 0 && limit < connect_ms) trouble = Trouble::timeout;
       tried.push_back(std::move(e));
-      if (last.kind == Trouble::Kind::client) co_return plain(408, "The request's body did not come");
+      if (trouble == Trouble::client) co_return plain(408, "The request's body did not come");
       // Nothing was sent: another endpoint may have it, whatever the rule says.
-      if (last.kind == Trouble::Kind::connect && ++connects < kConnectAttempts) continue;
-      if (last.kind == Trouble::Kind::reset && retries > 0 && repeatable &&
+      if (trouble == Trouble::connect && ++connects < kConnectAttempts) continue;
+      if (trouble == Trouble::reset && retries > 0 && repeatable &&
           (retried_on(c.retry_on, "reset") || retried_on(c.retry_on, "5xx"))) {
         --retries;
         continue;
       }
-      if (last.kind == Trouble::Kind::timeout && retries > 0 && repeatable && c.per_try_ms > 0) {
+      if (trouble == Trouble::timeout && retries > 0 && repeatable && c.per_try_ms > 0) {
         --retries;
         continue;
       }
       break;
     }
     troubled.add();
-    log::debug("an upstream gave no answer",
-               {{"service", to.service}, {"namespace", to.ns}, {"reason", last.text}, {"request_id", c.rq.id}});
-    if (last.kind == Trouble::Kind::timeout) co_return plain(504, "upstream request timeout");
-    if (last.kind == Trouble::Kind::connect)
-      co_return plain(
-          503,
-          fmt::format("upstream connect error or disconnect/reset before headers. reset reason: connection failure: {}",
-                      last.text));
+    log::debug("an upstream gave no answer", {{"service", to.service},
+                                              {"namespace", to.ns},
+                                              {"reason", last.reason},
+                                              {"detail", last.detail},
+                                              {"request_id", c.rq.id}});
+    if (trouble == Trouble::timeout) co_return plain(504, "upstream request timeout");
     co_return plain(
-        503, fmt::format("upstream connect error or disconnect/reset before headers. reset reason: {}", last.text));
+        503, fmt::format("upstream connect error or disconnect/reset before headers. reset reason: {}", last.reason));
+  }
+
+  // A request with what is in memory of its body.
+  static http::AsyncRequest outgoing(const Call& c, long connect_ms, long limit_ms) {
+    http::AsyncRequest out;
+    out.method = c.rq.method_text;
+    out.target = c.target;
+    out.headers = c.headers;
+    out.body = c.whole.value_or("");
+    out.connect_timeout_ms = milliseconds(limit_ms > 0 ? std::min(connect_ms, limit_ms) : connect_ms);
+    out.timeout_ms = milliseconds(limit_ms);
+    return out;
+  }
+  // Rules may name times that are longer than an int has room for.
+  static int milliseconds(long ms) {
+    return static_cast<int>(std::min(ms, static_cast<long>(std::numeric_limits<int>::max())));
   }
 
   task::Task<http::Response> by_rule(http::Request& rq, const mesh::RouteTable& table, mesh::Match m,
@@ -325,7 +373,7 @@ struct Gateway {
         c.retry_on = &r.retries->on;
       }
       if (!r.mirrors.empty()) co_await mirror(c, table, r);
-      res = co_await send(c, &table, {w->to.ns, w->to.service, w->to.subset, w->to.port});
+      res = co_await send(c, table, w->to);
       if (res.status != 101) apply(w->response, res.headers, rq);
     }
     if (res.status != 101) apply(r.response, res.headers, rq);
@@ -350,60 +398,21 @@ struct Gateway {
     for (const auto& to : r.mirrors) {
       if (!happens(to.percent)) continue;
       long connect_ms = 10'000;
-      auto e = endpoint(&table, {to.to.ns, to.to.service, to.to.subset, to.to.port}, {}, c.rq, connect_ms);
+      auto e = endpoint(table, to.to, {}, c.rq, connect_ms);
       if (!e) continue;
-      Outgoing out;
-      out.ip = e->ip;
-      out.port = e->port;
-      out.method = c.rq.method_text;
-      out.target = c.target;
-      out.headers = c.headers;
+      auto out = outgoing(c, connect_ms, 15'000);
       out.headers.set("Host", fmt::format("{}-shadow", c.headers.get("Host")));
-      out.whole = c.whole.value_or("");
-      out.connect_timeout_ms = connect_ms;
-      out.timeout_ms = 15'000;
-      task::detach([](Outgoing o, std::shared_ptr<void> use) -> task::Task<void> {
-        auto answer = co_await forward(std::move(o), use);
-        if (!answer) co_return;
-        auto* body = std::get_if<http::StreamBody>(&answer->body);
-        while (body != nullptr) {
-          auto piece = co_await (*body)();
+      task::detach([](std::shared_ptr<http::AsyncClient> client, services::EndpointPtr e,
+                      http::AsyncRequest rq) -> task::Task<void> {
+        services::Use use(e);
+        auto answer = co_await client->send({e->ip, e->port}, std::move(rq));
+        if (!answer || answer->upgraded) co_return;
+        for (;;) {
+          auto piece = co_await answer->body->read();
           if (!piece || piece->empty()) break;
         }
-      }(std::move(out), std::make_shared<services::Use>(e)));
+      }(client, std::move(e), std::move(out)));
     }
-  }
-
-  task::Task<http::Response> by_route(http::Request& rq, const Route& r, const std::string& path) {
-    routed.add();
-    std::uint64_t total = 0;
-    for (const auto& b : r.backends) total += b.weight;
-    if (total == 0) co_return nobody();
-    auto at = draw() % total;
-    const Backend* chosen = nullptr;
-    for (const auto& b : r.backends) {
-      chosen = &b;
-      if (at < b.weight) break;
-      at -= b.weight;
-    }
-    auto inner = path;
-    if (r.strip_prefix) {
-      std::string_view prefix = r.path_prefix;
-      while (prefix.ends_with('/')) prefix.remove_suffix(1);
-      inner = path.substr(std::min(path.size(), prefix.size()));
-      if (!inner.starts_with('/')) inner.insert(0, 1, '/');
-    }
-    auto target = with_query(inner, rq.query);
-    if (chosen->handler) {
-      http::Request own = rq;
-      own.target = target;
-      own.path = inner;
-      for (const auto& [n, v] : r.set_headers) own.headers.set(n, v);
-      co_return co_await chosen->handler(own);
-    }
-    Call c{rq, std::move(target), forwarded(rq), {}, r.timeout_ms};
-    for (const auto& [n, v] : r.set_headers) c.headers.set(n, v);
-    co_return co_await send(c, nullptr, {chosen->ns, chosen->service, {}, chosen->port});
   }
 };
 

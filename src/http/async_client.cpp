@@ -105,7 +105,11 @@ class Rest final : public ByteStream {
 class Exchange final : public BodyReader {
  public:
   Exchange(std::shared_ptr<AsyncClient::Impl> client, Endpoint endpoint, AsyncRequest& rq)
-      : client_(std::move(client)), endpoint_(std::move(endpoint)), timeout_ms_(rq.timeout_ms), abort_(rq.abort) {
+      : client_(std::move(client)),
+        endpoint_(std::move(endpoint)),
+        timeout_ms_(rq.timeout_ms),
+        fresh_(rq.fresh),
+        abort_(rq.abort) {
     if (abort_)
       abort_->close = [this] {
         if (stream_) stream_->close();
@@ -119,7 +123,7 @@ class Exchange final : public BodyReader {
   // Sends, and reads the answer's head. `again` asks for a new connection; after a failure it says that the request may
   // be sent once more on one.
   task::Task<Result<void>> begin(AsyncRequest& rq, bool& again) {
-    stream_ = again ? nullptr : client_->take(endpoint_);
+    stream_ = again || fresh_ ? nullptr : client_->take(endpoint_);
     bool reused = stream_ != nullptr;
     again = false;
     if (!reused) MR_CO_CHECK(co_await connect(rq.connect_timeout_ms));
@@ -228,7 +232,8 @@ class Exchange final : public BodyReader {
   void finish() {
     finished_ = true;
     clock_.cancel();
-    if (stream_ && parser_->keep_alive() && at_ == in_.size() && sent_) client_->give(endpoint_, std::move(stream_));
+    if (stream_ && parser_->keep_alive() && at_ == in_.size() && sent_ && !fresh_)
+      client_->give(endpoint_, std::move(stream_));
     stream_.reset();
   }
 
@@ -318,6 +323,7 @@ class Exchange final : public BodyReader {
   std::shared_ptr<AsyncClient::Impl> client_;
   Endpoint endpoint_;
   int timeout_ms_;
+  bool fresh_;
   std::shared_ptr<Abort> abort_;
   std::unique_ptr<ByteStream> stream_;
   ByteStream* under_ = nullptr;  // what the handshake goes over

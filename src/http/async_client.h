@@ -36,6 +36,7 @@ struct AsyncRequest {
   // The whole body, or where to pull it from; a reader is sent with its length() if `sized`, else chunked.
   std::variant<std::string, BodyReader*> body;
   bool sized = false;
+  bool fresh = false;  // on a connection of its own, which is not kept
   int connect_timeout_ms = 10'000;
   int timeout_ms = 0;  // from the end of the request to the end of the answer; 0: none
   std::shared_ptr<Abort> abort = {};
