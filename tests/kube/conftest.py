@@ -53,17 +53,24 @@ class Cli:
             "HELM_DATA_HOME": str(self.home / "helm-data"),
         }
 
-    def run(self, *args, input=None, timeout=60, env=None):
-        """The finished process, whatever its exit code."""
+    def _args(self, *args):
+        return [self.program, "--namespace", self.namespace, *map(str, args)]
+
+    def _run(self, args, input=None, timeout=60, env=None):
         return subprocess.run(
-            [self.program, "--namespace", self.namespace, *map(str, args)],
+            args,
             input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
             env={**self.env, **(env or {})},
         )
+
+    def run(self, *args, **more):
+        """The finished process, whatever its exit code."""
+        return self._run(self._args(*args), **more)
 
     def __call__(self, *args, **more):
         """What it printed; it has to succeed."""
@@ -79,7 +86,7 @@ class Cli:
 
     def popen(self, *args, **more):
         return subprocess.Popen(
-            [self.program, "--namespace", self.namespace, *map(str, args)],
+            self._args(*args),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -87,6 +94,17 @@ class Cli:
             env=self.env,
             **more,
         )
+
+
+class Own(Cli):
+    """The program itself in kubectl's place: its options stand behind the command."""
+
+    def _args(self, verb, *args):
+        return [self.program, verb, "--namespace", self.namespace, *map(str, args)]
+
+    def bare(self, *args, **more):
+        """Without a namespace."""
+        return self._run([self.program, *map(str, args)], **more)
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +152,8 @@ def kubectl(kubectl_program, kubeconfig, ns, tool_home):
 @pytest.fixture
 def helm(kubeconfig, ns, tool_home):
     return Cli(find_program("helm", (3, 14)), kubeconfig, ns, tool_home)
+
+
+@pytest.fixture
+def own(kubeconfig, ns, tool_home):
+    return Own(str(harness.binary_path()), kubeconfig, ns, tool_home)
