@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -114,10 +113,8 @@ task::Task<Result<std::unique_ptr<ByteStream>>> connect_to(const sockaddr* addre
                                                            int timeout_ms) {
   Fd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) co_return fail(Code::resource_exhausted, fmt::format("dial {}: {}", what, std::strerror(errno)));
-  if (address->sa_family != AF_UNIX) {
-    int one = 1;
-    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  }
+  int one = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   int err = ::connect(fd.get(), address, size) == 0 ? 0 : errno;
   if (err != 0 && err != EINPROGRESS) co_return refused(what, err);
   auto stream = std::make_unique<SocketStream>(std::move(fd));
@@ -157,16 +154,6 @@ task::Task<Result<std::unique_ptr<ByteStream>>> connect_tcp(std::string ip, std:
                                   timeout_ms);
   }
   co_return fail(Code::invalid_argument, fmt::format("'{}' is not an IP address", ip));
-}
-
-task::Task<Result<std::unique_ptr<ByteStream>>> connect_unix(std::string path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    co_return fail(Code::invalid_argument, fmt::format("the socket path '{}' is too long", path));
-  path.copy(address.sun_path, path.size());
-  // A full backlog shows as EAGAIN, which no readiness ends: it is an error here.
-  co_return co_await connect_to(reinterpret_cast<sockaddr*>(&address), sizeof address, "unix " + path, 10'000);
 }
 
 std::unique_ptr<ByteStream> socket_stream(int fd) {

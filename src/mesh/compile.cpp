@@ -130,7 +130,6 @@ struct Compiler {
     auto host = r.text(n.at("host"));
     if (host.empty()) r.fault(n.at("host"), "is required");
     if (host.starts_with('*')) r.fault(n.at("host"), "must name one host");
-    d.host = full_host(host, id.ns);
     if (auto s = service_of_host(host, id.ns)) {
       d.ns = s->ns;
       d.service = s->name;
@@ -356,7 +355,7 @@ struct Compiler {
     for (std::size_t i = 0; i < hosts.size(); ++i)
       if (!valid_host_pattern(hosts[i]))
         r.fault(Node{nullptr, fmt::format("spec.hosts[{}]", i)}, fmt::format("\"{}\" is no host", hosts[i]));
-    RouteTable::Rule rule{id.ns + "/" + id.name, id.created, http(r, spec.at("http"), id, served, 0)};
+    RouteTable::Rule rule{http(r, spec.at("http"), id, served, 0)};
     if (!r.ok()) return notice("VirtualService", id, true, r.first_fault());
     if (served.empty() || rule.routes.empty()) return;
 

@@ -108,7 +108,6 @@ Match RouteTable::match(const RequestView& rq) const {
     best = c;
     m.route = h.route;
     m.by = h.by;
-    m.owner = &rules_[i].owner;
   }
   return m;
 }

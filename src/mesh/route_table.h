@@ -32,10 +32,9 @@ struct DestinationPolicy {
 };
 
 struct Match {
-  const HttpRoute* route = nullptr;    // null: none
-  const Condition* by = nullptr;       // the condition met; null: the route has none
-  const std::string* owner = nullptr;  // "NS/NAME" of the VirtualService
-  bool host_known = false;             // a rule names this host other than by "*": no other table may answer for it
+  const HttpRoute* route = nullptr;  // null: none
+  const Condition* by = nullptr;     // the condition met; null: the route has none
+  bool host_known = false;           // a rule names this host other than by "*": no other table may answer for it
 };
 
 class RouteTable {
@@ -47,7 +46,6 @@ class RouteTable {
 
   // Compiler's part.
   struct Rule {  // one VirtualService
-    std::string owner, created;
     std::vector<HttpRoute> routes;
   };
   struct Domain {  // rules of one host, oldest first

@@ -239,14 +239,14 @@ TEST(RouteTable, EveryActionAndSettingIsRead) {
   auto m = t->match(v);
   ASSERT_NE(m.route, nullptr);
   const auto& r = *m.route;
-  EXPECT_EQ(*m.owner, "kubeflow/vs");
   EXPECT_EQ(r.timeout_ms, 1500);
   EXPECT_EQ(r.retries->attempts, 3);
   EXPECT_EQ(r.retries->per_try_ms, 250);
   EXPECT_EQ(r.retries->on, (std::vector<std::string>{"5xx", "reset"}));
   EXPECT_EQ(r.fault->delay_ms, 5000);
   EXPECT_DOUBLE_EQ(r.fault->abort_percent, 0.1);
-  EXPECT_EQ(r.mirrors.at(0).to.host, "shadow.kubeflow.svc.cluster.local");
+  EXPECT_EQ(r.mirrors.at(0).to.ns, "kubeflow");
+  EXPECT_EQ(r.mirrors.at(0).to.service, "shadow");
   EXPECT_EQ(r.cors->methods, "GET,POST");
   EXPECT_EQ(r.cors->max_age_s, "86400");
   EXPECT_EQ(r.request.remove, std::vector<std::string>{"c"});

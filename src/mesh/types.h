@@ -39,7 +39,6 @@ struct HeaderOps {
 };
 
 struct Destination {
-  std::string host;         // as written, a short name completed
   std::string ns, service;  // the Service that it names; empty: none of the cluster's
   std::string subset;
   std::uint16_t port = 0;  // 0: the Service's only port

@@ -126,7 +126,7 @@ TEST(ImageNames, RegistriesAndTags) {
 }
 
 TEST(Images, WhatNothingRunsIsRefusedWithAdvice) {
-  Images images({{"registry.test/team/job", "host"}}, false);
+  Images images({{"registry.test/team/job", "host"}});
   auto no = images.resolve("nginx:1.27");
   ASSERT_FALSE(no);
   EXPECT_EQ(no.error().reason, "ErrImagePull");

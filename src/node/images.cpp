@@ -40,7 +40,7 @@ Result<ImageName> parse_image(std::string_view image) {
   return n;
 }
 
-Images::Images(std::map<std::string, std::string> mapped, bool strict) : mapped_(std::move(mapped)), strict_(strict) {}
+Images::Images(std::map<std::string, std::string> mapped) : mapped_(std::move(mapped)) {}
 
 namespace {
 
@@ -145,7 +145,6 @@ Result<Image> Images::python(std::string_view image, std::string_view tag) const
   if (wanted >= 0 && best->minor != wanted) {
     auto how = fmt::format("Python 3.{} is not installed on this machine (`uv python install 3.{}` brings it)", wanted,
                            wanted);
-    if (strict_) return fail(Code::unavailable, fmt::format("image \"{}\": {}", image, how), "ErrImagePull");
     out.note = fmt::format("{}; image \"{}\" runs with Python 3.{}", how, image, best->minor);
   }
   out.id = "millrace://process/sha256:" + text::hex(crypto::digest(crypto::Algorithm::sha256, out.python.path));

@@ -36,7 +36,7 @@ Result<ImageName> parse_image(std::string_view image);
 class Images {
  public:
   // `mapped`: further names (with or without a tag) -> "python:3.11" or "host".
-  Images(std::map<std::string, std::string> mapped, bool strict);
+  explicit Images(std::map<std::string, std::string> mapped);
   // Errors carry the reasons InvalidImageName and ErrImagePull.
   [[nodiscard]] Result<Image> resolve(std::string_view image) const;
   // Looks for interpreters now.
@@ -46,7 +46,6 @@ class Images {
   [[nodiscard]] const std::vector<Interpreter>& interpreters() const;
   [[nodiscard]] Result<Image> python(std::string_view image, std::string_view tag) const;
   std::map<std::string, std::string> mapped_;
-  bool strict_;
   mutable std::once_flag once_;
   mutable std::vector<Interpreter> found_;
 };

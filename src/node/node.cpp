@@ -112,7 +112,7 @@ void Node::Impl::start() {
   ctx = std::shared_ptr<Context>(new Context{.manager = manager,
                                              .loop = loop,
                                              .options = options,
-                                             .images = Images(options.images, options.strict_python),
+                                             .images = Images(options.images),
                                              .environments = Environments(options.data_folder + "/envs"),
                                              .runtimes = runtimes,
                                              .find = {},
@@ -120,9 +120,8 @@ void Node::Impl::start() {
                                              .bind_shim = {},
                                              .cpus = machine.cpus,
                                              .memory = machine.memory,
-                                             .allocate_ip = options.allocate_ip});
+                                             .allocate_ip = [this] { return allocate_ip(); }});
   ctx->find = [this](kube::Gvr r, kube::Key k) { return find(std::move(r), std::move(k)); };
-  if (!ctx->allocate_ip) ctx->allocate_ip = [this](const ObjectPtr&) { return allocate_ip(); };
   if (auto shim = write_bind_shim(options.data_folder + "/node")) ctx->bind_shim = *shim;
   // Both take some milliseconds that the first pod need not wait for.
   (void)task::disk_pool().submit([c = ctx] {

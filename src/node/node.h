@@ -30,12 +30,9 @@ struct NodeOptions {
   std::string ca_pem;                              // and how they verify it
   // Further image names: "registry/team/trainer:7" -> "python:3.11", or "host" for this machine's own programs.
   std::map<std::string, std::string> images;
-  bool strict_python = false;  // refuse python:3.x when that minor version is not installed
   std::function<Result<std::string>(const TokenRequest&)> issue_token;
   // Lines of the /etc/hosts of pods in namespace `ns` besides a pod's own: address, names.
   std::function<std::vector<std::pair<std::string, std::string>>(std::string_view ns)> hosts;
-  // Unset: the node counts through 127.96.0.0/11 itself.
-  std::function<Result<std::string>(const kube::ObjectPtr& pod)> allocate_ip;
 };
 
 // Where a builtin container's output goes; any thread.

@@ -307,7 +307,7 @@ task::Task<bool> Worker::prepare() {
     if (kube::bool_at(*pod_, "spec.hostNetwork")) {
       pod_ip_ = ctx_->host_ip;
     } else {
-      auto ip = ctx_->allocate_ip(pod_);
+      auto ip = ctx_->allocate_ip();
       if (!ip) {
         event("Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: " + ip.error().message);
         again_in(5000);

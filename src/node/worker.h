@@ -37,7 +37,7 @@ struct Context {
   std::string bind_shim;
   double cpus = 1;
   std::int64_t memory = 0;
-  std::function<Result<std::string>(const kube::ObjectPtr&)> allocate_ip;
+  std::function<Result<std::string>()> allocate_ip;
 };
 
 // Output of a running container for those who are attached to it; they may be on other loops.

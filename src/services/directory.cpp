@@ -93,7 +93,6 @@ ServicePtr make_service(const kube::ObjectPtr& service, const kube::Object* endp
                         const std::vector<kube::ObjectPtr>& slices, const PodLabels& pod_labels,
                         const Service* before) {
   auto s = std::make_shared<Service>();
-  s->object = service;
   s->ns = kube::namespace_of(*service);
   s->name = kube::name_of(*service);
   auto ip = kube::text_at(*service, "spec.clusterIP");

@@ -41,7 +41,6 @@ struct Service {
   bool client_affinity = false;
   std::vector<std::unique_ptr<const Port>> ports;  // TCP ones
   std::vector<Address> addresses;
-  kube::ObjectPtr object;
   // The port of this number; 0: the only one. nullptr: none.
   [[nodiscard]] const Port* find(std::uint16_t number) const;
 };

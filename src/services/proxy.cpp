@@ -38,10 +38,9 @@ std::vector<std::string> look_up(const std::string& host) {
 }  // namespace
 
 struct ServiceProxy::Impl : std::enable_shared_from_this<Impl> {
-  Impl(task::Loops& loops, kube::Manager& m, ProxyOptions o) : manager(m), options(o), relays(loops, o.limits) {}
+  Impl(task::Loops& loops, kube::Manager& m) : manager(m), relays(loops) {}
 
   kube::Manager& manager;
-  ProxyOptions options;
   Relays relays;
   Directory directory;
   kube::Informer* services = nullptr;
@@ -155,7 +154,7 @@ struct ServiceProxy::Impl : std::enable_shared_from_this<Impl> {
         in_addr a{};
         if (::inet_pton(AF_INET, service->cluster_ip.c_str(), &a) == 1 && (ntohl(a.s_addr) >> 24) == 127)
           wanted[{service->cluster_ip, p->port}] = p->port;
-        if (options.node_ports && p->node_port != 0) wanted[{"127.0.0.1", p->node_port}] = p->port;
+        if (p->node_port != 0) wanted[{"127.0.0.1", p->node_port}] = p->port;
       }
     }
     auto& mine = places_of[key];
@@ -248,8 +247,8 @@ struct ServiceProxy::Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-ServiceProxy::ServiceProxy(task::Loops& loops, kube::Manager& manager, ProxyOptions options)
-    : impl_(std::make_shared<Impl>(loops, manager, options)) {}
+ServiceProxy::ServiceProxy(task::Loops& loops, kube::Manager& manager)
+    : impl_(std::make_shared<Impl>(loops, manager)) {}
 ServiceProxy::~ServiceProxy() = default;
 
 void ServiceProxy::start() { impl_->watch(); }

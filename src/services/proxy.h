@@ -17,14 +17,9 @@
 
 namespace mr::services {
 
-struct ProxyOptions {
-  RelayLimits limits;
-  bool node_ports = true;  // also 127.0.0.1:NODEPORT
-};
-
 class ServiceProxy {
  public:
-  ServiceProxy(task::Loops& loops, kube::Manager& manager, ProxyOptions options = {});
+  ServiceProxy(task::Loops& loops, kube::Manager& manager);
   ~ServiceProxy();
   void start();
   void stop();
