@@ -469,7 +469,7 @@ task::Task<void> Worker::stop_gently(std::shared_ptr<Worker>, Container& c, unsi
     grace_ms = std::max(grace_ms - static_cast<long>(mono_ms() - before), 2000L);
   }
   // The Services that lead here hear of the deletion at the same time: what they send meanwhile is still answered.
-  if (!closing_ && !removed_ && grace_ms > 2000 && kube::deleting(*pod_)) {
+  if (!closing_ && !removed_ && grace_ms > 2 * kDrainMs && kube::deleting(*pod_)) {
     co_await task::sleep_ms(kDrainMs);
     grace_ms -= kDrainMs;
   }
