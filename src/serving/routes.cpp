@@ -2,7 +2,7 @@
 #include "json/writer.h"
 #include "log/log.h"
 #include "serving/api.h"
-#include "serving/v2.h"
+#include "serving/exchange.h"
 #include "task/pool.h"
 #include "text/text.h"
 #include "time/clock.h"
@@ -13,20 +13,12 @@ namespace {
 
 using http::Method;
 using Reply = task::Task<http::Response>;
-constexpr std::size_t kBodyLimit = 256U << 20;
-constexpr std::size_t kInlineBody = 64 * 1024;  // larger requests are computed on the worker pool
 
-http::Response refused(const Refusal& r) { return http::Response::json(r.status, r.body); }
 http::Response not_found(const Error& e) { return refused(refusal(404, e.message)); }
 http::Response empty(int status) {
   http::Response r;
   r.status = status;
   return r;
-}
-
-task::Pool& compute_pool() {
-  static task::Pool pool("mr-compute", std::max(1U, std::thread::hardware_concurrency()), 1024);
-  return pool;
 }
 
 bool json_body(const http::Request& rq) {
@@ -35,15 +27,6 @@ bool json_body(const http::Request& rq) {
   type = text::trim(type.substr(0, type.find(';')));
   return text::iequals(type, "application/json") ||
          (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
-}
-
-// Body errors in the protocol's shape.
-http::Response body_error(const Error& e) {
-  int status = e.code == Code::too_large           ? 413
-               : e.code == Code::unsupported       ? 415
-               : e.code == Code::deadline_exceeded ? 408
-                                                   : 400;
-  return refused(refusal(status, e.message));
 }
 
 Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::string version, bool stream) {
@@ -60,18 +43,9 @@ Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::stri
     co_return refused(refusal_422("model_attributes_type", R"(["body"])",
                                   "Input should be a valid dictionary or object to extract fields from"));
   }
-  std::expected<InferAnswer, Refusal> answer;
-  if (body->size() <= kInlineBody) {
-    answer = infer(**model, *body);
-  } else {
-    auto r = co_await task::run_on(compute_pool(), [&] { return infer(**model, *body); });
-    if (!r) {
-      auto busy = refused(refusal(429, "too many inference requests are waiting; try again later"));
-      busy.headers.add("Retry-After", "1");
-      co_return busy;
-    }
-    answer = std::move(*r);
-  }
+  auto computed = co_await compute(body->size(), [&] { return infer(**model, *body); });
+  if (!computed) co_return too_busy();
+  auto answer = std::move(*computed);
   if (!answer) {
     (*model)->failure.add();
     co_return refused(answer.error());

@@ -5,8 +5,8 @@
 
 #include "json/parse.h"
 #include "json/writer.h"
+#include "serving/exchange.h"
 #include "serving/number_text.h"
-#include "task/pool.h"
 #include "text/text.h"
 #include "time/clock.h"
 
@@ -20,8 +20,6 @@ using boost::json::value;
 template <class T>
 using Checked = std::expected<T, Refusal>;
 
-constexpr std::size_t kBodyLimit = 256U << 20;
-constexpr std::size_t kInlineBody = 64 * 1024;
 constexpr std::size_t kMaxValues = 67'108'864;
 
 std::unexpected<Refusal> bad(std::string_view text) { return std::unexpected(refusal(400, text)); }
@@ -137,14 +135,8 @@ std::string render(const Output& o) {
   return out;
 }
 
-http::Response refused(const Refusal& r) { return http::Response::json(r.status, r.body); }
 http::Response no_model(std::string_view name) {
   return refused(refusal(404, fmt::format("Model with name {} does not exist.", printable(name))));
-}
-
-task::Pool& compute_pool() {
-  static task::Pool pool("mr-compute-v1", std::max(1U, std::thread::hardware_concurrency()), 1024);
-  return pool;
 }
 
 Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
@@ -154,24 +146,11 @@ Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
   auto body = co_await http::read_all(rq, kBodyLimit);
   if (!body) {
     (*model)->failure.add();
-    co_return refused(refusal(body.error().code == Code::too_large           ? 413
-                              : body.error().code == Code::unsupported       ? 415
-                              : body.error().code == Code::deadline_exceeded ? 408
-                                                                             : 400,
-                              body.error().message));
+    co_return body_error(body.error());
   }
-  std::expected<std::string, Refusal> answer;
-  if (body->size() <= kInlineBody) {
-    answer = predict_v1(**model, *body);
-  } else {
-    auto r = co_await task::run_on(compute_pool(), [&] { return predict_v1(**model, *body); });
-    if (!r) {
-      auto busy = refused(refusal(429, "too many inference requests are waiting; try again later"));
-      busy.headers.add("Retry-After", "1");
-      co_return busy;
-    }
-    answer = std::move(*r);
-  }
+  auto computed = co_await compute(body->size(), [&] { return predict_v1(**model, *body); });
+  if (!computed) co_return too_busy();
+  auto answer = std::move(*computed);
   if (!answer) {
     (*model)->failure.add();
     co_return refused(answer.error());

@@ -1,0 +1,23 @@
+#include "serving/exchange.h"
+
+namespace mr::serving {
+
+task::Pool& compute_pool() {
+  static task::Pool pool("mr-compute", std::max(1U, std::thread::hardware_concurrency()), 1024);
+  return pool;
+}
+http::Response refused(const Refusal& r) { return http::Response::json(r.status, r.body); }
+http::Response body_error(const Error& e) {
+  int status = e.code == Code::too_large           ? 413
+               : e.code == Code::unsupported       ? 415
+               : e.code == Code::deadline_exceeded ? 408
+                                                   : 400;
+  return refused(refusal(status, e.message));
+}
+http::Response too_busy() {
+  auto busy = refused(refusal(429, "too many inference requests are waiting; try again later"));
+  busy.headers.add("Retry-After", "1");
+  return busy;
+}
+
+}  // namespace mr::serving
