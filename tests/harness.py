@@ -260,6 +260,17 @@ def platform_from_environment():
     )
 
 
+def until(predicate, what, seconds=20):
+    """The first true value of predicate(); `what` says in a failure what never came."""
+    end = time.monotonic() + seconds
+    while True:
+        value = predicate()
+        if value:
+            return value
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def launch_platform(data_dir, *extra_args, env=None, timeout=START_TIMEOUT):
     """`millrace up` on free ports with its data in data_dir."""

@@ -1,5 +1,6 @@
 #include "http/connection.h"
 
+#include <poll.h>
 #include <sys/sendfile.h>
 
 #include "crypto/random.h"
@@ -75,6 +76,11 @@ class Connection : public BodyReader {
   }
 
   void expire(std::int64_t now) {
+    if (streaming_) {
+      // Nothing is read while an answer streams, so the end of the connection has to be asked for.
+      pollfd p{socket_.native_handle(), POLLRDHUP, 0};
+      if (::poll(&p, 1, 0) > 0) gone_->store(true, std::memory_order_relaxed);
+    }
     if (deadline_ == 0 || now < deadline_) return;
     timed_out_ = true;
     boost::system::error_code ec;
@@ -263,6 +269,7 @@ class Connection : public BodyReader {
       req.peer_refused = transport_.peer_refused();
     }
     req.body = this;
+    req.gone = &gone_;
     bool keep = p.keep_alive();
 
     Response res = co_await (*shard_.handler)(req);
@@ -397,7 +404,9 @@ class Connection : public BodyReader {
     // A stream's first piece may be long in coming (a watch): the client hears at once that it has begun.
     if (!co_await flush()) co_return false;
     for (;;) {
+      streaming_ = true;
       auto piece = co_await (*stream)();
+      streaming_ = false;
       if (!piece) {  // the head is gone out: closing without the last chunk tells the client that it is cut
         log::warn("a streamed answer failed",
                   {{"request_id", req.id}, {"error", piece.error().message}, {"detail", piece.error().detail}});
@@ -513,6 +522,8 @@ class Connection : public BodyReader {
   bool timed_out_ = false;
   bool failed_ = false;  // closed from our side, or in the middle
   bool want_continue_ = false;
+  bool streaming_ = false;  // waits for the next piece of an answer
+  std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 task::Task<void> serve_connection(Shard& shard, tcp::socket socket) {

@@ -1,8 +1,10 @@
 // What a handler sees of HTTP/1.1: Request in, Response out. Views in a Request stay valid until the handler ends.
 // Not thread safe: a request belongs to the loop of its connection.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,6 +66,9 @@ struct Request {
   const PeerCertificate* peer = nullptr;  // the client's certificate, verified
   bool peer_refused = false;              // the client gave one that does not verify
   std::vector<std::string> params;        // what the router's {…} matched, decoded
+  // Becomes true, within a second, when the client goes away while its answer streams. A stream that may wait long for
+  // its next piece keeps a copy and ends when it sees that. Null: not known.
+  const std::shared_ptr<std::atomic<bool>>* gone = nullptr;
 };
 
 struct FileBody {

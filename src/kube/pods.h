@@ -1,6 +1,7 @@
 // What the API server asks of the node that runs a pod: its logs, a command inside it, its ports. The node implements
 // it. Thread safe: called on any loop's thread.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -23,7 +24,8 @@ struct LogOptions {
   std::string container;
   bool follow = false, previous = false, timestamps = false;
   std::optional<std::int64_t> tail_lines, limit_bytes, since_seconds;
-  std::string since_time;  // RFC 3339
+  std::string since_time;                   // RFC 3339
+  std::shared_ptr<std::atomic<bool>> gone;  // the client went away: a followed log ends. May be null
 };
 struct ExecOptions {
   std::string container;

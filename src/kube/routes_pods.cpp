@@ -54,6 +54,7 @@ task::Task<http::Response> serve_log(const ServerDeps& deps, Call& c, const Obje
   LogOptions o;
   o.container = *container;
   o.follow = c.flag("follow");
+  if (c.http->gone != nullptr) o.gone = *c.http->gone;
   o.previous = c.flag("previous");
   o.timestamps = c.flag("timestamps");
   for (auto [name, slot] :

@@ -10,6 +10,8 @@ namespace mr::kube {
 
 namespace {
 
+constexpr std::int64_t kLookMs = 5000;  // between two looks whether the client is there
+
 // The text of one watch: lines of JSON, made as changes come.
 struct WatchStream {
   Store& store;
@@ -21,6 +23,7 @@ struct WatchStream {
   bool initial_end;  // a bookmark with the mark of the end of the initial events is due
   std::vector<ObjectPtr> first;
   std::int64_t until_ns;
+  std::shared_ptr<std::atomic<bool>> gone;  // the client
   std::int64_t next_bookmark_ns = time::mono_ns() + 30'000'000'000;
   bool columns = true;
   bool done = false;
@@ -72,7 +75,11 @@ struct WatchStream {
         if (bookmarks) bookmark(out, false);
         break;
       }
-      auto wait_ms = std::max<std::int64_t>(1, (std::min(until_ns, next_bookmark_ns) - now) / 1'000'000);
+      if (gone && gone->load(std::memory_order_relaxed)) {
+        done = true;
+        break;
+      }
+      auto wait_ms = std::clamp<std::int64_t>((std::min(until_ns, next_bookmark_ns) - now) / 1'000'000, 1, kLookMs);
       auto batch = co_await watch.next(static_cast<long>(wait_ms));
       if (batch.expired) {
         done = true;
@@ -144,7 +151,8 @@ task::Task<http::Response> serve_watch(const ServerDeps& deps, Call& c) {
       .bookmarks = c.flag("allowWatchBookmarks"),
       .initial_end = initial,
       .first = std::move(first),
-      .until_ns = time::mono_ns() + seconds * 1'000'000'000});
+      .until_ns = time::mono_ns() + seconds * 1'000'000'000,
+      .gone = c.http->gone != nullptr ? *c.http->gone : nullptr});
   http::Response r;
   r.headers.set("Content-Type", std::string("application/json"));
   r.headers.set("Cache-Control", std::string("no-cache, private"));

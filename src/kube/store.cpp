@@ -57,7 +57,8 @@ struct Store::Impl {
   std::uint64_t committed = 0;  // last revision on disk
   std::uint64_t start_revision = 0;
   bool stopping = false;
-  bool closed = false;  // watches have ended; writes go on
+  bool closed = false;    // watches have ended; writes go on
+  std::mutex hook_mutex;  // held while the hook runs; never taken under `mutex`
   std::function<void(const std::string&, const ChangePtr&)> committed_hook;
   std::unordered_map<std::string, std::set<std::pair<std::string, Key>>> owners;  // owner's uid -> dependents
   std::unordered_map<std::string, int> uids;
@@ -144,11 +145,14 @@ struct Store::Impl {
                    {{"error", written.error().message}, {"detail", written.error().detail}});
       lock.lock();
       publish(batch, changes, written);
-      if (written && committed_hook) {
-        lock.unlock();
-        for (std::size_t i = 0; i < batch.size(); ++i) committed_hook(batch[i].table, changes[i]);
-        lock.lock();
+      if (!written) continue;
+      lock.unlock();
+      {
+        std::lock_guard hook(hook_mutex);
+        if (committed_hook)
+          for (std::size_t i = 0; i < batch.size(); ++i) committed_hook(batch[i].table, changes[i]);
       }
+      lock.lock();
     }
   }
 
@@ -290,7 +294,7 @@ std::size_t Store::count(std::string_view table) const {
 }
 
 void Store::on_commit(std::function<void(const std::string&, const ChangePtr&)> fn) {
-  std::lock_guard lock(impl_->mutex);
+  std::lock_guard lock(impl_->hook_mutex);
   impl_->committed_hook = std::move(fn);
 }
 std::vector<std::pair<std::string, Key>> Store::owned_by(std::string_view uid) const {

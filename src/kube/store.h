@@ -60,7 +60,8 @@ class Store {
   // For the start, before loops run: writes all in one commit; existing keys are left alone.
   Result<void> seed_blocking(std::vector<std::pair<std::string, Object>> objects);
 
-  // Called on the flusher's thread after each commit, for each change. Set before the first write.
+  // Called on the flusher's thread after each commit, for each change; it must not call on_commit. Any thread may set
+  // it; once this returns, the function that was set before is not running and never runs again.
   void on_commit(std::function<void(const std::string& table, const ChangePtr& change)> fn);
   // Objects whose ownerReferences name `uid`, as (table, key).
   [[nodiscard]] std::vector<std::pair<std::string, Key>> owned_by(std::string_view uid) const;

@@ -1,5 +1,8 @@
 #include "kube/store.h"
 
+#include <atomic>
+#include <thread>
+
 #include "await.h"
 #include "temp_dir.h"
 
@@ -148,6 +151,22 @@ TEST_F(KubeStoreTest, OwnersAreIndexed) {
   close();
   open();
   EXPECT_EQ(store->owned_by("uid-owner").size(), 1U);
+}
+
+TEST_F(KubeStoreTest, TheHookMayBeTakenAwayWhileCommitsRun) {
+  for (int round = 0; round < 20; ++round) {
+    auto told = std::make_unique<std::atomic<int>>(0);
+    store->on_commit([t = told.get()](const std::string&, const ChangePtr&) {
+      ++*t;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    std::jthread writer([&, round] {
+      for (int i = 0; i < 5; ++i) ASSERT_TRUE(put(fmt::format("p-{}-{}", round, i)));
+    });
+    while (*told == 0) std::this_thread::yield();
+    store->on_commit(nullptr);
+    told.reset();  // a call from here on would touch freed memory
+  }
 }
 
 TEST_F(KubeStoreTest, ManyWritersLoseNothing) {

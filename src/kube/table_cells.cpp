@@ -1,6 +1,6 @@
 #include "kube/table_cells.h"
 
-#include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::kube::table {
 
@@ -14,16 +14,6 @@ struct Unit {
 // "5d3h", or "5d" when nothing is left over.
 std::string two(std::int64_t big, std::int64_t small, Unit u) {
   return small == 0 ? fmt::format("{}{}", big, u.big) : fmt::format("{}{}{}{}", big, u.big, small, u.small);
-}
-
-std::optional<int> digits(std::string_view text, std::size_t at, std::size_t count) {
-  if (at + count > text.size()) return std::nullopt;
-  int n = 0;
-  for (std::size_t i = at; i < at + count; ++i) {
-    if (text[i] < '0' || text[i] > '9') return std::nullopt;
-    n = n * 10 + (text[i] - '0');
-  }
-  return n;
 }
 
 }  // namespace
@@ -44,26 +34,9 @@ std::string human_duration(std::int64_t seconds) {
 }
 
 std::optional<std::int64_t> parse_time(std::string_view t) {
-  const auto y = digits(t, 0, 4), mo = digits(t, 5, 2), d = digits(t, 8, 2);
-  const auto h = digits(t, 11, 2), mi = digits(t, 14, 2), s = digits(t, 17, 2);
-  if (!y || !mo || !d || !h || !mi || !s || t[4] != '-' || t[7] != '-' || (t[10] != 'T' && t[10] != 't') ||
-      t[13] != ':' || t[16] != ':')
-    return std::nullopt;
-  using namespace std::chrono;
-  const year_month_day date{year(*y), month(static_cast<unsigned>(*mo)), std::chrono::day(static_cast<unsigned>(*d))};
-  if (!date.ok() || *h > 23 || *mi > 59 || *s > 60) return std::nullopt;
-  std::int64_t ms = sys_days(date).time_since_epoch().count() * day * 1000 + (*h * hour + *mi * minute + *s) * 1000;
-  std::size_t at = 19;
-  if (at < t.size() && t[at] == '.') {
-    int scale = 100;
-    for (++at; at < t.size() && t[at] >= '0' && t[at] <= '9'; ++at, scale /= 10) ms += (t[at] - '0') * scale;
-  }
-  if (at >= t.size()) return std::nullopt;
-  if ((t[at] == 'Z' || t[at] == 'z') && at + 1 == t.size()) return ms;
-  const auto oh = digits(t, at + 1, 2), om = digits(t, at + 4, 2);
-  if ((t[at] != '+' && t[at] != '-') || !oh || !om || t[at + 3] != ':' || at + 6 != t.size()) return std::nullopt;
-  const auto offset = (*oh * hour + *om * minute) * 1000;
-  return t[at] == '+' ? ms - offset : ms + offset;
+  auto ns = time::parse_rfc3339_ns(t);
+  if (!ns) return std::nullopt;
+  return *ns / 1'000'000;
 }
 
 std::string age_of(std::string_view text, std::int64_t now_ms) {

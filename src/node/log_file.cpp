@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::node {
 
@@ -38,51 +39,9 @@ std::string nano_text(std::int64_t ns) {
                      t.tm_min, t.tm_sec, ns % 1'000'000'000);
 }
 
-std::int64_t parse_rfc3339(std::string_view s) {
-  auto number = [&](std::size_t at, std::size_t n) -> int {
-    if (at + n > s.size()) return -1;
-    int v = 0;
-    for (char c : s.substr(at, n)) {
-      if (c < '0' || c > '9') return -1;
-      v = v * 10 + (c - '0');
-    }
-    return v;
-  };
-  if (s.size() < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' || s[16] != ':')
-    return -1;
-  std::tm t{};
-  int parts[] = {number(0, 4), number(5, 2), number(8, 2), number(11, 2), number(14, 2), number(17, 2)};
-  for (int p : parts)
-    if (p < 0) return -1;
-  t.tm_year = parts[0] - 1900;
-  t.tm_mon = parts[1] - 1;
-  t.tm_mday = parts[2];
-  t.tm_hour = parts[3];
-  t.tm_min = parts[4];
-  t.tm_sec = parts[5];
-  std::int64_t ns = 0;
-  std::size_t at = 19;
-  if (at < s.size() && s[at] == '.') {
-    ++at;
-    std::int64_t unit = 100'000'000;
-    for (; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at, unit /= 10) ns += (s[at] - '0') * unit;
-  }
-  long offset = 0;
-  if (at < s.size() && (s[at] == '+' || s[at] == '-')) {
-    int h = number(at + 1, 2), m = number(at + 4, 2);
-    if (h < 0 || m < 0 || s.size() != at + 6) return -1;
-    offset = (h * 3600L + m * 60L) * (s[at] == '+' ? 1 : -1);
-  } else if (at + 1 != s.size() || (s[at] != 'Z' && s[at] != 'z')) {
-    return -1;
-  }
-  // Nanoseconds reach to the year 2262; what is later is as late as can be said.
-  constexpr std::int64_t kLast = 9'223'372'035;
-  auto seconds = std::clamp<std::int64_t>(static_cast<std::int64_t>(::timegm(&t)) - offset, 0, kLast);
-  return seconds * 1'000'000'000 + ns;
-}
-
 namespace {
 
+constexpr long kLookMs = 5000;                   // between two looks whether a reader's client is there
 constexpr std::size_t kLongestLine = 16 * 1024;  // a longer one goes on in further records, as container runtimes do
 
 std::int64_t wall_ns() {
@@ -190,8 +149,9 @@ class Reader {
     if (files_.empty()) return fail(Code::not_found, "no log at " + path_);
     if (options_.since_seconds) since_ = wall_ns() - *options_.since_seconds * 1'000'000'000;
     if (!options_.since_time.empty()) {
-      since_ = parse_rfc3339(options_.since_time);
-      if (since_ < 0) return fail(Code::invalid_argument, "invalid sinceTime " + options_.since_time);
+      auto since = time::parse_rfc3339_ns(options_.since_time);
+      if (!since) return fail(Code::invalid_argument, "invalid sinceTime " + options_.since_time);
+      since_ = *since;
     }
     if (options_.limit_bytes) left_ = *options_.limit_bytes;
     if (options_.tail_lines) seek_tail(*options_.tail_lines);
@@ -226,13 +186,23 @@ class Reader {
         }
         co_return out;
       }
-      if (!options_.follow || seen.over) break;
+      if (!options_.follow || seen.over || (options_.gone && options_.gone->load(std::memory_order_relaxed))) break;
+      if (options_.gone && !alive_) {
+        alive_ = std::make_shared<bool>(true);
+        task::detach(wake_when_gone(changes_, options_.gone, alive_));
+      }
       co_await changes_->after(seen);
     }
     co_return std::string();
   }
 
  private:
+  // A reader that waits for lines does not see that its client went away: a change that is none wakes it.
+  static task::Task<void> wake_when_gone(std::weak_ptr<Changes> changes, std::shared_ptr<std::atomic<bool>> gone,
+                                         std::weak_ptr<bool> alive) {
+    while (!alive.expired() && !gone->load(std::memory_order_relaxed)) co_await task::sleep_ms(kLookMs);
+    if (auto c = changes.lock(); c && !alive.expired()) c->bump();
+  }
   // The newest file was renamed while we stood at its end: the next one is at the path now.
   bool follow_rotation() {
     struct stat ours{}, there{};
@@ -302,7 +272,7 @@ class Reader {
       auto b = a == std::string_view::npos ? a : record.find(' ', a + 1);
       auto c = b == std::string_view::npos ? b : record.find(' ', b + 1);
       if (c == std::string_view::npos) continue;
-      if (since_ > 0 && parse_rfc3339(record.substr(0, a)) < since_) continue;
+      if (since_ > 0 && time::parse_rfc3339_ns(record.substr(0, a)) < since_) continue;
       if (options_.timestamps && !in_line_) {
         out += record.substr(0, a);
         out += ' ';
@@ -317,7 +287,8 @@ class Reader {
   std::string path_;
   kube::LogOptions options_;
   std::shared_ptr<Changes> changes_;
-  std::vector<Fd> files_;  // oldest first
+  std::shared_ptr<bool> alive_;  // while this is
+  std::vector<Fd> files_;        // oldest first
   std::size_t at_ = 0;
   off_t offset_ = 0;
   std::string pending_;

@@ -81,7 +81,5 @@ Result<http::StreamBody> read_log(const std::string& folder, int start, const ku
 
 // "2026-11-25T12:30:49.123456789Z"
 std::string nano_text(std::int64_t unix_ns);
-// Nanoseconds since 1970, or -1.
-std::int64_t parse_rfc3339(std::string_view text);
 
 }  // namespace mr::node

@@ -232,7 +232,7 @@ bool Worker::restarts(const Container& c) const {
 void Worker::check_deadline() {
   auto seconds = kube::int_at(*pod_, "spec.activeDeadlineSeconds");
   if (seconds <= 0 || start_time_.empty() || !fail_reason_.empty()) return;
-  auto left_ms = parse_rfc3339(start_time_) / 1'000'000 + seconds * 1000 - time::now_ms();
+  auto left_ms = time::parse_rfc3339_ns(start_time_).value_or(0) / 1'000'000 + seconds * 1000 - time::now_ms();
   if (left_ms > 0) {
     deadline_timer_.start(std::min<std::int64_t>(left_ms + 1, 86'400'000), [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->wake();

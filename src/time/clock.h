@@ -1,7 +1,9 @@
 // Time as types. Thread safe.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace mr::time {
 
@@ -17,5 +19,8 @@ std::int64_t parse_http_date(const std::string& text);
 std::string iso8601_ms(std::int64_t unix_ms);
 // "20261125T123049Z" -> unix seconds, -1 when it is not one.
 std::int64_t parse_amz_date(const std::string& text);
+
+// RFC 3339 ("2026-11-25T12:30:49.5+01:00") -> nanoseconds since 1970, or nullopt.
+std::optional<std::int64_t> parse_rfc3339_ns(std::string_view text);
 
 }  // namespace mr::time

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -235,3 +237,28 @@ def test_kubectl_wait_gives_up(kubectl, api, maps):
     api.post(maps, configmap("a"))
     error = kubectl.fails("wait", "configmap/a", "--for=jsonpath={.data.state}=done", "--timeout=1s")
     assert "timed out waiting for the condition on configmaps/a" in error
+
+
+@pytest.mark.binary
+def test_clients_that_go_away_leave_no_connections(millrace, api, maps):
+    """Watches that nothing happens to, and logs that nobody writes, end with their clients."""
+
+    def connections():
+        text = urllib.request.urlopen(millrace.tracking_url + "/metrics", timeout=5).read().decode()
+        return float(re.search(r'millrace_http_connections\{listener="kubernetes"\} (\S+)', text)[1])
+
+    before = connections()
+    watches = [Events(api, maps, labelSelector="never=there", timeoutSeconds="600") for _ in range(20)]
+    pods = "/api/v1/namespaces/kubeflow/pods"
+    name = next(p["metadata"]["name"] for p in api.get(pods)["items"] if p["metadata"]["name"].startswith("minio-"))
+    log = api.call("GET", f"{pods}/{name}/log", session=api.new_session(), stream=True, follow="true")
+    assert log.status_code == 200
+    assert connections() >= before + 21
+    for one in watches:
+        one.close()
+    log.raw.connection.sock.close()
+    log.close()
+    end = time.monotonic() + 20
+    while connections() > before + 1:
+        assert time.monotonic() < end, connections()
+        time.sleep(0.2)

@@ -91,14 +91,3 @@ def service(name, *upstreams, port=80, **spec):
             for u in upstreams
         ],
     }
-
-
-def until(predicate, what, seconds=20):
-    """The first true value of predicate()."""
-    end = time.monotonic() + seconds
-    while True:
-        value = predicate()
-        if value:
-            return value
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.05)

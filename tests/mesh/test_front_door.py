@@ -8,9 +8,10 @@ import urllib.parse
 import harness
 import pytest
 import requests
+from harness import until
 from kube.conftest import Cli
 
-from .conftest import documents, service, until
+from .conftest import documents, service
 
 MANIFEST = harness.shared_dir() / "data" / "seed-manifests" / "04-mlflow-virtualservice.yaml"
 

@@ -6,9 +6,8 @@ import subprocess
 
 import harness
 import pytest
+from harness import until
 from kube.conftest import Cli
-
-from .conftest import until
 
 pytestmark = [pytest.mark.binary, pytest.mark.slow]
 

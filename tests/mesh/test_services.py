@@ -8,8 +8,9 @@ import socket
 import harness
 import pytest
 import requests
+from harness import until
 
-from .conftest import documents, service, until
+from .conftest import documents, service
 
 pytestmark = pytest.mark.binary
 

@@ -134,13 +134,6 @@ def mount(volume, where):
     return {"volumeMounts": [{"name": volume, "mountPath": where}]}
 
 
-def wait_for(check, seconds=15):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "never came true"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def pods(kubectl):  # noqa: F811
     return Pods(kubectl)

@@ -1,6 +1,8 @@
 """Init containers, sidecars, restarts, limits, deadlines, hooks, and how pods end."""
 
-from .conftest import condition, mount, wait_for
+import harness
+
+from .conftest import condition, mount
 
 VOLUME = {"name": "v", "emptyDir": {}}
 MOUNT = mount("v", "/v")
@@ -152,7 +154,7 @@ def test_deletion_sends_term_and_waits_for_the_grace(pods, tmp_path):
         spec={"volumes": [{"name": "h", "hostPath": {"path": str(tmp_path)}}]},
     )
     pods.phase("grace", "Running")
-    wait_for(lambda: pods.logs("grace") == "up\n")
+    harness.until(lambda: pods.logs("grace") == "up\n", "the container is up")
     pods.kubectl("delete", "pod", "grace")
     assert (tmp_path / "ended").read_text() == "gracefully"
     assert "NotFound" in pods.kubectl.fails("get", "pod", "grace")

@@ -31,13 +31,6 @@ def processes_of(marker):
     return found
 
 
-def wait_for(check, what, seconds=20):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"never {what}"
-        time.sleep(0.05)
-
-
 def pods_of(platform, tmp_path):
     program = find_program("kubectl", (1, 28))
     return Pods(Cli(program, platform.data_dir / "kubeconfig", "default", tmp_path / f"home{platform.port_offset}"))
@@ -59,7 +52,7 @@ def test_no_process_is_orphaned_and_no_pod_is_lost(tmp_path, how):
         assert processes_of(marker)
         os.kill(platform.proc.pid, how)
         platform.proc.popen.wait(timeout=20)
-        wait_for(lambda: not processes_of(marker), "were the pods' processes gone")
+        harness.until(lambda: not processes_of(marker), "the pods' processes are gone")
     with harness.launch_platform(data) as platform:
         pods = pods_of(platform, tmp_path)
         pod = pods.phase("never", "Failed")
@@ -90,7 +83,7 @@ def test_a_pod_deleted_while_it_ends_is_gone_after_a_restart(tmp_path):
         platform.proc.popen.wait(timeout=20)
     with harness.launch_platform(data) as platform:
         pods = pods_of(platform, tmp_path)
-        wait_for(lambda: pods.kubectl.run("get", "pod", "slow").returncode != 0, "was the pod gone")
+        harness.until(lambda: pods.kubectl.run("get", "pod", "slow").returncode != 0, "the pod is gone")
 
 
 def sandboxes_of(data):
@@ -128,7 +121,7 @@ def test_pods_that_are_ended_while_they_start_leave_nothing(tmp_path):
         for _ in range(3):
             starting_pods(pods, 12)
             pods.kubectl("delete", "pods", "-l", "app=many", "--grace-period=1")
-        wait_for(lambda: not sandboxes_of(data), "were the sandboxes gone")
+        harness.until(lambda: not sandboxes_of(data), "the sandboxes are gone")
         starting_pods(pods, 12)
         os.kill(platform.proc.pid, signal.SIGTERM)
         platform.proc.popen.wait(timeout=20)
@@ -167,7 +160,7 @@ def test_without_bubblewrap_the_event_says_what_to_install(tmp_path):
     command = ["unshare", "-rm", str(wrapper), "up", "--data", str(data), "--port-offset", str(ported)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: harness.answers_ok(f"http://127.0.0.1:{5000 + ported}/readyz"), "was ready")
+        harness.until(lambda: harness.answers_ok(f"http://127.0.0.1:{5000 + ported}/readyz"), "it is ready")
         kubectl = Cli(find_program("kubectl", (1, 28)), data / "kubeconfig", "default", tmp_path / "home")
         pods = Pods(kubectl)
         pods.start("p", "true", image="busybox")

@@ -8,16 +8,7 @@
 namespace mr::kube {
 
 std::int64_t unix_of(std::string_view t) {
-  // 2026-11-25T12:30:49Z, with fractions or not
-  if (t.size() < 20) return 0;
-  auto n = [&](std::size_t at, std::size_t len) { return text::to_i64(t.substr(at, len)).value_or(-1); };
-  auto y = n(0, 4), mo = n(5, 2), d = n(8, 2), h = n(11, 2), mi = n(14, 2), s = n(17, 2);
-  if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > 31 || h < 0 || mi < 0 || s < 0) return 0;
-  auto days = std::chrono::sys_days(std::chrono::year(static_cast<int>(y)) / static_cast<unsigned>(mo) /
-                                    static_cast<unsigned>(d))
-                  .time_since_epoch()
-                  .count();
-  return static_cast<std::int64_t>(days) * 86400 + h * 3600 + mi * 60 + s;
+  return std::max<std::int64_t>(0, time::parse_rfc3339_ns(t).value_or(0) / 1'000'000'000);
 }
 
 Object pod_of_template(const Object& owner, const Object& tmpl, std::string_view name) {
