@@ -51,8 +51,10 @@ class Api:
         if key in section:
             return section[key]
         path = folder / f"bench-{key}.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(base64.b64decode(section[key + "-data"]))
+        # Written by the first client of a server only: watchers read it in many threads at once.
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(base64.b64decode(section[key + "-data"]))
         return str(path)
 
     def connect(self) -> ssl.SSLSocket:
