@@ -36,6 +36,19 @@ struct Page {
   std::string next_token;
 };
 
+// An artifact as it is kept, and where it was made and read.
+struct ArtifactRecord {
+  Artifact artifact;
+  std::string ns;
+  std::int64_t created_ms = 0;
+};
+struct ArtifactUse {
+  std::int64_t id = 0, artifact_id = 0;
+  std::string run_id, node, key;
+  bool output = false;
+  std::int64_t created_ms = 0;
+};
+
 // An execution whose outputs can stand for a later one with the same key.
 struct CacheEntry {
   std::string run_id, node;
@@ -66,7 +79,7 @@ class Store {
   task::Task<Result<>> update_pipeline(Pipeline p);  // display_name and tags
   task::Task<Result<>> delete_pipeline(std::string id, bool cascade);
   task::Task<Result<Version>> create_version(Version v);
-  Result<Version> version(const std::string& pipeline_id, const std::string& id);
+  Result<Version> version(const std::string& pipeline_id, const std::string& id);  // pipeline_id empty: of any
   Result<Version> latest_version(const std::string& pipeline_id);
   Result<Page<Version>> versions(const ListQuery& q);
   task::Task<Result<>> update_version(Version v);
@@ -75,6 +88,8 @@ class Store {
   task::Task<Result<Run>> create_run(Run r);
   Result<Run> run(const std::string& id);
   Result<Page<Run>> runs(const ListQuery& q);  // without specs
+  // The same; filters that walk many rows do so on the scan pool.
+  task::Task<Result<Page<Run>>> find_runs(ListQuery q);
   task::Task<Result<>> set_run_archived(std::string id, bool archived);
   task::Task<Result<>> delete_run(std::string id);
   // The ids of runs that are not over, oldest first: what a start takes up again.
@@ -100,6 +115,9 @@ class Store {
   task::Task<Result<std::vector<Artifact>>> record_artifacts(std::string ns, std::string run_id, std::string node,
                                                              std::string key, bool output,
                                                              std::vector<Artifact> artifacts);
+  Result<ArtifactRecord> artifact(std::int64_t id);
+  Result<Page<ArtifactRecord>> artifacts(const ListQuery& q, const std::string& run_id);  // run_id empty: of all runs
+  Result<Page<ArtifactUse>> artifact_uses(const ListQuery& q, const std::string& run_id, std::int64_t artifact_id);
   Result<std::optional<CacheEntry>> cache_find(const std::string& key, const std::string& pipeline,
                                                const std::string& ns);
   // The latest entry of the same task, whatever its key: to say what changed.
