@@ -15,7 +15,10 @@ std::string_view type_name(ParameterType t);
 
 // The text form of a value: strings as they are, numbers in the shortest decimal form without exponent and without ".0",
 // booleans true/false, lists and structs compact JSON (integral numbers inside without ".0").
+// null is the empty text.
 std::string to_text(const Value& v);
+// The compact JSON of an object, with the same numbers: what {{$}} becomes.
+std::string compact_json(const Object& o);
 // `v` as an input of type `want`: a value of another type becomes its text where a string is wanted; numbers must be
 // integral where an integer is wanted (within +-(2^53-1)); null passes. Errors: invalid_argument with
 // "parameter NAME must be of type NUMBER_INTEGER, not STRING".
