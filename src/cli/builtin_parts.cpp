@@ -233,6 +233,8 @@ std::vector<kube::Object> builtin_objects(bool with_mysql) {
                            "mlflow"));
   all.push_back(deployment("minio", "millrace/objects", 9000, "http"));
   all.push_back(service("minio-service", "minio", R"([{"name":"http","port":9000,"targetPort":9000}])"));
+  all.push_back(deployment("ml-pipeline", "millrace/pipelines", 8888, "http"));
+  all.push_back(service("ml-pipeline", "ml-pipeline", R"([{"name":"http","port":8888,"targetPort":8888}])"));
   if (with_mysql) {
     all.push_back(deployment("mysql", "millrace/mysql", 3306, "mysql"));
     all.push_back(service("mysql", "mysql", R"([{"name":"mysql","port":3306,"targetPort":3306}])"));

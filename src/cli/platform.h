@@ -10,6 +10,8 @@
 #include "cli/settings.h"
 #include "http/message.h"
 #include "http/tls.h"
+#include "kube/client.h"
+#include "kube/pods.h"
 #include "serving/controller/storage.h"
 #include "task/loop.h"
 
@@ -24,6 +26,7 @@ struct PlatformOptions {
   serving::StorageOptions storage;            // how predictors reach models
   std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
   std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
+  std::string container_engine = "auto";      // and what runs those that none of them names
   bool mysql = false;                         // publish the Service of a MariaDB
 };
 
@@ -38,6 +41,9 @@ class Platform {
   [[nodiscard]] http::Handler gateway(http::Handler fallback);
   // host and port of a Service's name -> an address that answers; empty: no such Service.
   [[nodiscard]] std::string resolve(const std::string& host, int port) const;
+  // For controllers outside: the API as this program's own user, and the pods' logs.
+  [[nodiscard]] kube::Client& client();
+  [[nodiscard]] kube::Pods& pods();
   void start();
   void stop();
 

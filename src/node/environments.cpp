@@ -35,6 +35,9 @@ struct Environments::Making {
 
 namespace {
 
+// A requirement that is installed without what it depends on, as pip's --no-deps does.
+constexpr std::string_view kNoDeps = "#no-deps ";
+
 std::string find_uv() {
   std::vector<std::string> folders;
   if (const char* home = ::getenv("HOME"))
@@ -112,16 +115,32 @@ task::Task<Result<void>> Environments::make(Interpreter python, std::string requ
   fs::remove_all(where, ec);  // of an attempt that did not end
   fs::create_directories(folder_, ec);
   auto list = where + ".txt", log = where + ".log";
+  std::vector<std::string> alone;  // packages that bring nothing else along
+  bool any = false;
   {
     std::ofstream out(list);
-    out << requirements << '\n';
+    for (auto line : text::split(requirements, '\n')) {
+      if (line.starts_with(kNoDeps)) {
+        alone.emplace_back(text::trim(line.substr(kNoDeps.size())));
+        continue;
+      }
+      any |= !text::trim(line).empty();
+      out << line << '\n';
+    }
   }
   fs::remove(log, ec);
   auto made = co_await run_command({uv, "venv", "--quiet", "--no-project", "--python", python.path, where}, log);
   if (!made) co_return std::unexpected(made.error());
-  if (*made == 0)
+  if (*made == 0 && any)
     made = co_await run_command({uv, "pip", "install", "--quiet", "--python", where + "/bin/python", "-r", list}, log);
   if (!made) co_return std::unexpected(made.error());
+  if (*made == 0 && !alone.empty()) {
+    std::vector<std::string> argv{uv, "pip", "install", "--quiet", "--no-deps", "--python", where + "/bin/python"};
+    // One that begins with a dash would be read as an option of uv.
+    std::ranges::copy_if(alone, std::back_inserter(argv), [](const auto& a) { return !a.empty() && a[0] != '-'; });
+    made = co_await run_command(std::move(argv), log);
+    if (!made) co_return std::unexpected(made.error());
+  }
   if (*made != 0)
     co_return fail(Code::unavailable, "uv could not install the requirements: " + tail_of(log), "ErrImagePull");
   std::ofstream(where + "/.complete") << requirements;

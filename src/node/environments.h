@@ -14,7 +14,8 @@ namespace mr::node {
 class Environments {
  public:
   explicit Environments(std::string folder) : folder_(std::move(folder)) {}
-  // The folder of an environment with these requirements (one a line), made when it is not there yet.
+  // The folder of an environment with these requirements (one a line, as in requirements.txt; a line "#no-deps NAME" is
+  // installed without its dependencies), made when it is not there yet.
   // Errors: reason ErrImagePull, with what uv said last.
   task::Task<Result<std::string>> get(Interpreter python, std::string requirements);
   // Whether get() would answer at once.

@@ -7,18 +7,10 @@
 
 namespace mr::node {
 
-// Resumes the coroutine on `to`.
-struct Hop {
-  task::Loop& to;
-  bool await_ready() const { return task::Loop::current() == &to; }
-  void await_suspend(std::coroutine_handle<> h) const {
-    to.post([h] { h.resume(); });
-  }
-  void await_resume() const {}
-};
+using task::Hop;
 
-Result<std::unique_ptr<stream::ExecSession>> start_exec(int init_pid, const SandboxSpec& sandbox,
-                                                        const kube::ExecOptions& options);
+// `join`: the command that enters the container and runs there what `options` ask for.
+Result<std::unique_ptr<stream::ExecSession>> start_exec(SandboxCommand join, const kube::ExecOptions& options);
 
 struct Attachment {
   std::shared_ptr<Output::Reader> reader;

@@ -208,4 +208,12 @@ task::Task<Result<>> put_stream(Store& store, std::string bucket, std::string ke
   co_return co_await store.put(bucket, std::move(o), {});
 }
 
+task::Task<Result<>> adopt_file(Store& store, std::string bucket, std::string key, std::string path) {
+  MR_CO_CHECK(store.require_bucket(bucket));
+  MR_CO_TRY(auto o, co_await store.adopt(path));
+  o.key = std::move(key);
+  o.metadata["content-type"] = "application/octet-stream";
+  co_return co_await store.put(std::move(bucket), std::move(o), {});
+}
+
 }  // namespace mr::objects

@@ -282,6 +282,54 @@ task::Task<Result<std::string>> Store::keep(DurableFile& file) {
   co_return std::move(*r);
 }
 
+task::Task<Result<Object>> Store::adopt(std::string from) {
+  auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<Object> {
+    Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (in.get() < 0) return fail_errno(from, errno);
+    crypto::Hash md5(crypto::Algorithm::md5);
+    ChecksumRun sum(ChecksumAlgorithm::crc64nvme);
+    Object o;
+    std::vector<char> buffer(1U << 20);
+    auto blob = crypto::random_hex(16);
+    auto path = blob_path(blob);
+    MR_CHECK(make_folders(fs::path(path).parent_path().string()));
+    bool linked = ::link(from.c_str(), path.c_str()) == 0;
+    std::optional<DurableFile> copy;
+    if (!linked) {
+      MR_TRY(auto file, temporary());
+      copy.emplace(std::move(file));
+    }
+    for (;;) {
+      auto n = ::read(in.get(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail_errno(from, errno);
+      if (n == 0) break;
+      std::string_view piece(buffer.data(), static_cast<std::size_t>(n));
+      md5.update(piece);
+      sum.update(piece);
+      o.size += piece.size();
+      if (copy) MR_CHECK(copy->append(piece));
+    }
+    if (copy) {
+      MR_CHECK(copy->commit(path));
+    } else {
+      Fd folder(::open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (::fsync(in.get()) != 0 || folder.get() < 0 || ::fsync(folder.get()) != 0) {
+        auto e = errno;
+        ::unlink(path.c_str());
+        return fail_errno(path, e);
+      }
+    }
+    o.blob = blob;
+    o.etag = text::hex(md5.finish());
+    o.checksum = {ChecksumAlgorithm::crc64nvme, text::base64_encode(sum.finish()), false};
+    o.modified_ms = time::now_ms();
+    return o;
+  });
+  if (!r) co_return busy();
+  co_return std::move(*r);
+}
+
 task::Task<Result<std::string>> Store::keep_bytes(std::string_view bytes) {
   auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<std::string> {
     auto blob = crypto::random_hex(16);

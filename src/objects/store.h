@@ -39,6 +39,9 @@ class Store {
   Result<DurableFile> temporary();
   // Puts a written file in place under a new blob name, durably; returns the name. Runs on the disk pool.
   task::Task<Result<std::string>> keep(DurableFile& file);
+  // The file at `path`, which nobody writes to any more, as a new blob: a hard link, or a copy on another file system.
+  // With its MD5 as etag and its CRC64NVME. Runs on the disk pool.
+  task::Task<Result<Object>> adopt(std::string path);
   // The same for a small body that is in memory.
   task::Task<Result<std::string>> keep_bytes(std::string_view bytes);
   // A durable copy of a range of a blob, with its MD5 as etag and a full checksum. Runs on the disk pool.

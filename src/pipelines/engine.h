@@ -89,17 +89,20 @@ class Engine {
   Result<void> apply(const Event& e);
   // What is to be done now, in order; empty after it was taken.
   std::vector<Command> take_commands();
-  // After a restart: forgets that launches of leaves without a `started` event were given out, and names the started
-  // ones that have no end yet.
+  // Leaves that have started and have no end yet: what a restart takes up again.
   [[nodiscard]] std::vector<NodeView> running() const;
+
+  // What an InputParameterSpec of the platform's settings gives in the scope of `path`'s task: a constant, an input of the
+  // enclosing DAG, an output of a task beside it. nullopt: it has no value.
+  [[nodiscard]] Result<std::optional<Value>> in_scope(const std::string& path, const Value& parameter) const;
 
   [[nodiscard]] State state() const;
   [[nodiscard]] std::optional<Error> error() const;
   [[nodiscard]] std::int64_t finished_ms() const;
   [[nodiscard]] const std::vector<StateChange>& history() const;
   [[nodiscard]] std::optional<NodeView> node(const std::string& path) const;
-  [[nodiscard]] std::vector<NodeView> nodes() const;  // parents before children
-  // The paths whose view changed since the last call (for followers).
+  // Parents before children. Without `values`, parameters stay empty: they may be large, and loops repeat them.
+  [[nodiscard]] std::vector<NodeView> nodes(bool values) const;
   [[nodiscard]] std::size_t node_count() const;
   [[nodiscard]] const RunFacts& facts() const;
   [[nodiscard]] const Plan& plan() const;

@@ -2,7 +2,9 @@
 
 #include <array>
 
+#include "crypto/digest.h"
 #include "json/parse.h"
+#include "text/text.h"
 
 namespace mr::pipelines {
 
@@ -17,6 +19,14 @@ std::optional<State> parse_state(std::string_view name) {
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i] == name) return static_cast<State>(i);
   return std::nullopt;
+}
+
+std::string task_id(std::string_view run_id, std::string_view path) {
+  auto d = text::hex(crypto::digest(crypto::Algorithm::sha256, fmt::format("{}/{}", run_id, path)));
+  d[12] = '5';  // the version and the variant of a name-based UUID
+  d[16] = "89ab"[(d[16] <= '9' ? d[16] - '0' : d[16] - 'a' + 10) & 3];
+  return fmt::format("{}-{}-{}-{}-{}", d.substr(0, 8), d.substr(8, 4), d.substr(12, 4), d.substr(16, 4),
+                     d.substr(20, 12));
 }
 
 Value to_json(const Artifact& a) {

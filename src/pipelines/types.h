@@ -26,6 +26,9 @@ constexpr bool is_final(State s) {
   return s == State::succeeded || s == State::skipped || s == State::failed || s == State::canceled;
 }
 
+// The id of a task of a run, as the API and {{$.pipeline_task_uuid}} give it: the same run and path, the same UUID.
+std::string task_id(std::string_view run_id, std::string_view path);
+
 struct StateChange {
   std::int64_t time_ms = 0;
   State state = State::unspecified;

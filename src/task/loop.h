@@ -57,4 +57,14 @@ struct Sleep {
 };
 inline Sleep sleep_ms(long ms) { return {ms}; }
 
+// co_await Hop{loop}: goes on on that loop, at once when it is the current one.
+struct Hop {
+  Loop& to;
+  bool await_ready() const { return Loop::current() == &to; }
+  void await_suspend(std::coroutine_handle<> h) const {
+    to.post([h] { h.resume(); });
+  }
+  void await_resume() const {}
+};
+
 }  // namespace mr::task

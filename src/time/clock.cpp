@@ -30,6 +30,11 @@ std::int64_t parse_http_date(const std::string& text) {
   if (end == nullptr || *end != '\0') return -1;
   return timegm(&tm);
 }
+std::string rfc3339_s(std::int64_t unix_seconds) {
+  auto text = iso8601_ms(unix_seconds * 1000);
+  return text.substr(0, text.size() - 5) + "Z";
+}
+
 std::string iso8601_ms(std::int64_t ms) {
   std::time_t t = ms / 1000;
   std::tm tm{};

@@ -13,6 +13,8 @@ std::int64_t now_ms();
 std::int64_t mono_ns();
 // "Wed, 25 Nov 2026 12:30:49 GMT"
 std::string http_date(std::int64_t unix_seconds);
+// "2026-11-25T12:30:49Z"
+std::string rfc3339_s(std::int64_t unix_seconds);
 // Parses the three HTTP date forms' preferred one; -1 when it is not one.
 std::int64_t parse_http_date(const std::string& text);
 // "2026-11-25T12:30:49.123Z"

@@ -1,0 +1,112 @@
+#include "cli/pipelines.h"
+
+#include "cli/pipeline_files.h"
+#include "http/client.h"
+#include "http/router.h"
+#include "pipelines/runner.h"
+#include "pipelines/schedules.h"
+#include "pipelines/service.h"
+#include "task/pool.h"
+#include "time/clock.h"
+
+namespace mr::cli {
+
+namespace {
+
+constexpr const char* kBucket = "mlpipeline";
+constexpr std::size_t kMaxPackage = 32U << 20;
+
+// A pipeline package by its URL, on a pool thread: the blocking client may wait for a slow server.
+task::Task<Result<std::string>> fetch_package(std::string url) {
+  auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<std::string> {
+    http::Client client;
+    http::ClientRequest q;
+    q.url = url;
+    q.max_body = kMaxPackage;
+    q.timeout_s = 30;
+    MR_TRY(auto answer, client.send(q));
+    if (answer.status != 200)
+      return fail(Code::invalid_argument, fmt::format("{} answered {} where a package was expected", url, answer.status));
+    return std::move(answer.body);
+  });
+  if (!r) co_return fail(Code::unavailable, "too many packages are being fetched; try again later");
+  co_return std::move(*r);
+}
+
+}  // namespace
+
+struct Pipelines::Impl {
+  std::unique_ptr<pipelines::Store> store;
+  std::unique_ptr<pipelines::ArtifactFiles> files;
+  std::optional<pipelines::Runner> runner;
+  std::optional<pipelines::Service> service;
+  std::optional<pipelines::Schedules> schedules;
+  std::shared_ptr<http::Router> routes = std::make_shared<http::Router>();
+  bool started = false;
+};
+
+Pipelines::Pipelines(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Pipelines::~Pipelines() { stop(); }
+
+Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::Pods& pods, objects::Store& objects,
+                                                   PipelinesOptions options) {
+  auto impl = std::make_unique<Impl>();
+  MR_CHECK(objects.make_bucket_blocking(kBucket));
+  MR_TRY(impl->store, pipelines::Store::open(options.data + "/pipelines.db"));
+  impl->files = make_pipeline_files(objects);
+  pipelines::RunnerOptions r;
+  r.folder = options.data + "/pipelines";
+  r.default_root = fmt::format("s3://{}/v2/artifacts", kBucket);
+  r.now_ms = time::now_ms;
+  r.env = options.env;
+  impl->runner.emplace(client, pods, *impl->store, *impl->files, r);
+  pipelines::ServiceOptions s;
+  s.default_root = r.default_root;
+  s.now_ms = time::now_ms;
+  s.fetch_url = fetch_package;
+  impl->service.emplace(*impl->store, *impl->runner, std::move(s));
+  impl->schedules.emplace(*impl->service, time::now_ms, options.cron_zone);
+  impl->service->add_routes(*impl->routes);
+  return std::unique_ptr<Pipelines>(new Pipelines(std::move(impl)));
+}
+
+http::Handler Pipelines::handler() const {
+  return [routes = impl_->routes](http::Request& rq) -> task::Task<http::Response> {
+    auto m = routes->find(rq.method, rq.path);
+    if (m.handler != nullptr) {
+      rq.params = std::move(m.params);
+      co_return co_await (*m.handler)(rq);
+    }
+    // As the real server's gateway answers for both.
+    if (m.other_method)
+      co_return http::Response::json(501, R"({"error":"Method Not Allowed","code":12,"message":"Method Not Allowed","details":[]})");
+    co_return http::Response::json(404, R"({"error":"Not Found","code":5,"message":"Not Found","details":[]})");
+  };
+}
+
+http::Handler Pipelines::at_front_door(http::Handler fallback) const {
+  return [api = handler(), fallback = std::move(fallback)](http::Request& rq) -> task::Task<http::Response> {
+    constexpr std::string_view kPrefix = "/pipeline";
+    if (rq.path.starts_with("/pipeline/apis/")) {
+      rq.path.remove_prefix(kPrefix.size());
+      rq.target.remove_prefix(kPrefix.size());
+    }
+    if (rq.path.starts_with("/apis/v")) return api(rq);
+    return fallback(rq);
+  };
+}
+
+void Pipelines::start(task::Loop& loop) {
+  impl_->started = true;
+  impl_->runner->begin();
+  impl_->schedules->start(loop);
+}
+
+void Pipelines::stop() {
+  if (!std::exchange(impl_->started, false)) return;
+  impl_->schedules->stop();
+  impl_->runner->stop();
+  impl_->store->stop();
+}
+
+}  // namespace mr::cli

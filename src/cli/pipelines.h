@@ -1,0 +1,43 @@
+// The pipelines room put together: its store, its runner over this program's Kubernetes API and object store, its
+// schedules, its API. Owned by the command's function; opened before the listeners start, stopped before the platform.
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "http/message.h"
+#include "kube/client.h"
+#include "kube/pods.h"
+#include "objects/store.h"
+#include "task/loop.h"
+
+namespace mr::cli {
+
+struct PipelinesOptions {
+  std::string data;                                      // the data folder
+  std::string cron_zone = "UTC";                         // of recurring runs' cron texts
+  std::vector<std::pair<std::string, std::string>> env;  // that every step gets
+};
+
+class Pipelines {
+ public:
+  // `client`, `pods` and `objects` must outlive it.
+  static Result<std::unique_ptr<Pipelines>> open(kube::Client& client, kube::Pods& pods, objects::Store& objects,
+                                                 PipelinesOptions options);
+  ~Pipelines();
+  // The API: /apis/… .
+  [[nodiscard]] http::Handler handler() const;
+  // What of the front door is the API's (/apis/v…, the same below /pipeline/); the rest goes to `fallback`.
+  [[nodiscard]] http::Handler at_front_door(http::Handler fallback) const;
+  // Takes up unfinished runs and starts the schedules. `loop` outlives stop().
+  void start(task::Loop& loop);
+  void stop();
+
+ private:
+  struct Impl;
+  explicit Pipelines(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mr::cli

@@ -1,0 +1,89 @@
+#include <fstream>
+
+#include "pipelines/plan_builder.h"
+
+namespace mr::pipelines {
+namespace {
+
+using testing::ir;
+using testing::spec;
+
+const std::string kLeaf = R"("leaf":{"executorLabel":"exec"})";
+std::string task(const std::string& name, const std::string& more = "", const std::string& component = "leaf") {
+  return fmt::format(R"("{}":{{"componentRef":{{"name":"{}"}}{}}})", name, component, more);
+}
+
+void expect_refused(const Value& s, std::string_view part) {
+  auto p = compile(s);
+  ASSERT_FALSE(p) << part;
+  EXPECT_EQ(p.error().code, Code::invalid_argument);
+  EXPECT_NE(p.error().message.find(part), std::string::npos) << p.error().message;
+}
+
+TEST(Compile, WrongSpecsNameTheirField) {
+  expect_refused(ir("[]"), "the spec: must be an object");
+  expect_refused(ir(R"({"root":{}})"), "pipelineInfo.name");
+  expect_refused(ir(R"({"pipelineInfo":{"name":"p"}})"), "root: must be given");
+  expect_refused(ir(R"({"pipelineInfo":{"name":"p"},"rot":{}})"), "rot: unknown field");
+  expect_refused(spec(kLeaf, task("a", R"(,"dependentTasks":["b"])")), "there is no task \"b\"");
+  expect_refused(spec(kLeaf, task("a", R"(,"colour":"red")")), "root.dag.tasks.a.colour: unknown field");
+  expect_refused(spec(kLeaf, task("a", "", "none")), "root.dag.tasks.a.componentRef: there is no component \"none\"");
+  expect_refused(spec(kLeaf, task("a", R"(,"dependentTasks":["b"])") + "," + task("b", R"(,"dependentTasks":["a"])")),
+                 "in a cycle: a, b");
+  expect_refused(spec(R"("leaf":{"executorLabel":"nothing"})", task("a")), "there is no executor \"nothing\"");
+  expect_refused(spec(R"("own":{"dag":{"tasks":{"x":{"componentRef":{"name":"own"}}}}})", task("a", "", "own")),
+                 "it contains itself");
+  expect_refused(
+      spec(R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
+           task("a")),
+      "the component leaf needs the parameter \"n\"");
+  expect_refused(
+      spec(R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
+           task("a", R"(,"inputs":{"parameters":{"n":{"runtimeValue":{"constant":"seven"}}}})")),
+      "root.dag.tasks.a.inputs.parameters.n");
+  expect_refused(spec(kLeaf, task("a", R"(,"triggerPolicy":{"condition":"1 +"})")), "root.dag.tasks.a.triggerPolicy.condition");
+}
+
+TEST(Compile, SnakeCaseIsRead) {
+  auto p = compile(ir(R"({"pipeline_info":{"name":"p"},"components":{"c":{"executor_label":"e"}},
+    "deployment_spec":{"executors":{"e":{"container":{"image":"busybox"}}}},
+    "root":{"dag":{"tasks":{"t":{"component_ref":{"name":"c"},"caching_options":{"enable_cache":true}}}}}})"));
+  ASSERT_TRUE(p) << p.error().message;
+  EXPECT_TRUE((*p)->root_component().tasks.at(0).cache);
+}
+
+TEST(Compile, PackagesAreOneOrTwoDocuments) {
+  auto one = parse_package("pipelineInfo:\n  name: p\nroot: {dag: {tasks: {}}}\n");
+  ASSERT_TRUE(one);
+  EXPECT_TRUE(one->get_object().contains("root"));
+  auto two = parse_package("pipelineInfo:\n  name: p\nroot: {}\n---\nplatforms:\n  kubernetes: {}\n");
+  ASSERT_TRUE(two);
+  EXPECT_TRUE(two->get_object().at("platform_spec").get_object().contains("platforms"));
+  EXPECT_FALSE(parse_package("a: [1,"));
+  EXPECT_FALSE(parse_package(""));
+  EXPECT_FALSE(parse_package("hello"));
+  auto old = parse_package("apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n");
+  ASSERT_FALSE(old);
+  EXPECT_NE(old.error().message.find("Argo Workflow"), std::string::npos);
+}
+
+TEST(Compile, ParametersOfARunAreChecked) {
+  auto p = compile(spec(kLeaf, task("a"), "",
+                        R"("inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"},
+    "mode":{"parameterType":"STRING","literals":["fast","slow"],"defaultValue":"fast"}}},)"));
+  ASSERT_TRUE(p) << p.error().message;
+  EXPECT_TRUE(check_parameters(**p, Object{{"n", 3}}));
+  EXPECT_TRUE(check_parameters(**p, Object{{"n", 3.0}, {"mode", "slow"}}));
+  for (const auto& [given, part] : std::vector<std::pair<Object, std::string>>{
+           {{}, "\"n\" is required"},
+           {{{"n", "x"}}, "n"},
+           {{{"n", 1}, {"m", 2}}, "no parameter \"m\""},
+           {{{"n", 1}, {"mode", "best"}}, "must be one of: \"fast\", \"slow\""}}) {
+    auto r = check_parameters(**p, given);
+    ASSERT_FALSE(r) << part;
+    EXPECT_NE(r.error().message.find(part), std::string::npos) << r.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace mr::pipelines

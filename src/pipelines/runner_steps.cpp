@@ -1,0 +1,522 @@
+// The steps of runs: cache, importers, volume claims, and Pods from their making to their outputs.
+#include <filesystem>
+#include <fstream>
+
+#include "crypto/random.h"
+#include "json/parse.h"
+#include "kube/names.h"
+#include "log/log.h"
+#include "pipelines/cache_key.h"
+#include "pipelines/placeholders.h"
+#include "pipelines/runner_state.h"
+#include "text/text.h"
+#include "time/clock.h"
+
+namespace mr::pipelines {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kCreateClaim = "argostub/createpvc", kDeleteClaim = "argostub/deletepvc";
+constexpr std::size_t kLogTail = 4096;
+constexpr std::size_t kMessage = 300;
+
+std::string new_uuid() {
+  auto h = crypto::random_hex(16);
+  h[12] = '4';
+  h[16] = '8';
+  return fmt::format("{}-{}-{}-{}-{}", h.substr(0, 8), h.substr(8, 4), h.substr(12, 4), h.substr(16, 4), h.substr(20));
+}
+
+// A pod's name: the run's, the task's, and letters of its own; at most 63 characters.
+std::string pod_name(const std::string& run, const std::string& task) {
+  std::string out;
+  for (char c : run.substr(0, 30) + "-" + task) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    out += (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
+  }
+  if (out.size() > 54) out.resize(54);
+  if (out.front() < 'a' || out.front() > 'z') out.front() = 'p';
+  while (out.back() == '-') out.pop_back();
+  return kube::generated_name(out + "-");
+}
+
+std::string day_of(std::int64_t ms) { return time::rfc3339_s(ms / 1000); }
+
+// The last line that says something: what a traceback ends with.
+std::string last_line(std::string_view text) {
+  std::string found;
+  for (auto line : text::split(text, '\n')) {
+    auto t = text::trim(line);
+    if (!t.empty()) found = std::string(t);
+  }
+  if (found.size() > kMessage) found = found.substr(0, kMessage) + "…";
+  return found;
+}
+
+Error of(Code code, std::string message) { return Error{code, std::move(message), {}, {}}; }
+
+Event ended(const NodeView& n, int attempt, Event::Kind kind) {
+  Event e;
+  e.kind = kind;
+  e.node = n.path;
+  e.attempt = attempt;
+  return e;
+}
+
+}  // namespace
+
+std::string Runner::Impl::log_path(const std::string& run_id, const std::string& node, int attempt) const {
+  return fmt::format("{}/logs/{}/{}-{}.log", options.folder, run_id, task_id(run_id, node), attempt);
+}
+
+Step::Scope Runner::Impl::scope(const LivePtr& l, const std::string& node) const {
+  return [l, node](const Value& parameter) { return l->engine->in_scope(node, parameter); };
+}
+
+Result<Step> Runner::Impl::make_step(const LivePtr& l, const NodeView& n) const {
+  StepOptions o;
+  o.folder = fmt::format("{}/steps/{}/{}", options.folder, l->run.id, n.uuid);
+  o.pod_name = n.pod;
+  auto root = l->run.pipeline_root.empty() ? l->engine->plan().default_root : l->run.pipeline_root;
+  if (root.empty()) root = options.default_root;
+  while (root.ends_with('/')) root.pop_back();
+  o.root_uri = fmt::format("{}/{}/{}", root, l->engine->plan().name, l->run.id);
+  o.service_account = l->run.service_account.empty() ? options.service_account : l->run.service_account;
+  o.env = options.env;
+  if (!l->engine->facts().workspace_path.empty()) {
+    o.workspace_folder = fmt::format("{}/steps/{}/workspace", options.folder, l->run.id);
+    std::error_code ec;
+    fs::create_directories(o.workspace_folder, ec);
+  }
+  return Step::make(l->engine->facts(), n, std::move(o), scope(l, n.path));
+}
+
+task::Task<void> Runner::Impl::carry_out(LivePtr l, std::string node, int attempt_number, std::int64_t not_before) {
+  auto self = shared_from_this();
+  while (!stopping && options.now_ms() < not_before) {
+    auto n = l->engine->node(node);
+    if (!n || is_final(n->state)) break;
+    co_await task::sleep_ms(std::clamp<long>(static_cast<long>(not_before - options.now_ms()), 1, 200));
+  }
+  co_await slots.take();
+  auto n = l->engine->node(node);
+  if (!stopping && n && !is_final(n->state) && n->attempts == attempt_number - 1 && !l->killed.contains(node))
+    co_await attempt(l, std::move(*n), attempt_number);
+  slots.give();
+  --l->busy;
+  retire(l);
+}
+
+task::Task<void> Runner::Impl::attempt(LivePtr l, NodeView n, int number) {
+  if (n.component->kind == ComponentKind::importer) co_return co_await import(l, std::move(n), number);
+  const auto& image = n.component->container.image;
+  for (auto [stub, create] : {std::pair{kCreateClaim, true}, {kDeleteClaim, false}})
+    if (image == stub || image.starts_with(std::string(stub) + ":") || image.ends_with("/" + std::string(stub)))
+      co_return co_await volume_claim(l, std::move(n), number, create);
+  std::string note;
+  if (co_await from_cache(l, n, number, note)) co_return;
+  auto start = ended(n, number, Event::Kind::started);
+  start.uuid = new_uuid();
+  start.pod = pod_name(l->run.resource_name, n.key);
+  start.cache_note = note;
+  if (auto r = co_await record(l, start); !r) co_return;
+  n = *l->engine->node(n.path);
+  Event end = ended(n, number, Event::Kind::succeeded);
+  if (auto r = co_await run_step(l, n, end); !r) {
+    end.kind = Event::Kind::failed;
+    end.error = r.error();
+  }
+  if (stopping) co_return;  // the next start begins this attempt again
+  (void)co_await record(l, std::move(end));
+}
+
+// An attempt whose pod was under way when the program ended. What the pod had finished counts; else it begins again.
+task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
+  auto self = shared_from_this();
+  for (int i = 0; !stopping && !pods.synced() && i < 6000; ++i) co_await task::sleep_ms(10);
+  co_await slots.take();
+  Event end = ended(n, n.attempts, Event::Kind::succeeded);
+  auto pod = pods.get({l->run.ns, n.pod});
+  Result<void> r;
+  if (n.component->kind != ComponentKind::container || n.pod.empty()) {
+    r = fail(Code::internal, "the program ended while the step was under way");
+  } else if (pod && kube::text_at(*pod, "status.phase") == "Succeeded") {
+    auto step = make_step(l, n);
+    if (!step) {
+      r = std::unexpected(step.error());
+    } else {
+      auto outputs = co_await step->collect(files, true);
+      if (outputs) {
+        end.parameters = std::move(outputs->parameters);
+        end.artifacts = std::move(outputs->artifacts);
+        (void)co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
+        step->clear();
+      } else {
+        r = std::unexpected(outputs.error());
+      }
+    }
+  } else if (!stopping) {
+    if (pod) co_await forget_pod({l->run.ns, n.pod});
+    auto start = ended(n, n.attempts, Event::Kind::started);
+    start.uuid = new_uuid();
+    start.pod = pod_name(l->run.resource_name, n.key);
+    if (auto kept = co_await record(l, start); kept) {
+      n = *l->engine->node(n.path);
+      r = co_await run_step(l, n, end);
+    } else {
+      r = std::unexpected(kept.error());
+    }
+  }
+  if (!r) {
+    end.kind = Event::Kind::failed;
+    end.error = r.error();
+  }
+  if (!stopping) (void)co_await record(l, std::move(end));
+  slots.give();
+  --l->busy;
+  retire(l);
+}
+
+// From the step's folder to its recorded outputs. `end` gets them, on failure too, as far as they are there.
+task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& end) {
+  MR_CO_TRY(auto step, make_step(l, n));
+  if (auto r = co_await step.prepare(files); !r) {
+    step.clear();
+    co_return std::unexpected(r.error());
+  }
+  kube::Key key{l->run.ns, n.pod};
+  auto made = l->killed.contains(n.path) ? fail(Code::cancelled, "canceled") : co_await client.create(kube::gvr::pods, step.pod());
+  if (!made) {
+    step.clear();
+    co_return fail(made.error().code == Code::cancelled ? Code::cancelled : Code::failed_precondition,
+                   made.error().code == Code::cancelled
+                       ? std::string("the run was canceled")
+                       : fmt::format("the step's pod could not be made: {}", made.error().message));
+  }
+  auto over = co_await wait_for(key);
+  if (stopping) co_return fail(Code::unavailable, "the program ends");
+  std::string tail;
+  if (auto pod = pods.get(key)) tail = co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
+  if (over.ok) {
+    auto outputs = co_await step.collect(files, true);
+    if (outputs) {
+      end.parameters = std::move(outputs->parameters);
+      end.artifacts = std::move(outputs->artifacts);
+    } else {
+      over.ok = false;
+      over.error = outputs.error();
+    }
+  } else if (auto outputs = co_await step.collect(files, false)) {
+    // What a failed step did write is worth looking at.
+    end.parameters = std::move(outputs->parameters);
+    end.artifacts = std::move(outputs->artifacts);
+    if (auto line = last_line(tail); !line.empty()) over.error.message += ": " + line;
+  }
+  step.clear();
+  finished.push_back(key);
+  while (finished.size() > options.kept_pods) {
+    auto oldest = finished.front();
+    finished.pop_front();
+    co_await forget_pod(oldest);
+  }
+  for (const auto& [name, list] : n.input_artifacts)
+    (void)co_await store.record_artifacts(l->run.ns, l->run.id, n.path, name, false, list);
+  for (auto& [name, list] : end.artifacts) {
+    auto with_ids = co_await store.record_artifacts(l->run.ns, l->run.id, n.path, name, true, list);
+    if (with_ids) list = std::move(*with_ids);
+  }
+  if (l->killed.contains(n.path)) co_return fail(Code::cancelled, "the run was canceled");
+  if (!over.ok) co_return std::unexpected(over.error);
+  if (n.task != nullptr && n.task->cache && options.cache) {
+    auto claims = claims_of(l, n);
+    auto cache = cache_key(n, claims);
+    CacheEntry entry;
+    entry.run_id = l->run.id;
+    entry.node = n.path;
+    entry.created_ms = options.now_ms();
+    entry.parameters = end.parameters;
+    entry.artifacts = end.artifacts;
+    entry.inputs = std::move(cache.parts);
+    Array unwritten;
+    for (const auto& [_, list] : end.artifacts)
+      for (const auto& a : list)
+        if (auto there = files.exists(a.uri); files.serves(a.uri) && there && !*there) unwritten.emplace_back(a.uri);
+    if (!unwritten.empty()) entry.inputs["unwritten"] = std::move(unwritten);
+    const auto& name = l->engine->plan().name;
+    (void)co_await store.cache_put(cache.digest, "pipeline/" + name, l->run.ns, name + "/" + n.key, std::move(entry));
+  }
+  co_return Result<void>{};
+}
+
+std::vector<std::string> Runner::Impl::claims_of(const LivePtr& l, const NodeView& n) const {
+  std::vector<std::string> out;
+  const auto* mounts = n.component->kubernetes.if_contains("pvcMount");
+  if (mounts != nullptr && mounts->is_array())
+    for (const auto& m : mounts->get_array()) {
+      if (auto c = json::string_or_empty(m, "constant"); !c.empty()) out.emplace_back(c);
+      if (const auto* p = json::find(m, "pvcNameParameter"))
+        if (auto v = l->engine->in_scope(n.path, *p); v && *v) out.push_back(to_text(**v));
+    }
+  if (!l->engine->facts().workspace_path.empty()) out.emplace_back("kfp-workspace");
+  return out;
+}
+
+task::Task<bool> Runner::Impl::from_cache(LivePtr l, const NodeView& n, int number, std::string& note) {
+  if (n.task == nullptr || !n.task->cache) {
+    note = "not looked up: caching is off for this task";
+    co_return false;
+  }
+  if (!options.cache) {
+    note = "not looked up: caching is off on this server";
+    co_return false;
+  }
+  auto key = cache_key(n, claims_of(l, n));
+  const auto& name = l->engine->plan().name;
+  auto found = store.cache_find(key.digest, "pipeline/" + name, l->run.ns);
+  if (!found) {
+    note = "not looked up: " + found.error().message;
+    co_return false;
+  }
+  if (!*found) {
+    auto latest = store.cache_latest(name + "/" + n.key, l->run.ns);
+    note = latest && *latest ? what_changed((*latest)->inputs, key.parts) : "miss because this step has not run before";
+    co_return false;
+  }
+  auto& entry = **found;
+  if (options.cache_max_age_s > 0 && options.now_ms() - entry.created_ms > options.cache_max_age_s * 1000) {
+    note = fmt::format("miss because the result of {} is older than the limit", day_of(entry.created_ms));
+    co_return false;
+  }
+  // An artifact that the step never wrote was not there the first time either; one that was deleted is a miss.
+  const auto* unwritten = entry.inputs.if_contains("unwritten");
+  for (const auto& [output, list] : entry.artifacts)
+    for (const auto& a : list) {
+      if (!files.serves(a.uri) || (unwritten != nullptr && unwritten->is_array() &&
+                                   std::ranges::find(unwritten->get_array(), Value(a.uri)) != unwritten->get_array().end()))
+        continue;
+      if (auto there = files.exists(a.uri); there && !*there) {
+        note = fmt::format("miss because the artifact \"{}\" of the earlier result is gone", output);
+        co_return false;
+      }
+    }
+  auto e = ended(n, number, Event::Kind::cached);
+  e.parameters = std::move(entry.parameters);
+  e.artifacts = std::move(entry.artifacts);
+  e.cached_run = entry.run_id;
+  e.cached_node = entry.node;
+  e.cache_note = fmt::format("hit because inputs, image and command are those of run {} ({})", entry.run_id,
+                             day_of(entry.created_ms));
+  co_return (co_await record(l, std::move(e))).has_value();
+}
+
+task::Task<void> Runner::Impl::import(LivePtr l, NodeView n, int number) {
+  const auto& spec = n.component->importer;
+  const auto& [output, type] = *n.component->output_artifacts.begin();
+  auto e = ended(n, number, Event::Kind::succeeded);
+  auto bad = [&](Error error) {
+    e.kind = Event::Kind::failed;
+    e.error = std::move(error);
+  };
+  Artifact a;
+  a.name = output;
+  a.type = spec.type.title.empty() && spec.type.instance.empty() ? type.type : spec.type;
+  a.uri = spec.uri;
+  if (!spec.uri_input.empty()) {
+    const auto* v = n.inputs.if_contains(spec.uri_input);
+    if (v != nullptr)
+      a.uri = to_text(*v);
+    else if (auto in = n.component->input_parameters.find(spec.uri_input);
+             in != n.component->input_parameters.end() && in->second.fallback)
+      a.uri = to_text(*in->second.fallback);
+  }
+  PlaceholderContext context;
+  context.executor_input = Object{{"inputs", Object{{"parameterValues", n.inputs}}}, {"outputs", Object{}}};
+  for (const auto& m : spec.metadata) {
+    if (!m.value().is_string()) {
+      a.metadata[m.key()] = normalize(m.value());
+      continue;
+    }
+    auto text = substitute(m.value().get_string(), context);
+    if (!text) {
+      bad(text.error());
+      break;
+    }
+    a.metadata[m.key()] = *text;
+  }
+  if (e.kind == Event::Kind::succeeded && a.uri.empty()) bad(of(Code::invalid_argument, "the importer has no URI"));
+  if (e.kind == Event::Kind::succeeded && a.uri.starts_with("oci://") && a.type.title != "system.Model")
+    bad(of(Code::invalid_argument, "an oci:// URI can be imported as system.Model only"));
+  if (e.kind == Event::Kind::succeeded && files.serves(a.uri))
+    if (auto there = files.exists(a.uri); there && !*there)
+      bad(of(Code::not_found, fmt::format("there is nothing at {}", a.uri)));
+  if (e.kind == Event::Kind::succeeded) {
+    auto with_ids = co_await store.record_artifacts(l->run.ns, l->run.id, n.path, output, true, {a});
+    e.artifacts[output] = with_ids ? std::move(*with_ids) : std::vector{a};
+    if (spec.to_workspace && !l->engine->facts().workspace_path.empty())
+      for (auto& one : e.artifacts[output]) {
+        auto where = "/.artifacts" + local_path({.uri = one.uri});
+        auto r = co_await files.fetch(one.uri, fmt::format("{}/steps/{}/workspace{}", options.folder, l->run.id, where));
+        if (!r) bad(r.error());
+        one.metadata["_kfp_workspace"] = true;
+        one.custom_path = l->engine->facts().workspace_path + where;
+      }
+  }
+  (void)co_await record(l, std::move(e));
+}
+
+// The tasks by which kfp-kubernetes makes and removes claims: no pod, a call of the API.
+task::Task<void> Runner::Impl::volume_claim(LivePtr l, NodeView n, int number, bool create) {
+  auto e = ended(n, number, Event::Kind::succeeded);
+  auto input = [&](std::string_view name) {
+    const auto* v = n.inputs.if_contains(name);
+    if (v == nullptr)
+      if (auto in = n.component->input_parameters.find(std::string(name));
+          in != n.component->input_parameters.end() && in->second.fallback)
+        return *in->second.fallback;
+    return v == nullptr ? Value() : *v;
+  };
+  auto text = [&](std::string_view name) {
+    auto v = input(name);
+    return v.is_null() ? std::string() : to_text(v);
+  };
+  auto name = text("pvc_name");
+  if (!create) {
+    auto r = co_await client.remove(kube::gvr::pvcs, {l->run.ns, name});
+    if (!r && r.error().reason != "NotFound") {
+      e.kind = Event::Kind::failed;
+      e.error = r.error();
+    }
+    (void)co_await record(l, std::move(e));
+    co_return;
+  }
+  if (name.empty()) {
+    auto suffix = text("pvc_name_suffix");
+    name = l->run.resource_name + suffix;
+  }
+  auto claim = kube::make_object("v1", "PersistentVolumeClaim", l->run.ns, name);
+  auto annotations = input("annotations");
+  if (annotations.is_object() && !annotations.get_object().empty()) kube::metadata(claim)["annotations"] = annotations;
+  auto& spec = kube::ensure(claim, "spec");
+  auto modes = input("access_modes");
+  spec["accessModes"] = modes.is_array() && !modes.get_array().empty() ? modes : Value(Array{"ReadWriteOnce"});
+  auto size = text("size");
+  spec["resources"] = Object{{"requests", Object{{"storage", size.empty() ? "1Gi" : size}}}};
+  if (auto c = input("storage_class_name"); c.is_string()) spec["storageClassName"] = c;
+  if (auto v = text("volume_name"); !v.empty()) spec["volumeName"] = v;
+  auto made = co_await client.create(kube::gvr::pvcs, std::move(claim));
+  if (!made && made.error().reason != "AlreadyExists") {
+    e.kind = Event::Kind::failed;
+    e.error = of(made.error().code, fmt::format("the claim \"{}\" could not be made: {}", name, made.error().message));
+  } else {
+    e.parameters["name"] = name;
+  }
+  (void)co_await record(l, std::move(e));
+}
+
+task::Task<void> Runner::Impl::kill(LivePtr l, std::string node) {
+  auto self = shared_from_this();
+  auto n = l->engine->node(node);
+  if (!n || n->pod.empty()) co_return;
+  kube::Key key{l->run.ns, n->pod};
+  // The log goes with the pod.
+  if (auto pod = pods.get(key)) (void)co_await save_log(pod, log_path(l->run.id, n->path, n->attempts));
+  (void)co_await client.remove(kube::gvr::pods, key);
+}
+
+task::Task<PodEnd> Runner::Impl::wait_for(kube::Key key) {
+  task::Event changed;
+  waiting[key] = &changed;
+  PodEnd end;
+  bool seen = false;
+  while (!stopping) {
+    auto pod = pods.get(key);
+    if (!pod) {
+      if (seen) {
+        end.gone = true;
+        end.error = of(Code::cancelled, "the step's pod was deleted before it ended");
+        break;
+      }
+      co_await changed.wait();
+      continue;
+    }
+    seen = true;
+    auto phase = kube::text_at(*pod, "status.phase");
+    if (phase == "Succeeded") {
+      end.ok = true;
+      break;
+    }
+    if (phase == "Failed") {
+      auto reason = std::string(kube::text_at(*pod, "status.reason"));
+      auto message = std::string(kube::text_at(*pod, "status.message"));
+      if (reason == "DeadlineExceeded") {
+        end.error = of(Code::deadline_exceeded, "DeadlineExceeded: the step took longer than its limit");
+        break;
+      }
+      const auto& states = kube::array_at(*pod, "status.containerStatuses");
+      std::string why = reason.empty() ? "the step's pod failed" : reason + ": " + message;
+      for (const auto& s : states) {
+        const auto* t = kube::at(s, "state.terminated");
+        if (t == nullptr || !t->is_object()) continue;
+        auto code = kube::int_at(t->get_object(), "exitCode");
+        if (code == 0) continue;
+        auto r = kube::text_at(t->get_object(), "reason");
+        why = r == "OOMKilled" ? "OOMKilled: the step used more memory than its limit"
+                               : fmt::format("the step ended with exit code {}", code);
+      }
+      end.error = of(Code::internal, std::move(why));
+      break;
+    }
+    // What Kubernetes would try for ever is the step's failure: nobody stands by to mend the manifest.
+    const Object* stuck = nullptr;
+    for (const auto* list : {"status.initContainerStatuses", "status.containerStatuses"})
+      for (const auto& s : kube::array_at(*pod, list))
+        if (const auto* w = kube::at(s, "state.waiting"); w != nullptr && w->is_object()) {
+          auto r = kube::text_at(w->get_object(), "reason");
+          if (r == "ImagePullBackOff" || r == "InvalidImageName" || r == "CreateContainerConfigError" ||
+              r == "CreateContainerError" || r == "ErrImageNeverPull")
+            stuck = &w->get_object();
+        }
+    if (stuck != nullptr) {
+      end.error = of(Code::failed_precondition, fmt::format("the step cannot start: {}: {}", kube::text_at(*stuck, "reason"),
+                                                            kube::text_at(*stuck, "message")));
+      (void)co_await client.remove(kube::gvr::pods, key);
+      break;
+    }
+    co_await changed.wait();
+  }
+  waiting.erase(key);
+  co_return end;
+}
+
+// The whole log into `path`; answers its end.
+task::Task<std::string> Runner::Impl::save_log(kube::ObjectPtr pod, std::string path) {
+  kube::LogOptions o;
+  o.container = "main";
+  auto answer = co_await logs.logs(pod, o);
+  if (!answer) co_return std::string();
+  std::error_code ec;
+  fs::create_directories(fs::path(path).parent_path(), ec);
+  std::ofstream out(path, std::ios::binary);
+  std::string tail;
+  auto take = [&](std::string_view piece) {
+    out.write(piece.data(), static_cast<std::streamsize>(piece.size()));
+    tail += piece;
+    if (tail.size() > 2 * kLogTail) tail.erase(0, tail.size() - kLogTail);
+  };
+  if (auto* text = std::get_if<std::string>(&answer->body)) {
+    take(*text);
+  } else if (auto* stream = std::get_if<http::StreamBody>(&answer->body)) {
+    for (;;) {
+      auto piece = co_await (*stream)();
+      if (!piece || piece->empty()) break;
+      take(*piece);
+    }
+  }
+  co_return tail;
+}
+
+task::Task<void> Runner::Impl::forget_pod(kube::Key key) { (void)co_await client.remove(kube::gvr::pods, key); }
+
+}  // namespace mr::pipelines
