@@ -138,8 +138,8 @@ task::Task<Result<Run>> Store::create_scheduled(std::string recurring_id, Run r,
     if (n == 0) return rows::missing("Job", recurring_id);
     r.recurring_run_id = recurring_id;
     std::string made;
-    MR_CHECK(c.query("SELECT id FROM runs WHERE recurring_run_id = ? AND name = ?", "s", {recurring_id, r.name},
-                     [&](const sql::Row& row) { made = row.text(0); }));
+    MR_CHECK(c.query("SELECT id FROM runs WHERE recurring_run_id = ? AND name = ? AND recurring_run_id <> ''", "s",
+                     {recurring_id, r.name}, [&](const sql::Row& row) { made = row.text(0); }));
     if (!made.empty()) {
       MR_TRY(auto run, rows::find_run(c, made));
       return *std::move(run);
@@ -153,7 +153,7 @@ Result<std::int64_t> Store::active_runs_of(const std::string& recurring_id) {
   return db_->read([&](sql::Connection& c) -> Result<std::int64_t> {
     std::int64_t n = 0;
     MR_CHECK(
-        c.query("SELECT COUNT(*) FROM runs WHERE recurring_run_id = ? "
+        c.query("SELECT COUNT(*) FROM runs WHERE recurring_run_id = ? AND recurring_run_id <> '' "
                 "AND state IN ('PENDING', 'RUNNING', 'CANCELING')",
                 "i", {recurring_id}, [&](const sql::Row& r) { n = r.i64(0); }));
     return n;
