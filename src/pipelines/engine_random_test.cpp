@@ -343,7 +343,6 @@ class Simulation {
       : plan_(std::move(plan)), random_(seed), crashes_(crashes) {
     begin();
   }
-  bool nothing_fails = false;
   std::map<std::string, std::string> seen;
 
   // Until the run is over, or `most` things have happened.
@@ -365,6 +364,13 @@ class Simulation {
     auto r = engine->apply(e);
     ASSERT_TRUE(r) << r.error().message;
     events_.push_back(std::move(e));
+  }
+  // The run is over; from now on nothing fails.
+  void retry() {
+    EXPECT_TRUE(flying_.empty());
+    commands_.clear();
+    nothing_fails_ = true;
+    happen(Event{.kind = Event::Kind::retry});
   }
   void restart() {
     begin();
@@ -404,6 +410,8 @@ class Simulation {
   void obey(std::size_t at) {
     auto c = commands_[at];
     commands_.erase(commands_.begin() + static_cast<std::ptrdiff_t>(at));
+    // Given out before the step was over: a launch when the run is ended, a kill when the step ends by itself.
+    if (is_final(engine->node(c.node)->state)) return;
     if (c.kind == Command::Kind::kill) {
       std::erase_if(flying_, [&](const auto& f) { return f.first == c.node; });
       return happen(Event{.kind = Event::Kind::failed,
@@ -411,8 +419,6 @@ class Simulation {
                           .attempt = c.attempt,
                           .error = Error{Code::cancelled, "killed", {}, {}}});
     }
-    // A launch that was given out before the run was ended: the step is over, and must not begin.
-    if (is_final(engine->node(c.node)->state)) return;
     happen(Event{.kind = Event::Kind::started, .node = c.node, .attempt = c.attempt, .pod = "p", .uuid = "u"});
     flying_.emplace_back(c.node, c.attempt);
   }
@@ -429,7 +435,7 @@ class Simulation {
     seen[path] = fmt::format("{}/{}/{}", input("a"), input("b"),
                              status == nullptr ? "" : std::string_view(status->at("state").as_string()));
     Event e{.node = path, .attempt = attempt};
-    if (!nothing_fails && input("a") == input("bad") && attempt - 1 < input("times")) {
+    if (!nothing_fails_ && input("a") == input("bad") && attempt - 1 < input("times")) {
       e.kind = Event::Kind::failed;
       e.error = Error{Code::internal, "exit code 1", {}, {}};
     } else {
@@ -441,7 +447,7 @@ class Simulation {
 
   std::shared_ptr<const Plan> plan_;
   std::mt19937 random_;
-  bool crashes_;
+  bool crashes_, nothing_fails_ = false;
   std::int64_t now_ = 1;
   std::vector<Event> events_;
   std::vector<Command> commands_;
@@ -494,8 +500,7 @@ TEST(EngineRandom, TerminatedAnywhereARunEndsAndCanBeRunAgain) {
     std::set<std::string> kept;
     for (const auto& [path, state] : s.states())
       if (state == State::succeeded) kept.insert(path);
-    s.nothing_fails = true;
-    s.happen(Event{.kind = Event::Kind::retry});
+    s.retry();
     s.go();
     s.consistent();
     const auto after = s.states();
