@@ -24,6 +24,7 @@ class Cron {
   // `zone` is a name of the tz database ("UTC", "Europe/Berlin"). Errors: invalid_argument, with the field and what is
   // wrong with it, or the zone that is not known.
   static Result<Cron> parse(std::string_view text, std::string_view zone = "UTC");
+  static Result<Cron> parse(std::string_view text, std::shared_ptr<const TimeZone> zone);
   // The first time after `after_ms` (milliseconds since 1970, UTC); whole seconds. None: there is no such day within
   // eight years (30 February).
   [[nodiscard]] std::optional<std::int64_t> next(std::int64_t after_ms) const;
