@@ -135,10 +135,16 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
     for (const auto& w : list) out.emplace_back(w);
     return out;
   };
-  // A `$(` that the placeholders brought must reach the program as it is.
+  // The program gets its words as they are: Kubernetes would take `$(NAME)` for a variable, and `$$` for one `$`.
   auto escaped = [&](std::vector<std::string> list) {
-    for (auto& w : list)
-      for (std::size_t at = 0; (at = w.find("$(", at)) != std::string::npos; at += 3) w.insert(at, "$");
+    for (auto& w : list) {
+      std::string literal;
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        literal += w[i];
+        if (w[i] == '$' && i + 1 < w.size() && (w[i + 1] == '$' || w[i + 1] == '(')) literal += '$';
+      }
+      w = std::move(literal);
+    }
     return texts(list);
   };
   if (!command.empty()) container["command"] = escaped(command);
