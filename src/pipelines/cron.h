@@ -5,7 +5,8 @@
 // @midnight @hourly and "@every 1h30m"; "TZ=Europe/Berlin " or "CRON_TZ=… " in front names the zone in the text itself.
 // Both days given (no `*` or `?` in either): one of the two must match. Otherwise both must.
 // Zones and their changes: a schedule fires at every instant at which the zone's clock shows a matching time. So a time
-// that a change skips is skipped that day, and one that is shown twice fires twice, as Go's robfig/cron does.
+// that a change skips is skipped that day, and one that is shown twice fires twice, as Go's robfig/cron (v1) does. Two
+// things differ: that looks five years ahead only, and loses days (or goes back) at changes around midnight.
 #pragma once
 #include <cstdint>
 #include <memory>
