@@ -28,6 +28,7 @@ struct ServiceOptions {
   std::string default_root = "s3://mlpipeline/v2/artifacts";
   std::function<std::int64_t()> now_ms;                                       // the clock
   std::function<task::Task<Result<std::string>>(std::string url)> fetch_url;  // pipeline packages by URL
+  std::function<void()> recurring_changed;  // a recurring run was made, enabled, disabled or deleted; may be empty
 };
 
 class Service {
@@ -38,7 +39,8 @@ class Service {
   void add_routes(http::Router& router);
 
   // Checks the request, compiles the spec, keeps the run and starts it. Used by the API and by schedules.
-  // `run`: name, experiment_id or ns, spec or pipeline/version ids, parameters, root, plugins_input.
+  // `run`: name, experiment_id or ns, spec or pipeline/version ids, parameters, root, plugins_input. With recurring_run_id
+  // and scheduled_ms the schedule moves on in the same commit, and a name that the schedule has used gives the old run.
   task::Task<Result<Run>> submit(Run run);
   [[nodiscard]] Store& store() const;
   [[nodiscard]] const ServiceOptions& options() const;
