@@ -77,8 +77,8 @@ class CelRun {
       case Node::Kind::has: {
         const auto& p = *n.children[0];
         MR_TRY(auto v, path(p, p.steps.size() - 1));
-        if (v.kind != Val::Kind::map) return no_overload();
-        return of(v.doc->get_object().contains(p.steps.back().field));
+        if (v.kind == Val::Kind::list) return refused("unsupported index type 'string' in list");
+        return of(v.kind == Val::Kind::map && v.doc->get_object().contains(p.steps.back().field));
       }
     }
     return no_overload();
@@ -170,19 +170,18 @@ class CelRun {
     return v;
   }
   Result<Val> field(const Val& v, std::string_view name) {
-    if (v.kind != Val::Kind::map) return no_overload();
-    const auto* member = v.doc->get_object().if_contains(name);
+    if (v.kind == Val::Kind::list) return refused("unsupported index type 'string' in list");
+    const auto* member = v.kind == Val::Kind::map ? v.doc->get_object().if_contains(name) : nullptr;
     if (member == nullptr) return refused(fmt::format("no such key: {}", name));
     // The one field that was an integer by declaration, in the parameters of old specs.
     return of(*member, v.typed || (name == "int_value" && member->is_int64()));
   }
   Result<Val> index(const Val& v, const Val& at) {
-    if (v.kind == Val::Kind::map) {
-      if (at.kind == Val::Kind::string) return field(v, at.text);
-      return at.is_number() || at.kind == Val::Kind::boolean ? refused(fmt::format("no such key: {}", written(at)))
-                                                             : no_overload();
+    if (v.kind == Val::Kind::map && at.kind == Val::Kind::string) return field(v, at.text);
+    if (v.kind != Val::Kind::list) {  // what has no members lacks this one too
+      const bool names = at.is_number() || at.kind == Val::Kind::boolean || at.kind == Val::Kind::string;
+      return names ? refused(fmt::format("no such key: {}", written(at))) : no_overload();
     }
-    if (v.kind != Val::Kind::list) return no_overload();
     if (!at.is_number()) return refused(fmt::format("unsupported index type '{}' in list", kind_name(at)));
     const auto& a = v.doc->get_array();
     if (at.kind == Val::Kind::number && std::trunc(at.number) != at.number)

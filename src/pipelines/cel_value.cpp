@@ -38,6 +38,7 @@ std::partial_ordering order(std::int64_t i, std::uint64_t u) {
 }
 
 std::unexpected<Error> cannot_convert(const Val& v, std::string_view to) {
+  if (v.kind != Val::Kind::string) return refused(fmt::format("no such overload: {}({})", to, kind_name(v)));
   return refused(fmt::format("type conversion error from '{}' to '{}'", kind_name(v), to));
 }
 
@@ -234,7 +235,7 @@ Result<Val> call(Function f, const Val& v, const Val& argument, Keeper& keeper) 
       if (v.kind == Val::Kind::null || v.kind == Val::Kind::list || v.kind == Val::Kind::map)
         return cannot_convert(v, "string");
       MR_CHECK(keeper.pay(512));
-      return keeper.keep(written(v));
+      return keeper.keep(written(v));  // numbers as parameters are written: without an exponent
     case Function::to_bool: {
       if (v.kind == Val::Kind::boolean) return v;
       auto b =
