@@ -1,5 +1,6 @@
 // What nodes take in and give out: sources of inputs, conditions, outputs of DAGs and loops, the final status.
 #include <algorithm>
+#include <functional>
 
 #include "json/parse.h"
 #include "pipelines/engine_state.h"
@@ -40,6 +41,48 @@ int rpc_code(Code c) {
     default:
       return 13;
   }
+}
+
+// Constants that the SDK makes of f-strings and lists name other inputs of the same task: "{{$.inputs.parameters['x']}}-b".
+// One that is a whole member of a list or struct keeps its type. Names that the task does not have stay as they are.
+constexpr std::string_view kReference = "{{$.inputs.parameters['", kReferenceEnd = "']}}";
+
+bool has_reference(const Value& v) {
+  if (const auto* s = v.if_string()) return std::string_view(*s).contains(kReference);
+  if (const auto* a = v.if_array()) return std::ranges::any_of(*a, has_reference);
+  if (const auto* o = v.if_object())
+    return std::ranges::any_of(*o, [](const auto& member) { return has_reference(member.value()); });
+  return false;
+}
+
+using Lookup = std::function<std::optional<Value>(std::string_view name)>;  // none: there is no such input
+
+Value fill_references(const Value& v, const Lookup& value_of, bool inside) {
+  if (const auto* a = v.if_array()) {
+    Array out;
+    for (const auto& x : *a) out.push_back(fill_references(x, value_of, true));
+    return out;
+  }
+  if (const auto* o = v.if_object()) {
+    Object out;
+    for (const auto& [k, x] : *o) out[k] = fill_references(x, value_of, true);
+    return out;
+  }
+  if (!v.is_string()) return v;
+  std::string_view text = v.get_string();
+  std::string out;
+  for (;;) {
+    const auto open = text.find(kReference);
+    const auto close = open == std::string_view::npos ? open : text.find(kReferenceEnd, open);
+    if (close == std::string_view::npos) break;
+    const auto from = open + kReference.size(), end = close + kReferenceEnd.size();
+    const auto value = value_of(text.substr(from, close - from));
+    if (inside && value && out.empty() && open == 0 && end == text.size()) return *value;
+    out += text.substr(0, open);
+    out += value ? to_text(*value) : text.substr(open, end - open);
+    text.remove_prefix(end);
+  }
+  return Value(out.append(text));
 }
 
 std::unexpected<Error> of_input(const std::string& name, const Error& e) {
@@ -136,6 +179,18 @@ Result<void> Engine::Impl::resolve(Node& n) {
                   fmt::format("input \"{}\": {} is not among the literals that the component {} allows", name,
                               json::serialize(*fitting), c.name));
     n.inputs[name] = std::make_shared<const Value>(std::move(*fitting));
+  }
+  for (const auto& [name, source] : n.task->parameters) {
+    if (source.kind != Source::Kind::constant || !has_reference(source.constant) || !n.inputs.contains(name)) continue;
+    auto filled = fill_references(
+        *n.inputs[name],
+        [&](std::string_view other) -> std::optional<Value> {
+          if (auto it = n.inputs.find(std::string(other)); it != n.inputs.end() && other != name) return *it->second;
+          if (n.task->parameters.contains(std::string(other)) && other != name) return Value(nullptr);  // left out
+          return std::nullopt;
+        },
+        false);
+    n.inputs[name] = std::make_shared<const Value>(std::move(filled));
   }
   auto item = n.loop ? n.task->iterator->item_input : std::string();
   for (const auto& [name, in] : c.input_parameters) {
