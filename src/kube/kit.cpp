@@ -255,6 +255,7 @@ struct Manager::Impl {
           relist = true;
           break;
         }
+        bool quiet = true;
         for (;;) {
           auto event = co_await (*watch)->next();
           if (l->stopping) break;
@@ -263,6 +264,7 @@ struct Manager::Impl {
             break;
           }
           if (!*event) break;  // ended: watch again from where we are
+          quiet = false;
           const auto& e = **event;
           if (e.object) revision = std::max(revision, resource_version_of(*e.object));
           if (e.type == EventType::bookmark) continue;
@@ -271,6 +273,8 @@ struct Manager::Impl {
           else
             informer.put(key_of(*e.object), e.object);
         }
+        // Watches that end as they begin (another Manager of the same client has stopped) must not take the whole loop.
+        if (quiet && !relist && !l->stopping) co_await pause(l, 20);
       }
       if (relist) co_await pause(l, 100);
     }
