@@ -20,7 +20,7 @@ std::string refused(std::string_view filter, const Collection& c = kRuns) {
   return r ? std::string() : r.error().message;
 }
 
-TEST(Filter, readsWhatTheSdkSends) {
+TEST(PipelineFilter, readsWhatTheSdkSends) {
   auto q = read(R"({"predicates": [{"operation": 1, "key": "display_name", "stringValue": "Default"}]})");
   ASSERT_EQ(q.all_of.size(), 1U);
   EXPECT_EQ(q.all_of[0].op, Op::equals);
@@ -28,7 +28,7 @@ TEST(Filter, readsWhatTheSdkSends) {
   EXPECT_EQ(q.all_of[0].values, std::vector<Value>{Value("Default")});
 }
 
-TEST(Filter, readsNamesNumbersAndListsOfValues) {
+TEST(PipelineFilter, readsNamesNumbersAndListsOfValues) {
   auto q = read(R"({"predicates": [
     {"operation": "IN", "key": "state", "string_values": {"values": ["FAILED", "CANCELED"]}},
     {"operation": 5, "key": "created_at", "timestamp_value": "1970-01-01T00:00:10Z"},
@@ -43,7 +43,7 @@ TEST(Filter, readsNamesNumbersAndListsOfValues) {
   EXPECT_EQ(q.all_of[3].op, Op::substring);
 }
 
-TEST(Filter, readsTextsThatWereEncodedTwice) {
+TEST(PipelineFilter, readsTextsThatWereEncodedTwice) {
   auto q = read(
       "%7B%22predicates%22%3A%5B%7B%22operation%22%3A1%2C%22key%22%3A%22name%22%2C%22string_value%22%3A%22a+b%22%7D%5D%"
       "7D");
@@ -54,7 +54,7 @@ TEST(Filter, readsTextsThatWereEncodedTwice) {
   EXPECT_EQ(q.all_of[0].values[0], Value("a+b%20"));
 }
 
-TEST(Filter, readsGroupsOfWhichOneHolds) {
+TEST(PipelineFilter, readsGroupsOfWhichOneHolds) {
   auto q = read(R"({"any_of": [{"predicates": [{"operation": 1, "key": "state", "string_value": "FAILED"},
                                                {"operation": 1, "key": "name", "string_value": "x"}]}]})");
   ASSERT_EQ(q.any_of.size(), 1U);
@@ -64,7 +64,7 @@ TEST(Filter, readsGroupsOfWhichOneHolds) {
   EXPECT_EQ(filter_document(back), filter_document(q));
 }
 
-TEST(Filter, saysWhatIsWrong) {
+TEST(PipelineFilter, saysWhatIsWrong) {
   EXPECT_NE(refused("nonsense").find("failed to parse valid filter from"), std::string::npos);
   EXPECT_NE(refused(R"({"predicate": []})").find("unknown field"), std::string::npos);
   EXPECT_EQ(refused(R"({"predicates": [{"operation": 1, "key": "colour", "string_value": "x"}]})"),
@@ -87,7 +87,7 @@ TEST(Filter, saysWhatIsWrong) {
   refused(std::string(100'000, '{'));
 }
 
-TEST(Filter, sorts) {
+TEST(PipelineFilter, sorts) {
   ListQuery q;
   ASSERT_TRUE(read_sort("Created_At DESC", kRuns, q));
   EXPECT_EQ(q.sort_key, "created_at");
@@ -100,7 +100,7 @@ TEST(Filter, sorts) {
   EXPECT_EQ(read_sort("colour", kRuns, q).error().message, "Invalid sorting field: \"colour\" on listable type Run");
 }
 
-TEST(Filter, emptyParametersAreAbsent) {
+TEST(PipelineFilter, emptyParametersAreAbsent) {
   auto q = read_list_query(text::parse_query("namespace=&page_token=&sort_by=&filter=&page_size="), kRuns);
   ASSERT_TRUE(q);
   EXPECT_EQ(q->page_size, 20);
@@ -111,7 +111,7 @@ TEST(Filter, emptyParametersAreAbsent) {
   EXPECT_FALSE(read_list_query(text::parse_query("page_size=ten"), kRuns));
 }
 
-TEST(Filter, aTokenAloneGoesOn) {
+TEST(PipelineFilter, aTokenAloneGoesOn) {
   ListQuery made;
   made.all_of = {{Op::equals, "state", {Value("FAILED")}}};
   const auto token = token_text({"display_name", true, filter_document(made), Value("x"), 7});

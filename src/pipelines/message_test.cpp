@@ -16,7 +16,7 @@ std::string refused(std::string_view body, const MessageType& type = wire::kRun)
   return m.error().message;
 }
 
-TEST(Message, readsBothSpellings) {
+TEST(PipelineMessage, readsBothSpellings) {
   auto m = read_message(R"({"displayName": "a", "experiment_id": "e", "createdAt": "2026-11-25T12:30:49.5+01:00",
                             "storageState": 2, "runtimeConfig": {"parameters": {"x": [1, null]}}})",
                         wire::kRun);
@@ -29,7 +29,7 @@ TEST(Message, readsBothSpellings) {
   EXPECT_TRUE(read_message("{\"display_name\": null}", wire::kRun)->empty());
 }
 
-TEST(Message, refusesWhatIsNotDescribed) {
+TEST(PipelineMessage, refusesWhatIsNotDescribed) {
   EXPECT_EQ(refused(R"({"display_name": "a", "colour": "red"})"), "proto: (line 1:23): unknown field \"colour\"");
   EXPECT_EQ(refused("{\n  \"runtime_config\": {\"size\": 1}}"), "proto: (line 2:22): unknown field \"size\"");
   EXPECT_EQ(refused(R"({"display_name": 3})"), "proto: (line 1:2): invalid value for string field displayName: 3");
@@ -42,14 +42,14 @@ TEST(Message, refusesWhatIsNotDescribed) {
   for (const char* bad : {"[]", "3", "{", "{\"a\":", "nonsense"}) refused(bad);
 }
 
-TEST(Message, integersMayBeTexts) {
+TEST(PipelineMessage, integersMayBeTexts) {
   for (const char* body : {R"({"max_concurrency": "7"})", R"({"maxConcurrency": 7})", R"({"max_concurrency": 7.0})"})
     EXPECT_EQ(integer_of(read_message(body, wire::kRecurringRun).value(), "max_concurrency"), 7) << body;
   refused(R"({"max_concurrency": 7.5})", wire::kRecurringRun);
   refused(R"({"max_concurrency": "many"})", wire::kRecurringRun);
 }
 
-TEST(Message, writesAsTheRealServerDoes) {
+TEST(PipelineMessage, writesAsTheRealServerDoes) {
   Object m{{"run_id", "r"},
            {"display_name", ""},
            {"finished_at", 0},

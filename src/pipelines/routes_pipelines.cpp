@@ -12,6 +12,15 @@ Result<void> check_pipeline(const Pipeline& p) {
   return check_tags(p.tags);
 }
 
+// As the gateway reads a bool of a query.
+std::optional<bool> parse_bool(std::string_view s) {
+  for (const auto* yes : {"1", "t", "T", "TRUE", "true", "True"})
+    if (s == yes) return true;
+  for (const auto* no : {"0", "f", "F", "FALSE", "false", "False"})
+    if (s == no) return false;
+  return std::nullopt;
+}
+
 Answer create_pipeline(Service::Impl& s, Call& c) {
   MR_CO_TRY(auto m, read_message(c.body, wire::kPipeline));
   auto p = pipeline_from(m);
@@ -74,14 +83,15 @@ Answer update_pipeline(Service::Impl& s, Call& c) {
 }
 
 Answer delete_pipeline(Service::Impl& s, Call& c) {
-  const auto cascade = c.arg("cascade");
-  if (!cascade.empty() && cascade != "true" && cascade != "false" && cascade != "1" && cascade != "0")
-    co_return fail(Code::invalid_argument,
-                   fmt::format("type mismatch, parameter: cascade, error: strconv.ParseBool: parsing \"{}\": invalid "
-                               "syntax",
-                               cascade),
-                   "gateway");
-  co_return nothing(co_await s.store.delete_pipeline(c.param(0), cascade == "true" || cascade == "1"));
+  const auto text = c.arg("cascade");
+  const auto cascade = text.empty() ? std::optional(false) : parse_bool(text);
+  if (!cascade)
+    co_return fail(
+        Code::invalid_argument,
+        fmt::format("type mismatch, parameter: cascade, error: strconv.ParseBool: parsing \"{}\": invalid syntax",
+                    text),
+        "gateway");
+  co_return nothing(co_await s.store.delete_pipeline(c.param(0), *cascade));
 }
 
 Answer create_version(Service::Impl& s, Call& c) {

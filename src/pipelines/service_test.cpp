@@ -74,7 +74,7 @@ struct Reply {
   [[nodiscard]] std::string str(std::string_view key) const { return std::string(json::string_or_empty(body, key)); }
 };
 
-class ServiceTest : public ::testing::Test {
+class PipelineServiceTest : public ::testing::Test {
  protected:
   mr::testing::TempDir folder;
   task::Loops loops{1};
@@ -139,13 +139,13 @@ class ServiceTest : public ::testing::Test {
   }
 };
 
-TEST_F(ServiceTest, healthAndAuth) {
+TEST_F(PipelineServiceTest, healthAndAuth) {
   EXPECT_EQ(get("/healthz").text, R"({"multi_user":false,"pipeline_store":"database"})");
   EXPECT_EQ(get("/auth?namespace=x").text, "{}");
   EXPECT_EQ(ask(http::Method::get, "/apis/v1beta1/healthz")["multi_user"], Value(false));
 }
 
-TEST_F(ServiceTest, experiments) {
+TEST_F(PipelineServiceTest, experiments) {
   auto made = post("/experiments", R"({"display_name": "a", "description": "d"})");
   EXPECT_EQ(made.status, 200);
   EXPECT_EQ(made.str("namespace"), "kubeflow");
@@ -184,7 +184,7 @@ TEST_F(ServiceTest, experiments) {
   EXPECT_EQ(del("/experiments/" + id).status, 404);
 }
 
-TEST_F(ServiceTest, uploads) {
+TEST_F(PipelineServiceTest, uploads) {
   auto p = upload("upload?name=greet&description=d&tags=%7B%22team%22%3A%22ml%22%7D");
   ASSERT_EQ(p.status, 200) << p.text;
   EXPECT_EQ(p.str("name"), "greet");
@@ -221,7 +221,7 @@ TEST_F(ServiceTest, uploads) {
   EXPECT_EQ(get("/pipelines/" + id).status, 404);
 }
 
-TEST_F(ServiceTest, pipelinesByUrlAndTheirChanges) {
+TEST_F(PipelineServiceTest, pipelinesByUrlAndTheirChanges) {
   auto p = post("/pipelines/create", R"({"pipeline": {"display_name": "Greeting"},
       "pipeline_version": {"package_url": {"pipeline_url": "https://example.org/p/hello.yaml"}}})");
   ASSERT_EQ(p.status, 200) << p.text;
@@ -254,7 +254,7 @@ TEST_F(ServiceTest, pipelinesByUrlAndTheirChanges) {
   EXPECT_EQ(get("/pipelines?sort_by=name%20desc")["total_size"], Value(1));
 }
 
-TEST_F(ServiceTest, aRunIsCheckedKeptAndStarted) {
+TEST_F(PipelineServiceTest, aRunIsCheckedKeptAndStarted) {
   auto made = submit();
   ASSERT_EQ(made.status, 200) << made.text;
   const auto id = made.str("run_id");
@@ -282,7 +282,7 @@ TEST_F(ServiceTest, aRunIsCheckedKeptAndStarted) {
   EXPECT_EQ(runs.started.size(), 1U);
 }
 
-TEST_F(ServiceTest, aRunOfAPipelineTakesItsVersion) {
+TEST_F(PipelineServiceTest, aRunOfAPipelineTakesItsVersion) {
   const auto p = upload("upload?name=a").str("pipeline_id"), other = upload("upload?name=b").str("pipeline_id");
   const auto v = upload("upload_version?name=v2&pipelineid=" + p).str("pipeline_version_id");
   auto run = [&](std::string source) {
@@ -302,7 +302,7 @@ TEST_F(ServiceTest, aRunOfAPipelineTakesItsVersion) {
             400);
 }
 
-TEST_F(ServiceTest, tasksOfARun) {
+TEST_F(PipelineServiceTest, tasksOfARun) {
   const auto id = submit().str("run_id");
   auto run = get("/runs/" + id);
   const auto tasks = run["run_details"].at("task_details").as_array();
@@ -327,7 +327,7 @@ TEST_F(ServiceTest, tasksOfARun) {
   EXPECT_EQ(ask(http::Method::get, "/apis/v1alpha1/runs/" + id + "/nodes/none/log").status, 404);
 }
 
-TEST_F(ServiceTest, whatARunAllowsDependsOnItsState) {
+TEST_F(PipelineServiceTest, whatARunAllowsDependsOnItsState) {
   const auto id = submit().str("run_id");
   const auto run = "/runs/" + id;
   auto state = [&](State s) {
@@ -359,7 +359,7 @@ TEST_F(ServiceTest, whatARunAllowsDependsOnItsState) {
   EXPECT_EQ(post(run + ":archive").status, 404);
 }
 
-TEST_F(ServiceTest, listsOfRuns) {
+TEST_F(PipelineServiceTest, listsOfRuns) {
   for (int i = 0; i < 3; ++i) submit();
   auto first = get("/runs?page_size=2&sort_by=created_at%20desc&namespace=&filter=");
   EXPECT_EQ(first["total_size"], Value(3));
@@ -378,7 +378,7 @@ TEST_F(ServiceTest, listsOfRuns) {
             "{}");
 }
 
-TEST_F(ServiceTest, recurringRuns) {
+TEST_F(PipelineServiceTest, recurringRuns) {
   auto recurring = [&](std::string more, std::string trigger = R"("cron_schedule": {"cron": "0 0 3 * * *"})") {
     return post("/recurringruns",
                 fmt::format(R"({{"display_name": "nightly", "pipeline_spec": {}, "trigger": {{{}}}, "mode": "ENABLE",
@@ -413,7 +413,7 @@ TEST_F(ServiceTest, recurringRuns) {
   EXPECT_EQ(post(path + ":enable").status, 404);
 }
 
-TEST_F(ServiceTest, aScheduledRunMovesItsScheduleOn) {
+TEST_F(PipelineServiceTest, aScheduledRunMovesItsScheduleOn) {
   const auto p = upload("upload?name=a").str("pipeline_id");
   auto r = post("/recurringruns", fmt::format(R"({{"display_name": "n", "mode": "ENABLE",
       "pipeline_version_reference": {{"pipeline_id": "{}"}}, "trigger": {{"periodic_schedule": {{"interval_second": 60}}}},
@@ -438,7 +438,7 @@ TEST_F(ServiceTest, aScheduledRunMovesItsScheduleOn) {
   EXPECT_EQ(runs.started.size(), 1U);
 }
 
-TEST_F(ServiceTest, artifacts) {
+TEST_F(PipelineServiceTest, artifacts) {
   const auto run = submit().str("run_id");
   Artifact a;
   a.name = "data";

@@ -9,7 +9,7 @@
 namespace mr::pipelines {
 namespace {
 
-class StoreTest : public ::testing::Test {
+class PipelineStoreTest : public ::testing::Test {
  protected:
   mr::testing::TempDir folder;
   std::string path = folder.file("pipelines.db");
@@ -60,7 +60,7 @@ class StoreTest : public ::testing::Test {
 };
 using Strings = std::vector<std::string>;
 
-TEST_F(StoreTest, experimentNamesAreUniqueInTheirNamespace) {
+TEST_F(PipelineStoreTest, experimentNamesAreUniqueInTheirNamespace) {
   auto e = experiment("a");
   EXPECT_EQ(store->experiment(e.id)->name, "a");
   Experiment again;
@@ -80,7 +80,7 @@ TEST_F(StoreTest, experimentNamesAreUniqueInTheirNamespace) {
   EXPECT_EQ(store->experiment("none").error().code, Code::not_found);
 }
 
-TEST_F(StoreTest, defaultExperimentIsMadeOncePerNamespace) {
+TEST_F(PipelineStoreTest, defaultExperimentIsMadeOncePerNamespace) {
   auto a = wait(store->default_experiment("kubeflow")).value();
   auto b = wait(store->default_experiment("kubeflow")).value();
   auto c = wait(store->default_experiment("team")).value();
@@ -89,7 +89,7 @@ TEST_F(StoreTest, defaultExperimentIsMadeOncePerNamespace) {
   EXPECT_EQ(a.name, "Default");
 }
 
-TEST_F(StoreTest, archivingAnExperimentTakesItsRunsAlong) {
+TEST_F(PipelineStoreTest, archivingAnExperimentTakesItsRunsAlong) {
   auto e = experiment("a");
   auto r = run("r", e.id);
   auto other = run("other", "e2");
@@ -110,7 +110,7 @@ TEST_F(StoreTest, archivingAnExperimentTakesItsRunsAlong) {
   EXPECT_GE(store->experiment(e.id)->last_run_ms, r.created_ms);
 }
 
-TEST_F(StoreTest, pipelinesAndVersions) {
+TEST_F(PipelineStoreTest, pipelinesAndVersions) {
   Pipeline p;
   p.name = "train";
   p.ns = "kubeflow";
@@ -164,7 +164,7 @@ TEST_F(StoreTest, pipelinesAndVersions) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM tags"), 0);
 }
 
-TEST_F(StoreTest, aRunComesBackAsItWentIn) {
+TEST_F(PipelineStoreTest, aRunComesBackAsItWentIn) {
   pipelines::Run r;
   r.name = "r";
   r.ns = "kubeflow";
@@ -188,7 +188,7 @@ TEST_F(StoreTest, aRunComesBackAsItWentIn) {
   EXPECT_FALSE(store->run(made.id)->plugins_output.empty());
 }
 
-TEST_F(StoreTest, eventsKeepTheirOrderAndTheRunItsState) {
+TEST_F(PipelineStoreTest, eventsKeepTheirOrderAndTheRunItsState) {
   auto r = run("r");
   EXPECT_EQ(store->unfinished_runs().value(), Strings{r.id});
   Event a;
@@ -218,7 +218,7 @@ TEST_F(StoreTest, eventsKeepTheirOrderAndTheRunItsState) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM specs"), 0);
 }
 
-TEST_F(StoreTest, pagesStayRightUnderInserts) {
+TEST_F(PipelineStoreTest, pagesStayRightUnderInserts) {
   for (int i = 0; i < 5; ++i) run(fmt::format("r{}", i), "e1", 10'000 + (i / 2) * 1000);  // some share their time
   ListQuery q;
   q.ns = "kubeflow";
@@ -243,7 +243,7 @@ TEST_F(StoreTest, pagesStayRightUnderInserts) {
   EXPECT_TRUE(third.next_token.empty());
 }
 
-TEST_F(StoreTest, aTokenBelongsToItsSortAndFilter) {
+TEST_F(PipelineStoreTest, aTokenBelongsToItsSortAndFilter) {
   for (int i = 0; i < 4; ++i) run(fmt::format("r{}", i));
   ListQuery q;
   q.page_size = 2;
@@ -266,7 +266,7 @@ TEST_F(StoreTest, aTokenBelongsToItsSortAndFilter) {
   EXPECT_TRUE(store->runs(q));
 }
 
-TEST_F(StoreTest, filtersAndTheirTotals) {
+TEST_F(PipelineStoreTest, filtersAndTheirTotals) {
   auto a = run("alpha", "e1", 10'500), b = run("beta", "e1", 11'000), c = run("Gamma", "e2", 12'999);
   ASSERT_TRUE(wait(store->append(b.id, {}, State::failed, 20'000, std::nullopt, {})));
   ASSERT_TRUE(wait(store->set_run_archived(c.id, true)));
@@ -321,7 +321,7 @@ TEST_F(StoreTest, filtersAndTheirTotals) {
   EXPECT_EQ(names(sorted), (Strings{"Gamma", "alpha", "beta"}));
 }
 
-TEST_F(StoreTest, countsFollowEveryChange) {
+TEST_F(PipelineStoreTest, countsFollowEveryChange) {
   auto a = run("a"), b = run("b");
   ListQuery q;
   q.page_size = 1;
@@ -338,7 +338,7 @@ TEST_F(StoreTest, countsFollowEveryChange) {
   EXPECT_EQ(count("SELECT SUM(amount) FROM run_counts"), 1);
 }
 
-TEST_F(StoreTest, recurringRunsAndTheirTimes) {
+TEST_F(PipelineStoreTest, recurringRunsAndTheirTimes) {
   RecurringRun j;
   j.name = "nightly";
   j.ns = "kubeflow";
@@ -378,7 +378,7 @@ TEST_F(StoreTest, recurringRunsAndTheirTimes) {
   EXPECT_EQ(wait(store->create_scheduled(j.id, r, 1, 1)).error().code, Code::not_found);
 }
 
-TEST_F(StoreTest, artifactsHaveOneIdByUriAndType) {
+TEST_F(PipelineStoreTest, artifactsHaveOneIdByUriAndType) {
   Artifact a;
   a.name = "data";
   a.uri = "s3://b/data";
@@ -405,7 +405,7 @@ TEST_F(StoreTest, artifactsHaveOneIdByUriAndType) {
   EXPECT_EQ(uses.items[1].node, "use");
 }
 
-TEST_F(StoreTest, theCacheGivesTheLatestOfAKey) {
+TEST_F(PipelineStoreTest, theCacheGivesTheLatestOfAKey) {
   CacheEntry e;
   e.run_id = "r1";
   e.node = "train";
@@ -433,7 +433,7 @@ TEST_F(StoreTest, theCacheGivesTheLatestOfAKey) {
   EXPECT_EQ(store->cache_latest("p/train", "kubeflow").value()->run_id, "r2");
 }
 
-TEST_F(StoreTest, anotherVersionOfTheTablesIsLeftAlone) {
+TEST_F(PipelineStoreTest, anotherVersionOfTheTablesIsLeftAlone) {
   store.reset();
   {
     auto c = sql::Connection::open_sqlite(path, false);
