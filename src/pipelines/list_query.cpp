@@ -207,6 +207,8 @@ Result<void> condition(const Collection& c, const Predicate& p, SqlText& out) {
   return {};
 }
 
+std::int64_t page_rows(const ListQuery& q) { return std::clamp<std::int64_t>(q.page_size, 1, 200); }
+
 // Whether a predicate names so few rows that they are better found by it and then sorted, than met in order of the
 // sort.
 bool names_few(const Collection& c, const ListQuery& q) {
@@ -332,16 +334,13 @@ bool only_fields(const ListQuery& q, std::initializer_list<std::string_view> nam
          std::ranges::all_of(q.any_of, [&](const auto& g) { return std::ranges::all_of(g, among); });
 }
 
-Result<void> run_list(sql::Connection& c, const Collection& collection, const ListQuery& q, std::string_view columns,
-                      std::string_view types, const SqlText& scope, const SqlText* count,
-                      const std::function<void(const sql::Row&)>& row, std::int64_t& total, std::string& next_token) {
+Result<SqlText> list_sql(const Collection& collection, const ListQuery& q, std::string_view columns,
+                         const SqlText& scope) {
   const auto* sort = find_field(collection, q.sort_key);
   if (sort == nullptr)
     return fail(Code::invalid_argument,
                 fmt::format("Invalid sorting field: \"{}\" on listable type {}", q.sort_key, collection.singular));
   MR_TRY(auto predicates, predicates_sql(collection, q));
-  const bool text_key = sort->type == CT::text;
-
   SqlText list;
   list.add(fmt::format("SELECT {}, n, {} FROM {} WHERE ", columns, sort->column, collection.table));
   list.append(scope);
@@ -352,18 +351,25 @@ Result<void> run_list(sql::Connection& c, const Collection& collection, const Li
       return fail(Code::invalid_argument,
                   "page token does not match the supplied sort by and/or filtering criteria. Either specify the same "
                   "criteria or leave the latter empty if page token is specified");
-    if (token.value.is_string() != text_key) return bad_token();
+    if (token.value.is_string() != (sort->type == CT::text)) return bad_token();
     list.add(fmt::format(" AND ({}, n) {} (?, ?)", sort->column, q.descending ? "<" : ">"));
     list.value(token.value);
     list.integer(token.n);
   }
   const auto* direction = q.descending ? "DESC" : "ASC";
-  const std::int64_t size = std::clamp<std::int64_t>(q.page_size, 1, 200);
   // A sign in front of a column keeps its index out of the plan.
   const auto* sign = names_few(collection, q) ? "+" : "";
   list.add(fmt::format(" ORDER BY {2}{0} {1}, {2}n {1} LIMIT ?", sort->column, direction, sign));
-  list.integer(size + 1);
+  list.integer(page_rows(q) + 1);
+  return list;
+}
 
+Result<void> run_list(sql::Connection& c, const Collection& collection, const ListQuery& q, std::string_view columns,
+                      std::string_view types, const SqlText& scope, const SqlText* count,
+                      const std::function<void(const sql::Row&)>& row, std::int64_t& total, std::string& next_token) {
+  MR_TRY(auto list, list_sql(collection, q, columns, scope));
+  const bool text_key = find_field(collection, q.sort_key)->type == CT::text;
+  const auto size = page_rows(q);
   const auto all_types = fmt::format("{}i{}", types, text_key ? 's' : 'i');
   const std::size_t at = types.size();
   std::int64_t seen = 0, last_n = 0;
@@ -388,6 +394,7 @@ Result<void> run_list(sql::Connection& c, const Collection& collection, const Li
   SqlText counting;
   counting.add(fmt::format("SELECT COUNT(*) FROM {} WHERE ", collection.table));
   counting.append(scope);
+  MR_TRY(auto predicates, predicates_sql(collection, q));
   counting.append(predicates);
   return c.query(counting.sql, "i", counting.args(), [&](const sql::Row& r) { total = r.i64(0); });
 }

@@ -60,6 +60,10 @@ Result<SqlText> predicates_sql(const Collection& c, const ListQuery& q);
 // Whether every predicate is about one of these fields.
 bool only_fields(const ListQuery& q, std::initializer_list<std::string_view> names);
 
+// The statement of one page, without what follows it: the rows' columns, n, the sort value. One row more than the page
+// has.
+Result<SqlText> list_sql(const Collection& collection, const ListQuery& q, std::string_view columns,
+                         const SqlText& scope);
 // Runs a list. `columns`: what `row` reads, with their `types`; `scope`: a condition of the caller ("ns = ?"), never
 // empty. `count`: the statement of the total, when it is cheaper than counting the rows (a SqlText with one integer
 // column).

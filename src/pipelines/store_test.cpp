@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "await.h"
+#include "pipelines/list_query.h"
 #include "sql/sql.h"
 #include "temp_dir.h"
 
@@ -319,6 +320,55 @@ TEST_F(PipelineStoreTest, filtersAndTheirTotals) {
   ListQuery sorted;
   sorted.sort_key = "display_name";
   EXPECT_EQ(names(sorted), (Strings{"Gamma", "alpha", "beta"}));
+}
+
+// Lists of many runs stay quick only while each usual form of them has an index that gives its order too.
+TEST_F(PipelineStoreTest, usualListsFollowAnIndex) {
+  auto c = sql::Connection::open_sqlite(path, true).value();
+  using Op = Predicate::Op;
+  const std::vector<std::vector<Predicate>> filters = {
+      {},
+      {{Op::not_equals, "storage_state", {Value("ARCHIVED")}}},
+      {{Op::equals, "storage_state", {Value("ARCHIVED")}}},
+      {{Op::equals, "state", {Value("FAILED")}}},
+  };
+  for (const auto* scope_column : {"ns", "experiment_id"})
+    for (const auto* sort : {"created_at", "display_name", "finished_at", "scheduled_at"})
+      for (const auto& filter : filters)
+        for (const bool later : {false, true}) {
+          if (!filter.empty() && std::string_view(sort) != "created_at") continue;
+          ListQuery q;
+          q.sort_key = sort;
+          q.descending = true;
+          q.all_of = filter;
+          if (later)
+            q.page_token = token_text(
+                {sort, true, filter_document(q), std::string_view(sort) == "display_name" ? Value("r") : Value(1), 1});
+          SqlText scope;
+          scope.add(fmt::format("{} = ?", scope_column));
+          scope.text("x");
+          auto list = list_sql(kRuns, q, "id", scope).value();
+          std::string plan;
+          ASSERT_TRUE(c->query("EXPLAIN QUERY PLAN " + list.sql, "iiis", list.args(),
+                               [&](const sql::Row& r) { plan += r.text(3) + "; "; }));
+          EXPECT_NE(plan.find(fmt::format("USING INDEX runs_{}", scope_column[0] == 'n' ? "ns" : "experiment")),
+                    std::string::npos)
+              << list.sql << "\n"
+              << plan;
+          EXPECT_EQ(plan.find("TEMP B-TREE"), std::string::npos) << list.sql << "\n" << plan;
+        }
+  for (const auto* key : {"display_name", "recurring_run_id", "run_id"}) {
+    ListQuery q;
+    q.all_of = {{Op::equals, key, {Value("x")}}};
+    SqlText scope;
+    scope.add("ns = ?");
+    scope.text("x");
+    auto list = list_sql(kRuns, q, "id", scope).value();
+    std::string plan;
+    ASSERT_TRUE(c->query("EXPLAIN QUERY PLAN " + list.sql, "iiis", list.args(),
+                         [&](const sql::Row& r) { plan += r.text(3) + "; "; }));
+    EXPECT_EQ(plan.find("created"), std::string::npos) << list.sql << "\n" << plan;
+  }
 }
 
 TEST_F(PipelineStoreTest, countsFollowEveryChange) {
