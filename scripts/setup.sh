@@ -58,11 +58,17 @@ python3-venv
 # Ubuntu's chromium is a snap, which apt cannot install everywhere: there the tests of the web UI are skipped unless a
 # browser is on PATH.
 # The -core package of MariaDB has the programs and no system service that would start by itself.
+# podman runs the tests' containers; runc starts them also where control groups of both versions are in use, which crun
+# does not. Their image is made of busybox and openssl: no registry is asked.
 test_packages='
 chromium
 shellcheck
 mariadb-server-core
 mariadb-client-core
+podman
+runc
+busybox-static|busybox
+openssl
 '
 bench_packages='
 wrk

@@ -13,6 +13,8 @@ int run_completion(const Settings& s);
 int run_kubeconfig(const Settings& s);
 int run_exec(const Settings& s);
 int run_client(const Settings& s);
+// Waits for the end of standard input, then removes the containers that a killed `up` has left.
+int run_containers_guard(const Settings& s);
 
 // Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty
 // when nowhere.

@@ -195,6 +195,8 @@ struct Platform::Impl {
     n.data_folder = options.data;
     n.api_url = url;
     n.images = options.images;
+    n.container_engine = options.container_engine;
+    n.program = "/proc/self/exe";
     n.ca_pem = identity.ca.certificate_pem;
     n.hosts = [this](std::string_view ns) { return proxy->hosts(ns); };
     n.issue_token = [this](const node::TokenRequest& r) -> Result<std::string> {

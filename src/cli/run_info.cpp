@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/listener.h"
+#include "node/container.h"
 #include "sql/sql.h"
 
 namespace mr::cli {
@@ -92,6 +93,17 @@ int run_doctor(const Settings& s) {
     }
     found.push_back({verdict == "ok", "database check: " + verdict, "restore a backup of " + database});
   }
+  if (s.container_engine != "none") {
+    // Nothing needs one but images that no process stands for: its absence is no fault.
+    auto engine = node::find_engine(s.container_engine);
+    const bool wanted = s.container_engine != "auto";
+    found.push_back({engine.has_value() || !wanted,
+                     engine ? fmt::format("containers: {} {} runs images that no process of this machine stands for",
+                                          engine->name(), engine->version)
+                            : "containers: no engine, so images other than python, debian and the like are refused; " +
+                                  engine.error().message,
+                     "install it, or start without --container-engine"});
+  }
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   found.push_back({cores >= 1, fmt::format("{} processor cores", cores), ""});
   bool all = true;
@@ -114,6 +126,11 @@ int run_kubeconfig(const Settings& s) {
                         {},
                         {}});
   fmt::print("{}\n", path);
+  return 0;
+}
+
+int run_containers_guard(const Settings& s) {
+  node::guard_containers(s.guard_engine, s.guard_label, 0);
   return 0;
 }
 

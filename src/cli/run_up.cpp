@@ -103,6 +103,7 @@ int run_up(const Settings& s) {
   p.gateway_port = port(8080);
   p.version = MILLRACE_VERSION;
   p.mysql = s.mysql;
+  p.container_engine = s.container_engine;
   for (const auto& one : s.images) {
     auto at = one.rfind('=');
     if (at == std::string::npos || at == 0 || at + 1 == one.size())

@@ -312,9 +312,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   ui(up, s);
   models(up, s);
   up->add_option("--image", s.images,
-                 "An image name and what runs it here: registry/team/trainer:7=python:3.11, or NAME=host for this "
-                 "machine's own programs. May be repeated")
+                 "An image name and what runs it here: registry/team/trainer:7=python:3.11, NAME=host for this "
+                 "machine's own programs, or NAME=container for the image itself. May be repeated")
       ->type_name("NAME=RUNTIME");
+  up->add_option("--container-engine", s.container_engine,
+                 "What runs images that no process of this machine stands for: podman or docker; auto takes the one "
+                 "that is installed, podman before docker")
+      ->check(CLI::IsMember({"auto", "podman", "docker", "none"}))
+      ->capture_default_str();
   up->add_flag(
       "--mysql", s.mysql,
       "Also run a MariaDB server on 3306 (Debian package mariadb-server), published as Service mysql in namespace "
@@ -384,6 +389,13 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   auto* version = app.add_subcommand("version", "Print the version and what it was built with");
   auto* doctor = app.add_subcommand("doctor", "Check this machine and say what to do about each finding");
   common(doctor, s);
+  doctor->add_option("--container-engine", s.container_engine, "The engine to look for")
+      ->check(CLI::IsMember({"auto", "podman", "docker", "none"}))
+      ->capture_default_str();
+  // Not for users: `up` starts it beside itself once it runs containers.
+  auto* guard = app.add_subcommand("containers-guard", "Remove a killed program's containers")->group("");
+  guard->add_option("engine", s.guard_engine)->required();
+  guard->add_option("label", s.guard_label)->required();
   auto* completion = app.add_subcommand("completion", "Print a completion script: source <(millrace completion bash)");
   completion->add_option("shell", s.shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
 
@@ -421,6 +433,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
               : kubeconfig->parsed() ? Command::kubeconfig
               : exec->parsed()       ? Command::exec
               : completion->parsed() ? Command::completion
+              : guard->parsed()      ? Command::containers_guard
                                      : Command::client;
   if (s.command == Command::client) {
     auto* c = app.get_subcommands()[0];

@@ -8,7 +8,19 @@
 
 namespace mr::cli {
 
-enum class Command : std::uint8_t { none, up, tracking, serve, version, doctor, completion, kubeconfig, exec, client };
+enum class Command : std::uint8_t {
+  none,
+  up,
+  tracking,
+  serve,
+  version,
+  doctor,
+  completion,
+  kubeconfig,
+  exec,
+  client,
+  containers_guard
+};
 
 // What `millrace get|describe|apply|delete|logs|port-forward` are told.
 struct ClientSettings {
@@ -78,6 +90,9 @@ struct Settings {
   // up
   bool mysql = false;
   std::vector<std::string> images;  // NAME=RUNTIME
+  std::string container_engine = "auto";
+  // containers-guard
+  std::string guard_engine, guard_label;
   // exec
   std::vector<std::string> exec_command;
   // completion

@@ -1,18 +1,26 @@
 /* Preloaded into the processes of a pod, which share the machine's network: what listens on all addresses or on
  * localhost listens on the pod's own address instead, so that two pods may use the same port and each is reached at its
  * address. localhost leads to the pod's own listener where it has one. Without MILLRACE_POD_IP nothing changes.
- * Programs without a dynamic loader are not touched. */
+ * Programs without a dynamic loader are not touched.
+ * It asks for no library of its own and for no version of a symbol, since containers bring other C libraries than this
+ * machine's (older ones, musl): what it calls is in all of them, and bind and connect are the kernel's. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-typedef int (*address_call)(int, const struct sockaddr*, socklen_t);
+static int real_bind(int fd, const struct sockaddr* address, socklen_t size) {
+  return (int)syscall(SYS_bind, fd, address, size);
+}
+
+static int real_connect(int fd, const struct sockaddr* address, socklen_t size) {
+  return (int)syscall(SYS_connect, fd, address, size);
+}
 
 static in_addr_t pod_address(void) {
   static in_addr_t address;
@@ -39,17 +47,15 @@ static void map_into(struct sockaddr_in6* to, in_addr_t a) {
 }
 
 int bind(int fd, const struct sockaddr* address, socklen_t size) {
-  static address_call real;
-  if (real == NULL) real = (address_call)dlsym(RTLD_NEXT, "bind");
   in_addr_t pod = pod_address();
-  if (pod == INADDR_NONE || address == NULL || !is_stream(fd)) return real(fd, address, size);
+  if (pod == INADDR_NONE || address == NULL || !is_stream(fd)) return real_bind(fd, address, size);
   if (address->sa_family == AF_INET && size >= sizeof(struct sockaddr_in)) {
     struct sockaddr_in copy;
     memcpy(&copy, address, sizeof copy);
     /* Port 0 is how clients choose where they speak from. */
     if (copy.sin_port != 0 && ours(copy.sin_addr.s_addr)) {
       copy.sin_addr.s_addr = pod;
-      return real(fd, (const struct sockaddr*)&copy, sizeof copy);
+      return real_bind(fd, (const struct sockaddr*)&copy, sizeof copy);
     }
   }
   if (address->sa_family == AF_INET6 && size >= sizeof(struct sockaddr_in6)) {
@@ -66,16 +72,14 @@ int bind(int fd, const struct sockaddr* address, socklen_t size) {
       } else {
         map_into(&copy, pod);
       }
-      return real(fd, (const struct sockaddr*)&copy, sizeof copy);
+      return real_bind(fd, (const struct sockaddr*)&copy, sizeof copy);
     }
   }
-  return real(fd, address, size);
+  return real_bind(fd, address, size);
 }
 
 /* Whether somebody in the pod listens on `port`: then no other socket can be bound there. */
 static int pod_listens(in_addr_t pod, in_port_t port) {
-  static address_call real;
-  if (real == NULL) real = (address_call)dlsym(RTLD_NEXT, "bind");
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return 0;
   int on = 1;
@@ -85,25 +89,23 @@ static int pod_listens(in_addr_t pod, in_port_t port) {
   at.sin_family = AF_INET;
   at.sin_addr.s_addr = pod;
   at.sin_port = port;
-  int taken = real(fd, (const struct sockaddr*)&at, sizeof at) != 0 && errno == EADDRINUSE;
+  int taken = real_bind(fd, (const struct sockaddr*)&at, sizeof at) != 0 && errno == EADDRINUSE;
   close(fd);
   return taken;
 }
 
 int connect(int fd, const struct sockaddr* address, socklen_t size) {
-  static address_call real;
-  if (real == NULL) real = (address_call)dlsym(RTLD_NEXT, "connect");
   in_addr_t pod = pod_address();
   if (pod == INADDR_NONE || address == NULL || address->sa_family != AF_INET || size < sizeof(struct sockaddr_in))
-    return real(fd, address, size);
+    return real_connect(fd, address, size);
   struct sockaddr_in copy;
   memcpy(&copy, address, sizeof copy);
   int before = errno;
   if (ours(copy.sin_addr.s_addr) && copy.sin_port != 0 && is_stream(fd) && pod_listens(pod, copy.sin_port)) {
     copy.sin_addr.s_addr = pod;
     errno = before;
-    return real(fd, (const struct sockaddr*)&copy, sizeof copy);
+    return real_connect(fd, (const struct sockaddr*)&copy, sizeof copy);
   }
   errno = before;
-  return real(fd, address, size);
+  return real_connect(fd, address, size);
 }

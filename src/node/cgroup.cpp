@@ -1,6 +1,7 @@
 #include "node/cgroup.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,10 +42,11 @@ std::string own_v2() {
 
 }  // namespace
 
-std::unique_ptr<Cgroup> Cgroup::make(const std::string& id, const Limits& l) {
+std::unique_ptr<Cgroup> Cgroup::make(const std::string& id, const Limits& l, bool above) {
   if (l.cpus <= 0 && l.memory <= 0) return nullptr;
   std::unique_ptr<Cgroup> g(new Cgroup);
-  auto name = "millrace-" + id;
+  const auto name = g->name_ = "millrace-" + id;
+  g->above_ = above;
   auto quota = static_cast<std::int64_t>(l.cpus * 100'000);
   if (::access(fmt::format("{}/cgroup.controllers", kRoot).c_str(), F_OK) == 0) {
     auto own = own_v2();
@@ -73,6 +75,13 @@ std::unique_ptr<Cgroup> Cgroup::make(const std::string& id, const Limits& l) {
     if (auto folder = under("memory"); !folder.empty()) {
       put(folder + "/memory.swappiness", "0");
       if (put(folder + "/memory.limit_in_bytes", std::to_string(l.memory))) g->memory_ = folder;
+      if (above && !g->memory_.empty()) {
+        Fd events(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        Fd control(::open((folder + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC));
+        if (events && control &&
+            put(folder + "/cgroup.event_control", fmt::format("{} {}", events.get(), control.get())))
+          g->events_ = std::move(events);
+      }
     }
   if (l.cpus > 0)
     if (auto folder = under("cpu"); !folder.empty()) {
@@ -85,6 +94,8 @@ std::unique_ptr<Cgroup> Cgroup::make(const std::string& id, const Limits& l) {
 
 bool Cgroup::oom_killed() const {
   if (memory_.empty()) return false;
+  if (std::uint64_t count = 0; events_ && ::read(events_.get(), &count, sizeof count) == sizeof count && count > 0)
+    return true;
   std::istringstream in(get(memory_ + (v2_ ? "/memory.events" : "/memory.oom_control")));
   std::string key;
   for (long value = 0; in >> key >> value;)
@@ -105,6 +116,14 @@ bool drop(const std::string& folder) {
 }  // namespace
 
 Cgroup::~Cgroup() {
+  if (above_) {
+    std::error_code ec;
+    for (const auto& controller : std::filesystem::directory_iterator(kRoot, ec)) {
+      auto folder = (controller.path() / name_).string();
+      if (::access(folder.c_str(), F_OK) == 0 && std::ranges::find(folders_, folder) == folders_.end())
+        folders_.push_back(std::move(folder));
+    }
+  }
   for (const auto& folder : folders_) {
     if (drop(folder)) continue;
     // What was killed with the sandbox takes a moment to be gone.

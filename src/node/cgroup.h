@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/fd.h"
+
 namespace mr::node {
 
 struct Limits {
@@ -15,8 +17,9 @@ struct Limits {
 
 class Cgroup {
  public:
-  // Null when this host does not let us make one, or nothing is limited.
-  static std::unique_ptr<Cgroup> make(const std::string& id, const Limits& limits);
+  // Null when this host does not let us make one, or nothing is limited. `above`: a container engine makes a group of
+  // its own below this one (version 1 only), in every controller.
+  static std::unique_ptr<Cgroup> make(const std::string& id, const Limits& limits, bool above = false);
   // Kills what is still inside, then removes the group.
   ~Cgroup();
   Cgroup(const Cgroup&) = delete;
@@ -24,14 +27,17 @@ class Cgroup {
   // The files that a process writes itself into.
   [[nodiscard]] const std::vector<std::string>& procs() const { return procs_; }
   [[nodiscard]] bool limits_memory() const { return !memory_.empty(); }
+  [[nodiscard]] const std::string& name() const { return name_; }
   // Whether the kernel has ended something in it for want of memory.
   [[nodiscard]] bool oom_killed() const;
 
  private:
   Cgroup() = default;
   std::vector<std::string> folders_, procs_;
+  std::string name_;
   std::string memory_;  // the folder whose events count
-  bool v2_ = false;
+  Fd events_;           // of version 1, which counts only what is in the group itself: told of what happens below it
+  bool v2_ = false, above_ = false;
 };
 
 // What process `pid` and all below it use: resident memory, and processor time since they began.

@@ -160,6 +160,7 @@ Result<Image> Images::resolve(std::string_view image) const {
       auto colon = it->second.find(':');
       return python(image, colon == std::string::npos ? "latest" : std::string_view(it->second).substr(colon + 1));
     }
+    if (it->second == "container") return Image{.kind = Image::Kind::container, .python = {}, .note = {}, .id = {}};
     name = {"debian", "latest"};
     break;
   }
@@ -178,9 +179,8 @@ Result<Image> Images::resolve(std::string_view image) const {
   }
   return fail(
       Code::unavailable,
-      fmt::format("no runtime on this machine runs image \"{}\": name python:3.x (a Python process), busybox or "
-                  "debian (this machine's own programs), map the name to one of them with --image, or use "
-                  "a real cluster; images of a container engine are not run here",
+      fmt::format("no process of this machine stands for image \"{}\": name python:3.x (a Python process), busybox or "
+                  "debian (this machine's own programs), or map the name to one of them with --image",
                   image),
       "ErrImagePull");
 }

@@ -1,4 +1,5 @@
-// What an image name stands for on this machine: a Python interpreter, the machine's own programs, or nothing.
+// What an image name stands for on this machine: a Python interpreter, the machine's own programs, a container of that
+// image where the user has said so, or nothing.
 // Thread safe: resolve() only reads the file system, which may take a few milliseconds the first time (see warm()).
 #pragma once
 #include <map>
@@ -20,7 +21,7 @@ struct Interpreter {
 };
 
 struct Image {
-  enum class Kind : std::uint8_t { host, python } kind = Kind::host;
+  enum class Kind : std::uint8_t { host, python, container } kind = Kind::host;
   Interpreter python;
   std::string note;  // what the user should know: another version than asked for
   std::string id;    // imageID
@@ -35,7 +36,7 @@ Result<ImageName> parse_image(std::string_view image);
 
 class Images {
  public:
-  // `mapped`: further names (with or without a tag) -> "python:3.11" or "host".
+  // `mapped`: further names (with or without a tag) -> "python:3.11", "host" or "container".
   explicit Images(std::map<std::string, std::string> mapped);
   // Errors carry the reasons InvalidImageName and ErrImagePull.
   [[nodiscard]] Result<Image> resolve(std::string_view image) const;

@@ -109,18 +109,20 @@ void Node::Impl::start() {
   endpoints = &manager.informer(kube::gvr::endpoints);
   claims = &manager.informer(kube::gvr::pvcs);
   volumes = &manager.informer(kPersistentVolumes);
-  ctx = std::shared_ptr<Context>(new Context{.manager = manager,
-                                             .loop = loop,
-                                             .options = options,
-                                             .images = Images(options.images),
-                                             .environments = Environments(options.data_folder + "/envs"),
-                                             .runtimes = runtimes,
-                                             .find = {},
-                                             .services = services,
-                                             .bind_shim = {},
-                                             .cpus = machine.cpus,
-                                             .memory = machine.memory,
-                                             .allocate_ip = [this] { return allocate_ip(); }});
+  ctx = std::shared_ptr<Context>(new Context{
+      .manager = manager,
+      .loop = loop,
+      .options = options,
+      .images = Images(options.images),
+      .environments = Environments(options.data_folder + "/envs"),
+      .containers = std::make_shared<Containers>(options.container_engine, options.data_folder, options.program),
+      .runtimes = runtimes,
+      .find = {},
+      .services = services,
+      .bind_shim = {},
+      .cpus = machine.cpus,
+      .memory = machine.memory,
+      .allocate_ip = [this] { return allocate_ip(); }});
   ctx->find = [this](kube::Gvr r, kube::Key k) { return find(std::move(r), std::move(k)); };
   if (auto shim = write_bind_shim(options.data_folder + "/node")) ctx->bind_shim = *shim;
   // Both take some milliseconds that the first pod need not wait for.
@@ -163,6 +165,11 @@ void Node::Impl::start() {
     self->hosts = std::make_unique<task::Timer>();
     ++self->live;
     task::detach(self->announce(self));
+    ++self->live;
+    task::detach([](std::shared_ptr<Impl> impl) -> task::Task<void> {
+      co_await impl->ctx->containers->begin();
+      if (--impl->live == 0 && impl->stopping) impl->idle.set_value();
+    }(self));
     self->tidy->start(kTidyMs, [weak = std::weak_ptr(self)] {
       if (auto s = weak.lock()) s->tidy_folders();
     });
@@ -393,7 +400,13 @@ task::Task<Result<std::unique_ptr<stream::ExecSession>>> Node::exec(ObjectPtr po
   auto impl = impl_;
   auto* here = task::Loop::current();
   co_await Hop{impl->loop};
-  Result<std::pair<int, SandboxSpec>> where = fail(Code::internal, "");
+  struct Inside {
+    int init_pid = 0;
+    SandboxSpec sandbox;
+    std::optional<Engine> engine;
+    std::string name;
+  };
+  Result<Inside> where = fail(Code::internal, "");
   {
     auto found = impl->locate(pod, o.container);
     if (!found)
@@ -404,14 +417,19 @@ task::Task<Result<std::unique_ptr<stream::ExecSession>>> Node::exec(ObjectPtr po
     else if (found->second->init_pid <= 0)
       where = fail(Code::not_found, fmt::format("container not found (\"{}\")", found->second->name), "InternalError");
     else
-      where = std::pair{found->second->init_pid, found->second->sandbox};
+      where =
+          Inside{found->second->init_pid, found->second->sandbox, found->second->engine, found->second->engine_name};
   }
   co_await Hop{*here};
   if (!where) co_return std::unexpected(where.error());
   if (o.command.empty()) co_return fail(Code::invalid_argument, "you must specify at least one command", "BadRequest");
-  if (!co_await sandbox_is_up(where->first))
+  if (where->engine) {
+    auto inside = exec_command(*where->engine, where->name, o.command, o.in, o.tty);
+    co_return start_exec({std::move(inside.argv), std::move(inside.env)}, o);
+  }
+  if (!co_await sandbox_is_up(where->init_pid))
     co_return fail(Code::failed_precondition, "container not running", "InternalError");
-  co_return start_exec(where->first, where->second, o);
+  co_return start_exec(join_command(where->init_pid, where->sandbox, o.command), o);
 }
 
 task::Task<Result<std::unique_ptr<stream::ExecSession>>> Node::attach(ObjectPtr pod, kube::ExecOptions o) {
@@ -469,8 +487,8 @@ task::Task<std::map<std::string, std::vector<kube::Usage>>> Node::usage() {
   co_await Hop{impl->loop};
   for (const auto& [uid, worker] : impl->workers)
     for (const auto& c : worker->containers())
-      if (c->state == State::running && c->process)
-        running.push_back({uid, c->name, c->process->pid(), mono_ms() - c->began_ms});
+      if (auto pid = counted_pid(*c); c->state == State::running && c->process && pid > 0)
+        running.push_back({uid, c->name, pid, mono_ms() - c->began_ms});
   co_await Hop{*here};
   std::map<std::string, std::vector<kube::Usage>> out;
   for (const auto& r : running) {

@@ -1,5 +1,6 @@
 // The node: runs the pods that are bound to it, on this machine, and answers for their logs, commands and ports.
-// An image names a runtime: a part of this program (BuiltinRuntime), or a process under bubblewrap.
+// An image names a runtime: a part of this program (BuiltinRuntime), a process under bubblewrap, or a container of an
+// engine that is installed here.
 // Ownership: the Node owns its pods' processes; none outlives it. Thread safety: made, started and stopped from outside
 // the Manager's loop, on which everything else happens; the calls of kube::Pods may come from any loop.
 #pragma once
@@ -28,8 +29,13 @@ struct NodeOptions {
   std::string data_folder;                         // envs/, logs/, node/, pods/, volumes/ beneath
   std::string api_url = "https://127.0.0.1:6443";  // what pods are told of the API server
   std::string ca_pem;                              // and how they verify it
-  // Further image names: "registry/team/trainer:7" -> "python:3.11", or "host" for this machine's own programs.
+  // Further image names: "registry/team/trainer:7" -> "python:3.11", "host" for this machine's own programs, or
+  // "container" for the image itself in a container.
   std::map<std::string, std::string> images;
+  std::string container_engine = "auto";  // or podman, docker, none
+  // This program's own path: started as `PROGRAM containers-guard ENGINE LABEL` it ends containers when this process is
+  // killed. Empty: they stay until the next start.
+  std::string program;
   std::function<Result<std::string>(const TokenRequest&)> issue_token;
   // Lines of the /etc/hosts of pods in namespace `ns` besides a pod's own: address, names.
   std::function<std::vector<std::pair<std::string, std::string>>(std::string_view ns)> hosts;

@@ -59,6 +59,7 @@ int child(const SpawnOptions& o, char* const* argv, char* const* envp, const int
     [[maybe_unused]] auto put = ::write(fd, "0", 1);
     ::close(fd);
   }
+  if (!o.folder.empty() && ::chdir(o.folder.c_str()) != 0) return errno;
   if (o.terminal) {
     ::setsid();
     ::ioctl(o.in, TIOCSCTTY, 0);

@@ -143,9 +143,7 @@ class AttachSession final : public stream::ExecSession {
 
 }  // namespace
 
-Result<std::unique_ptr<stream::ExecSession>> start_exec(int init_pid, const SandboxSpec& sandbox,
-                                                        const kube::ExecOptions& options) {
-  auto join = join_command(init_pid, sandbox, options.command);
+Result<std::unique_ptr<stream::ExecSession>> start_exec(SandboxCommand join, const kube::ExecOptions& options) {
   auto r = std::make_shared<Running>();
   SpawnOptions o;
   o.argv = std::move(join.argv);

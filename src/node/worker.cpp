@@ -158,14 +158,17 @@ void Worker::update(kube::ObjectPtr pod) {
       }
     }
   }
+  cancel_pull();
   wake();
 }
 void Worker::removed() {
   removed_ = true;
+  cancel_pull();
   wake();
 }
 void Worker::stop() {
   closing_ = true;
+  cancel_pull();
   wake();
 }
 void Worker::refresh(bool hosts_only) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "node/cgroup.h"
+#include "node/container.h"
 #include "node/env.h"
 #include "node/environments.h"
 #include "node/images.h"
@@ -30,6 +31,7 @@ struct Context {
   NodeOptions options;
   Images images;
   Environments environments;
+  std::shared_ptr<Containers> containers;
   std::vector<std::pair<std::string, std::shared_ptr<BuiltinRuntime>>> runtimes;
   Find find;
   kube::Informer* services = nullptr;
@@ -101,6 +103,8 @@ struct Container {
   int terminal = -1;
   SandboxSpec sandbox;
   int init_pid = -1;
+  std::optional<Engine> engine;  // what runs it, when it is a real container; then `process` is the engine's client
+  std::string engine_name, stop_signal, start_error;
   bool reported_exit = false;
   int pending = 0;  // ends that have not come yet: exit, output, status
   int wait_status = 0;
@@ -158,6 +162,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   task::Task<void> start(Container& c);
   task::Task<Result<void>> launch(Container& c);
   task::Task<Result<void>> launch_process(Container& c, Image image, Env env, std::vector<Mount> mounts);
+  // Starts `c.process` with pipes or a terminal; `over` is called once it has exited, and end_came() must follow.
+  Result<void> begin(Container& c, SpawnOptions options, std::move_only_function<void(int)> over);
   void failed_start(Container& c, const Error& e);
   task::Task<void> read_output(std::shared_ptr<Worker> self, Container& c, unsigned run, int channel,
                                std::shared_ptr<http::ByteStream> from);
@@ -169,6 +175,17 @@ class Worker : public std::enable_shared_from_this<Worker> {
   task::Task<void> stop_gently(std::shared_ptr<Worker> self, Container& c, unsigned run, long grace_ms);
   void terminate(Container& c, long grace_ms);
   void watch_memory(Container& c);
+
+  // worker_container.cpp: one that an engine runs
+  task::Task<Result<EngineImage>> take_image(Container& c, Engine engine, bool& pulled);
+  task::Task<std::string> pull_credentials();
+  task::Task<Result<void>> launch_container(Container& c, EngineImage image, Env env, std::vector<Mount> mounts);
+  task::Task<void> container_over(std::shared_ptr<Worker> self, Container& c, unsigned run);
+  static void signal_container(const Container& c, std::string signal);
+  [[nodiscard]] bool unwanted() const { return closing_ || removed_ || kube::deleting(*pod_); }
+  void cancel_pull() {
+    if (pull_ && unwanted()) pull_->cancel();
+  }
 
   // worker_probe.cpp
   void start_probes(Container& c);
@@ -198,7 +215,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::string fail_reason_, fail_message_;  // of the whole pod: DeadlineExceeded
   bool closing_ = false, over_ = false, removed_ = false, terminal_ = false;
   bool refresh_volumes_ = false, refresh_hosts_ = false;
-  kube::Object written_;  // the status that was written last
+  std::shared_ptr<Containers::Call> pull_;  // an image is being fetched
+  kube::Object written_;                    // the status that was written last
   task::Event event_;
   task::Timer timer_, deadline_timer_, refresh_timer_;
   std::int64_t timer_at_ = 0;
@@ -208,6 +226,12 @@ class Worker : public std::enable_shared_from_this<Worker> {
 std::string pod_phase(const kube::Object& spec, const std::vector<std::unique_ptr<Container>>& containers, bool failed,
                       bool initialized);
 std::string qos_class(const kube::Object& pod);
+// The texts of an array of the container's, with $(NAME) expanded.
+std::vector<std::string> texts_at(const kube::Object& container, std::string_view path,
+                                  const std::map<std::string, std::string>& env);
+Limits limits_of(const kube::Object& container);
+// Which process the container's resources are counted from; -1: none.
+int counted_pid(const Container& c);
 std::int64_t mono_ms();
 
 }  // namespace mr::node

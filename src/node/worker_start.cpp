@@ -24,14 +24,6 @@ constexpr long kFirstBackoffMs = 10'000, kLastBackoffMs = 300'000, kForgetBackof
 constexpr long kMemoryLookMs = 250;
 constexpr std::size_t kTerminationMessage = 4096;
 
-std::vector<std::string> texts_at(const Object& o, std::string_view path,
-                                  const std::map<std::string, std::string>& env) {
-  std::vector<std::string> out;
-  for (const auto& v : kube::array_at(o, path))
-    if (v.is_string()) out.push_back(expand(v.get_string(), env));
-  return out;
-}
-
 double quantity(const Object& container, std::string_view path) {
   const auto* v = kube::at(container, path);
   if (v == nullptr) return 0;
@@ -51,19 +43,35 @@ constexpr const char* kPassedOn[] = {"PIP_INDEX_URL", "PIP_TRUSTED_HOST", "UV_IN
 
 }  // namespace
 
+std::vector<std::string> texts_at(const Object& o, std::string_view path,
+                                  const std::map<std::string, std::string>& env) {
+  std::vector<std::string> out;
+  for (const auto& v : kube::array_at(o, path))
+    if (v.is_string()) out.push_back(expand(v.get_string(), env));
+  return out;
+}
+
+Limits limits_of(const Object& container) {
+  return {quantity(container, "resources.limits.cpu"),
+          static_cast<std::int64_t>(quantity(container, "resources.limits.memory"))};
+}
+
+int counted_pid(const Container& c) { return c.engine ? c.init_pid : c.process ? c.process->pid() : -1; }
+
 task::Task<void> Worker::start(Container& c) {
   c.waiting_message.clear();
   auto r = co_await launch(c);
-  if (!r) failed_start(c, r.error());
+  if (!r && !(r.error().code == Code::cancelled && unwanted())) failed_start(c, r.error());
 }
 
 // The image, configuration or start was no good: a waiting state with the kubelet's reason, and another attempt later.
 void Worker::failed_start(Container& c, const Error& e) {
   auto reason = e.reason.empty() ? std::string("CreateContainerError") : e.reason;
   event("Warning", "Failed",
-        reason == "ErrImagePull"       ? fmt::format("Failed to pull image \"{}\": {}", c.image, e.message)
-        : reason == "InvalidImageName" ? e.message
-                                       : "Error: " + e.message);
+        reason == "ErrImagePull"        ? fmt::format("Failed to pull image \"{}\": {}", c.image, e.message)
+        : reason == "InvalidImageName"  ? e.message
+        : reason == "ErrImageNeverPull" ? "Error: ErrImageNeverPull"
+                                        : "Error: " + e.message);
   if (c.state != State::running) c.state = c.restarts > 0 ? State::terminated : State::waiting;
   c.waiting_message = e.message;
   long delay = 5000;
@@ -95,14 +103,42 @@ task::Task<Result<void>> Worker::launch(Container& c) {
   for (const auto& [prefix, runtime] : ctx_->runtimes)
     if (c.image.starts_with(prefix)) builtin = runtime;
   Image image;
+  std::optional<Engine> engine;
+  EngineImage container;
+  bool pulled = false;
   if (!builtin) {
-    MR_CO_TRY(image, ctx_->images.resolve(c.image));
-    if (auto b = find_bubblewrap(); !b) co_return std::unexpected(b.error());
-    if (!image.note.empty() && c.restarts == 0) event("Warning", "OtherPythonVersion", image.note);
+    // What the process runtime cannot take is a matter for a container engine.
+    std::optional<Error> refused;
+    if (auto found = ctx_->images.resolve(c.image))
+      image = std::move(*found);
+    else if (found.error().reason == "ErrImagePull")
+      refused = found.error();
+    else
+      co_return std::unexpected(found.error());
+    if (!refused && image.kind != Image::Kind::container)
+      if (auto b = find_bubblewrap(); !b) refused = b.error();
+    if (refused || image.kind == Image::Kind::container) {
+      auto there = co_await ctx_->containers->engine();
+      if (!there)
+        co_return fail(Code::unavailable,
+                       refused ? fmt::format("{}; {}", refused->message, there.error().message) : there.error().message,
+                       "ErrImagePull");
+      auto taken = co_await take_image(c, *there, pulled);
+      if (!taken) {
+        auto e = taken.error();
+        if (refused && e.reason == "ErrImagePull") e.message += "; " + refused->message;
+        co_return std::unexpected(std::move(e));
+      }
+      engine = std::move(*there);
+      container = std::move(*taken);
+    } else if (!image.note.empty() && c.restarts == 0) {
+      event("Warning", "OtherPythonVersion", image.note);
+    }
   }
-  Env base = {{"PATH", "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"},
-              {"HOSTNAME", std::string(kube::text_at(*pod_, "spec.hostname", kube::name_of(*pod_)))},
-              {"HOME", "/root"}};
+  Env base;
+  // An image of an engine says itself where its programs are.
+  if (!engine) base = {{"PATH", "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/root"}};
+  base.emplace_back("HOSTNAME", std::string(kube::text_at(*pod_, "spec.hostname", kube::name_of(*pod_))));
   if (image.kind == Image::Kind::python) {
     base.emplace_back("LANG", "C.UTF-8");
     base.emplace_back("PYTHON_VERSION", fmt::format("3.{}", image.python.minor));
@@ -141,7 +177,10 @@ task::Task<Result<void>> Worker::launch(Container& c) {
   }
   ++c.run;
   c.id = "millrace://" + crypto::random_hex(32);
-  c.image_id = builtin ? "millrace://builtin/" + c.image : image.id;
+  c.image_id = builtin ? "millrace://builtin/" + c.image : engine ? container.digest : image.id;
+  c.engine = std::move(engine);
+  c.engine_name.clear();
+  c.start_error.clear();
   c.reason.clear();
   c.message.clear();
   c.stopping = c.oom = c.told_backoff = c.reported_exit = false;
@@ -206,10 +245,15 @@ task::Task<Result<void>> Worker::launch(Container& c) {
       of.reported_exit = true;
       self->end_came(of, run);
     }(shared_from_this(), c, c.run));
+  } else if (c.engine) {
+    if (auto made = co_await launch_container(c, std::move(container), std::move(env), std::move(mounts)); !made) {
+      c.log->finish();
+      co_return std::unexpected(made.error());
+    }
   } else {
     MR_CO_CHECK(co_await launch_process(c, std::move(image), std::move(env), std::move(mounts)));
   }
-  event("Normal", "Pulled", fmt::format("Container image \"{}\" already present on machine", c.image));
+  if (!pulled) event("Normal", "Pulled", fmt::format("Container image \"{}\" already present on machine", c.image));
   event("Normal", "Created", fmt::format("Created container: {}", c.name));
   event("Normal", "Started", fmt::format("Started container {}", c.name));
   if (!c.process && !c.builtin) co_return Result<void>{};  // it has ended already
@@ -275,8 +319,7 @@ task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env e
   MR_CO_TRY(auto bubblewrap, find_bubblewrap());
   s.status_fd = 3;
   MR_CO_TRY(auto command, sandbox_command(s, bubblewrap));
-  Limits limits{quantity(spec, "resources.limits.cpu"),
-                static_cast<std::int64_t>(quantity(spec, "resources.limits.memory"))};
+  auto limits = limits_of(spec);
   c.cgroup = Cgroup::make(fmt::format("{}-{}-{}", uid_, c.name, c.restarts), limits);
   c.memory_limit = limits.memory;
 
@@ -284,40 +327,56 @@ task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env e
   o.argv = std::move(command.argv);
   o.env = std::move(command.env);
   if (c.cgroup) o.cgroups = c.cgroup->procs();
-  Pipe out, err, in, status;
-  Terminal terminal;
-  MR_CO_TRY(status, make_pipe());
+  MR_CO_TRY(auto status, make_pipe());
   o.fds = {{status.write.get(), 3}};
-  bool tty = kube::bool_at(spec, "tty");
-  bool wants_in = kube::bool_at(spec, "stdin");
+  c.sandbox = s;
+  MR_CO_CHECK(begin(c, std::move(o), [this, &c, run = c.run](int) { end_came(c, run); }));
+  status.write.reset();
+  ++c.pending;
+  std::shared_ptr<http::ByteStream> reports = stream_of(std::move(status.read));
+  c.ends.push_back(reports);
+  // Until the sandbox is there nothing could be run inside it.
+  auto first = std::make_shared<task::Event>();
+  task::detach(read_status(shared_from_this(), c, c.run, std::move(reports), first));
+  co_await first->wait();
+  if (!c.cgroup || !c.cgroup->limits_memory()) watch_memory(c);
+  co_return Result<void>{};
+}
+
+Result<void> Worker::begin(Container& c, SpawnOptions o, std::move_only_function<void(int)> over) {
+  Pipe out, err, in;
+  Terminal terminal;
+  bool tty = kube::bool_at(c.spec, "tty");
+  bool wants_in = kube::bool_at(c.spec, "stdin");
   if (tty) {
-    MR_CO_TRY(terminal, make_terminal(80, 24));
+    MR_TRY(terminal, make_terminal(80, 24));
     o.in = o.out = o.err = terminal.slave.get();
     o.terminal = true;
   } else {
-    MR_CO_TRY(out, make_pipe());
-    MR_CO_TRY(err, make_pipe());
+    MR_TRY(out, make_pipe());
+    MR_TRY(err, make_pipe());
     o.out = out.write.get();
     o.err = err.write.get();
     if (wants_in) {
-      MR_CO_TRY(in, make_pipe());
+      MR_TRY(in, make_pipe());
       o.in = in.read.get();
     }
   }
   auto run = c.run;
-  c.sandbox = s;
-  MR_CO_TRY(c.process, Process::start(o, [weak = weak_from_this(), &c, run](int wait_status) {
-              auto self = weak.lock();
-              if (!self || c.run != run) return;
-              c.wait_status = wait_status;
-              // What ends with it: its descendants, and with them the pipes. Should one linger, it is not waited for.
-              c.drain_timer.start(2000, [weak, &c, run] {
-                if (auto again = weak.lock(); again && c.run == run)
-                  for (auto& e : c.ends) e->close();
-              });
-              self->end_came(c, run);
-            }));
-  c.pending = 2;
+  MR_TRY(c.process,
+         Process::start(o, [weak = weak_from_this(), &c, run, over = std::move(over)](int wait_status) mutable {
+           auto self = weak.lock();
+           if (!self || c.run != run) return;
+           c.wait_status = wait_status;
+           // What ends with it: its descendants, and with them the pipes. Should one linger, it is not
+           // waited for.
+           c.drain_timer.start(2000, [weak, &c, run] {
+             if (auto again = weak.lock(); again && c.run == run)
+               for (auto& e : c.ends) e->close();
+           });
+           over(wait_status);
+         }));
+  c.pending = 1;
   c.ends.clear();
   auto self = shared_from_this();
   auto begin = [&](int channel, std::shared_ptr<http::ByteStream> from) {
@@ -341,15 +400,7 @@ task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env e
       c.in = stream_of(std::move(in.write));
     }
   }
-  status.write.reset();
-  std::shared_ptr<http::ByteStream> reports = stream_of(std::move(status.read));
-  c.ends.push_back(reports);
-  // Until the sandbox is there nothing could be run inside it.
-  auto first = std::make_shared<task::Event>();
-  task::detach(read_status(self, c, run, std::move(reports), first));
-  co_await first->wait();
-  if (!c.cgroup || !c.cgroup->limits_memory()) watch_memory(c);
-  co_return Result<void>{};
+  return {};
 }
 
 task::Task<void> Worker::read_output(std::shared_ptr<Worker>, Container& c, unsigned run, int channel,
@@ -402,14 +453,14 @@ void Worker::ended(Container& c) {
   if (c.oom || (c.cgroup && c.cgroup->oom_killed())) {
     c.reason = "OOMKilled";
     c.exit_code = 137;
-  } else if (c.process && !c.reported_exit && !killed) {
+  } else if ((c.process || !c.start_error.empty()) && !c.reported_exit && !killed) {
     // The sandbox came up and the command was not to be found, or it did not come up.
-    auto said = std::string(text::trim(c.log->tail(512)));
+    auto said = c.start_error.empty() ? std::string(text::trim(c.log->tail(512))) : c.start_error;
     c.exit_code = 128;
     c.reason = "StartError";
     auto name = c.sandbox.command.empty() ? std::string() : c.sandbox.command.front();
     c.message =
-        said.contains("execvp") && said.contains("No such file")
+        (said.contains("execvp") && said.contains("No such file")) || said.contains("executable file not found")
             ? fmt::format("failed to create containerd task: exec: \"{}\": executable file not found in $PATH", name)
             : "failed to start container: " + said;
     event("Warning", "Failed", "Error: " + c.message);
@@ -485,6 +536,13 @@ void Worker::terminate(Container& c, long grace_ms) {
     return;
   }
   if (!c.process) return;
+  if (c.engine) {
+    signal_container(c, c.stop_signal);
+    c.kill_timer.start(std::max(grace_ms, 1L), [weak = weak_from_this(), &c, run = c.run] {
+      if (auto self = weak.lock(); self && c.run == run && c.process) signal_container(c, "SIGKILL");
+    });
+    return;
+  }
   auto pid = c.init_pid > 0 ? main_process(c.init_pid) : -1;
   if (pid > 0)
     ::kill(pid, SIGTERM);
@@ -501,9 +559,12 @@ void Worker::watch_memory(Container& c) {
   c.watch_timer.start(kMemoryLookMs, [weak = weak_from_this(), &c, run = c.run] {
     auto self = weak.lock();
     if (!self || c.run != run || !c.process) return;
-    if (resident_bytes(c.process->pid()) > c.memory_limit) {
+    if (resident_bytes(counted_pid(c)) > c.memory_limit) {
       c.oom = true;
-      c.process->kill(SIGKILL);
+      if (c.engine)
+        signal_container(c, "SIGKILL");
+      else
+        c.process->kill(SIGKILL);
       return;
     }
     self->watch_memory(c);

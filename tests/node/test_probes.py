@@ -1,6 +1,7 @@
 """Readiness, liveness and startup probes."""
 
 import socket
+import subprocess
 
 import pytest
 
@@ -40,6 +41,42 @@ def test_readiness(pods, action):
     assert condition(pod, "Ready") == "False"
     pod = pods.ready("ready")
     assert pod["status"]["containerStatuses"][0]["ready"] is True
+
+
+def test_https_believes_any_certificate(pods, tmp_path):
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=elsewhere.example"]
+        + ["-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    secure = SERVE.replace(
+        "http.server.ThreadingHTTPServer(('0.0.0.0',int(sys.argv[1])),h).serve_forever()",
+        "import ssl;open('/tmp/both','w').write(os.environ['PEM']);"
+        "c=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER);c.load_cert_chain('/tmp/both');"
+        "s=http.server.ThreadingHTTPServer(('0.0.0.0',int(sys.argv[1])),h);"
+        "s.socket=c.wrap_socket(s.socket,server_side=True);s.serve_forever()",
+    )
+    assert secure != SERVE
+    env = [{"name": "PEM", "value": key.read_text() + certificate.read_text()}]
+    silent = "import socket,time;s=socket.create_server(('0.0.0.0',8443));time.sleep(1000)"
+
+    def start(name, program, path):
+        action = {"httpGet": {"scheme": "HTTPS", "path": path, "port": 8443}}
+        more = {"env": env, "readinessProbe": probe(action)}
+        pods.start(name, "python", "-c", program, "8443", container=more)
+
+    start("good", secure, "/")
+    start("bad", secure, "/bad")
+    start("plain", SERVE, "/")
+    start("silent", silent, "/")
+    pods.ready("good")
+    pods.until_event("bad", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 500")
+    pods.until_event("plain", "Unhealthy", 'Readiness probe failed: Get "https://')
+    pods.until_event("silent", "Unhealthy", "context deadline exceeded")
+    for name in ("bad", "plain", "silent"):
+        assert condition(pods.get(name), "Ready") == "False"
 
 
 def test_liveness_restarts(pods):
