@@ -1,6 +1,9 @@
 #include "cli/pipelines.h"
 
+#include <filesystem>
+
 #include "cli/pipeline_files.h"
+#include "cli/pipeline_tracking.h"
 #include "http/client.h"
 #include "http/router.h"
 #include "pipelines/runner.h"
@@ -39,6 +42,7 @@ struct Pipelines::Impl {
   std::unique_ptr<pipelines::Store> store;
   std::unique_ptr<pipelines::ArtifactFiles> files;
   std::optional<pipelines::Runner> runner;
+  std::unique_ptr<pipelines::TrackingLink> tracking;  // goes after the runner's loop has stopped, before that goes
   std::optional<pipelines::Service> service;
   std::optional<pipelines::Schedules> schedules;
   std::shared_ptr<http::Router> routes = std::make_shared<http::Router>();
@@ -55,15 +59,23 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   MR_TRY(impl->store, pipelines::Store::open(options.data + "/pipelines.db"));
   impl->files = make_pipeline_files(objects);
   pipelines::RunnerOptions r;
-  r.folder = options.data + "/pipelines";
+  // Pods name their folders on this machine by absolute paths.
+  r.folder = std::filesystem::absolute(options.data).lexically_normal().string() + "/pipelines";
   r.default_root = fmt::format("s3://{}/v2/artifacts", kBucket);
   r.now_ms = time::now_ms;
   r.env = options.env;
+  auto ui = fmt::format("http://{}:{}", options.tracking_address, options.tracking_port);
+  impl->tracking = make_tracking_link(options.tracking_address, options.tracking_port,
+                                      "http://mlflow.kubeflow.svc.cluster.local:5000", ui);
+  r.tracking = impl->tracking.get();
   impl->runner.emplace(client, pods, *impl->store, *impl->files, r);
   pipelines::ServiceOptions s;
   s.default_root = r.default_root;
   s.now_ms = time::now_ms;
   s.fetch_url = fetch_package;
+  s.recurring_changed = [i = impl.get()] {
+    if (i->schedules) i->schedules->changed();
+  };
   impl->service.emplace(*impl->store, *impl->runner, std::move(s));
   impl->schedules.emplace(*impl->service, time::now_ms, options.cron_zone);
   impl->service->add_routes(*impl->routes);

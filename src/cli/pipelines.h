@@ -1,6 +1,7 @@
 // The pipelines room put together: its store, its runner over this program's Kubernetes API and object store, its
 // schedules, its API. Owned by the command's function; opened before the listeners start, stopped before the platform.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@ struct PipelinesOptions {
   std::string data;                                      // the data folder
   std::string cron_zone = "UTC";                         // of recurring runs' cron texts
   std::vector<std::pair<std::string, std::string>> env;  // that every step gets
+  std::string tracking_address = "127.0.0.1";
+  std::uint16_t tracking_port = 5000;
 };
 
 class Pipelines {

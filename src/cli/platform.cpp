@@ -121,6 +121,7 @@ struct Platform::Impl {
   std::optional<kube::Tokens> tokens;
   std::optional<kube::Api> api;
   std::optional<kube::EmbeddedClient> client;
+  std::optional<kube::EmbeddedClient> outside;  // for other rooms: a Manager ends the watches of its client when it stops
   std::optional<kube::Manager> manager;
   std::optional<services::ServiceProxy> proxy;
   std::optional<gateway::MeshWatch> mesh;
@@ -173,6 +174,7 @@ struct Platform::Impl {
     tokens.emplace(*store, std::move(*identity.tokens), "https://kubernetes.default.svc.cluster.local");
     api.emplace(*store, kinds, std::move(hooks));
     client.emplace(*api, kube::system_user(), "millrace");
+    outside.emplace(*api, kube::system_user(), "millrace");
     auto& loop = control.at(0);
     manager.emplace(loop, *client);
     kube::add_namespace_controller(*manager, *api, identity.ca.certificate_pem);
@@ -290,6 +292,9 @@ http::Handler Platform::gateway(http::Handler fallback) {
 }
 std::string Platform::resolve(const std::string& host, int port) const { return impl_->resolve(host, port); }
 
+kube::Client& Platform::client() { return *impl_->outside; }
+kube::Pods& Platform::pods() { return *impl_->node; }
+
 void Platform::start() {
   impl_->started = true;
   impl_->proxy->start();
@@ -305,6 +310,7 @@ void Platform::stop() {
   impl_->node->stop();
   impl_->store->on_commit(nullptr);
   impl_->manager->stop();
+  impl_->store->close_watches();  // those of HTTP clients
   impl_->mesh->stop();
   impl_->proxy->stop();
   impl_->store->stop();

@@ -41,7 +41,7 @@ class Platform {
   [[nodiscard]] http::Handler gateway(http::Handler fallback);
   // host and port of a Service's name -> an address that answers; empty: no such Service.
   [[nodiscard]] std::string resolve(const std::string& host, int port) const;
-  // For controllers outside: the API as this program's own user, and the pods' logs.
+  // For one Manager outside, which stops first: the API as this program's own user, and the pods' logs.
   [[nodiscard]] kube::Client& client();
   [[nodiscard]] kube::Pods& pods();
   void start();

@@ -6,6 +6,7 @@
 #include "cli/model_fetch.h"
 #include "cli/model_storage.h"
 #include "cli/mysql.h"
+#include "cli/pipelines.h"
 #include "cli/platform.h"
 #include "log/log.h"
 #include "objects/api.h"
@@ -85,6 +86,7 @@ int run_up(const Settings& s) {
   auto host = s.listen == "localhost" || s.listen == "0.0.0.0" ? std::string("127.0.0.1") : s.listen;
   auto tracking_log = std::make_shared<PartLog>();
   auto objects_log = std::make_shared<PartLog>();
+  auto pipelines_log = std::make_shared<PartLog>();
   auto mysql_log = std::make_shared<PartLog>();
   std::unique_ptr<MySql> mysql;
   if (s.mysql) {
@@ -120,6 +122,8 @@ int run_up(const Settings& s) {
       .ports = {{5000, port(5000)}}, .address = host, .ready = [] { return true; }, .log = tracking_log};
   p.parts["millrace/objects"] = {
       .ports = {{9000, port(9000)}}, .address = host, .ready = [] { return true; }, .log = objects_log};
+  p.parts["millrace/pipelines"] = {
+      .ports = {{8888, port(8888)}}, .address = host, .ready = [] { return true; }, .log = pipelines_log};
   if (mysql)
     p.parts["millrace/mysql"] = {.ports = {{3306, port(3306)}},
                                  .address = "127.0.0.1",
@@ -127,6 +131,13 @@ int run_up(const Settings& s) {
                                  .log = mysql_log};
   auto platform = Platform::open(listeners.loops(), std::move(p));
   if (!platform) return report(platform.error());
+  PipelinesOptions runs;
+  runs.data = s.data;
+  runs.tracking_address = host;
+  runs.tracking_port = port(5000);
+  if (const char* zone = ::getenv("MILLRACE_CRON_TIMEZONE"); zone != nullptr && *zone != '\0') runs.cron_zone = zone;
+  auto pipelines = Pipelines::open((*platform)->client(), (*platform)->pods(), **objects, std::move(runs));
+  if (!pipelines) return report(pipelines.error());
 
   http::Router inference;
   serving::add_routes(inference, repository);
@@ -140,14 +151,18 @@ int run_up(const Settings& s) {
                            with_part_log(objects::make_handler(**objects, keys), objects_log),
                            "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
     MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
-                           (*platform)->gateway(serving::make_handler(std::move(inference))),
-                           "inference, /mlflow/, routes of the cluster"));
+                           (*platform)->gateway((*pipelines)->at_front_door(serving::make_handler(std::move(inference)))),
+                           "kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
+    MR_CHECK(listeners.add("pipelines", s.listen, 8888 + s.port_offset,
+                           with_part_log((*pipelines)->handler(), pipelines_log),
+                           "Kubeflow Pipelines API"));
     MR_CHECK(listeners.add("kubernetes", s.listen, 6443 + s.port_offset, (*platform)->handler(),
                            "Kubernetes API: export KUBECONFIG=$(millrace kubeconfig)", (*platform)->tls()));
     return {};
   }();
   if (!added) return report(added.error());
   (*platform)->start();
+  (*pipelines)->start(listeners.loops().at(0));
   listeners.check("database", [&] {
     return (*tracking)->db().read([](sql::Connection& c) {
       return c.query("SELECT version_num FROM alembic_version", "s", {}, [](const sql::Row&) {});
@@ -157,7 +172,10 @@ int run_up(const Settings& s) {
     if (auto r = (*objects)->require_bucket(kArtifactBucket); !r) return std::unexpected(r.error());
     return check_disk(s.data);
   });
-  listeners.run([&] { (*platform)->stop(); });
+  listeners.run([&] {
+    (*pipelines)->stop();
+    (*platform)->stop();
+  });
   if (mysql) mysql->stop();
   (*tracking)->stop();
   (*objects)->stop();

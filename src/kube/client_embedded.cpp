@@ -125,7 +125,7 @@ task::Task<Result<std::unique_ptr<Watch>>> EmbeddedClient::watch(Gvr r, std::str
 }
 void EmbeddedClient::close_watches() {
   closed_->store(true);
-  api_.store().close_watches();
+  api_.store().wake_watches();
 }
 
 }  // namespace mr::kube

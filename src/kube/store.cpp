@@ -314,6 +314,13 @@ std::vector<std::string> Store::tables() const {
     if (!t.committed.empty()) out.push_back(name);
   return out;
 }
+void Store::wake_watches() {
+  std::lock_guard lock(impl_->mutex);
+  for (auto& [name, t] : impl_->tables) {
+    for (auto& w : t.waiters) w.loop->post([h = w.handle] { h.resume(); });
+    t.waiters.clear();
+  }
+}
 void Store::close_watches() {
   {
     std::lock_guard lock(impl_->mutex);

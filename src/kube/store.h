@@ -69,6 +69,8 @@ class Store {
   [[nodiscard]] bool has_uid(std::string_view uid) const;
   // Every table that has objects.
   [[nodiscard]] std::vector<std::string> tables() const;
+  // Whoever waits looks again, with nothing new: for a client whose own watches have ended.
+  void wake_watches();
   // Waits end at once from here on, and changes() says `stopped`.
   void close_watches();
 

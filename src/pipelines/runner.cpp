@@ -69,6 +69,7 @@ task::Task<void> Runner::Impl::take_up(std::string id, bool fresh) {
   auto running = engine.running();
   if (fresh)
     (void)co_await store.append(id, {}, engine.state(), engine.finished_ms(), engine.error(), engine.history());
+  co_await begin_tracking(one);
   // Those whose pod was under way when the program ended.
   for (auto& n : running) {
     ++one->busy;
@@ -115,6 +116,7 @@ task::Task<Result<void>> Runner::Impl::record(LivePtr l, Event e) {
 // A run that is over, and nothing of it under way, leaves the living.
 void Runner::Impl::retire(const LivePtr& l) {
   if (!is_final(l->engine->state()) || l->busy > 0) return;
+  if (!l->tracking_run.empty() && !std::exchange(l->tracking_ended, true) && !stopping) group.spawn(end_tracking(l));
   if (live.erase(l->run.id) == 0) return;
   std::error_code ec;
   std::filesystem::remove_all(fmt::format("{}/steps/{}", options.folder, l->run.id), ec);
@@ -212,6 +214,9 @@ task::Task<Result<>> do_retry(std::shared_ptr<Runner::Impl> m, std::string id) {
   std::erase_if(m->recent, [&](const auto& r) { return r.first == id; });
   m->live[id] = l;
   l->killed.clear();
+  co_await m->begin_tracking(l);
+  if (std::exchange(l->tracking_ended, false) && !l->tracking_run.empty())
+    (void)co_await m->options.tracking->update_run(l->tracking_run, "RUNNING", 0);
   if (l->deadline_ms != 0) l->deadline_ms = m->options.now_ms() + (l->deadline_ms - l->run.created_ms);
   Event e;
   e.kind = Event::Kind::retry;
@@ -221,6 +226,13 @@ task::Task<Result<>> do_retry(std::shared_ptr<Runner::Impl> m, std::string id) {
 task::Task<Result<std::vector<NodeView>>> do_nodes(std::shared_ptr<Runner::Impl> m, std::string id) {
   MR_CO_TRY(auto l, m->find(id));
   co_return l->engine->nodes(false);
+}
+
+task::Task<Result<NodeView>> do_node(std::shared_ptr<Runner::Impl> m, std::string id, std::string path) {
+  MR_CO_TRY(auto l, m->find(id));
+  auto n = l->engine->node(path);
+  if (!n) co_return fail(Code::not_found, fmt::format("run {} has no node {}", id, path));
+  co_return std::move(*n);
 }
 
 task::Task<Result<http::Response>> do_log(std::shared_ptr<Runner::Impl> m, std::string id, std::string node, bool follow) {
@@ -262,6 +274,9 @@ task::Task<Result<>> Runner::terminate(std::string run_id) { return over_there(i
 task::Task<Result<>> Runner::retry(std::string run_id) { return over_there(impl_->loop, do_retry(impl_, std::move(run_id))); }
 task::Task<Result<std::vector<NodeView>>> Runner::nodes(std::string run_id) {
   return over_there(impl_->loop, do_nodes(impl_, std::move(run_id)));
+}
+task::Task<Result<NodeView>> Runner::node(std::string run_id, std::string path) {
+  return over_there(impl_->loop, do_node(impl_, std::move(run_id), std::move(path)));
 }
 task::Task<Result<http::Response>> Runner::log(std::string run_id, std::string node, bool follow) {
   return over_there(impl_->loop, do_log(impl_, std::move(run_id), std::move(node), follow));

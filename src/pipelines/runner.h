@@ -12,6 +12,7 @@
 #include "kube/pods.h"
 #include "pipelines/artifact_files.h"
 #include "pipelines/service.h"
+#include "pipelines/tracking_link.h"
 
 namespace mr::pipelines {
 
@@ -25,6 +26,7 @@ struct RunnerOptions {
   std::int64_t cache_max_age_s = 0;  // 0: for ever
   std::string service_account;       // of steps whose run names none; empty: the namespace's default
   std::vector<std::pair<std::string, std::string>> env;  // that every step gets
+  TrackingLink* tracking = nullptr;  // outlives stop(); null: runs have no part on a tracking server
 };
 
 class Runner final : public Runs {
@@ -40,6 +42,7 @@ class Runner final : public Runs {
   task::Task<Result<>> terminate(std::string run_id) override;
   task::Task<Result<>> retry(std::string run_id) override;
   task::Task<Result<std::vector<NodeView>>> nodes(std::string run_id) override;
+  task::Task<Result<NodeView>> node(std::string run_id, std::string path) override;
   task::Task<Result<http::Response>> log(std::string run_id, std::string node, bool follow) override;
 
   struct Impl;

@@ -18,6 +18,9 @@ struct Live {
   std::set<std::string> killed;  // leaves whose pod shall end, or not begin
   std::size_t busy = 0;          // leaves that are being carried out
   std::int64_t deadline_ms = 0;
+  std::string tracking_experiment, tracking_run;  // on the tracking server; empty: none
+  std::map<std::string, std::string> nested;      // leaf -> its run there
+  bool tracking_ended = false;
 };
 using LivePtr = std::shared_ptr<Live>;
 
@@ -104,6 +107,13 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   task::Task<PodEnd> wait_for(kube::Key key);
   task::Task<std::string> save_log(kube::ObjectPtr pod, std::string path);
   task::Task<void> forget_pod(kube::Key key);
+  // runner_tracking.cpp
+  task::Task<void> begin_tracking(LivePtr l);
+  task::Task<void> begin_nested(LivePtr l, NodeView n);
+  task::Task<void> end_nested(LivePtr l, NodeView n, const Event& end);
+  task::Task<void> end_tracking(LivePtr l);
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> step_env(const LivePtr& l, const std::string& node) const;
+
   [[nodiscard]] Step::Scope scope(const LivePtr& l, const std::string& node) const;
   [[nodiscard]] Result<Step> make_step(const LivePtr& l, const NodeView& n) const;
   [[nodiscard]] std::string log_path(const std::string& run_id, const std::string& node, int attempt) const;

@@ -84,7 +84,7 @@ Result<Step> Runner::Impl::make_step(const LivePtr& l, const NodeView& n) const 
   while (root.ends_with('/')) root.pop_back();
   o.root_uri = fmt::format("{}/{}/{}", root, l->engine->plan().name, l->run.id);
   o.service_account = l->run.service_account.empty() ? options.service_account : l->run.service_account;
-  o.env = options.env;
+  o.env = step_env(l, n.path);
   if (!l->engine->facts().workspace_path.empty()) {
     o.workspace_folder = fmt::format("{}/steps/{}/workspace", options.folder, l->run.id);
     std::error_code ec;
@@ -123,11 +123,13 @@ task::Task<void> Runner::Impl::attempt(LivePtr l, NodeView n, int number) {
   start.cache_note = note;
   if (auto r = co_await record(l, start); !r) co_return;
   n = *l->engine->node(n.path);
+  co_await begin_nested(l, n);
   Event end = ended(n, number, Event::Kind::succeeded);
   if (auto r = co_await run_step(l, n, end); !r) {
     end.kind = Event::Kind::failed;
     end.error = r.error();
   }
+  co_await end_nested(l, n, end);
   if (stopping) co_return;  // the next start begins this attempt again
   (void)co_await record(l, std::move(end));
 }
@@ -403,7 +405,14 @@ task::Task<void> Runner::Impl::volume_claim(LivePtr l, NodeView n, int number, b
   spec["accessModes"] = modes.is_array() && !modes.get_array().empty() ? modes : Value(Array{"ReadWriteOnce"});
   auto size = text("size");
   spec["resources"] = Object{{"requests", Object{{"storage", size.empty() ? "1Gi" : size}}}};
-  if (auto c = input("storage_class_name"); c.is_string()) spec["storageClassName"] = c;
+  if (auto c = text("storage_class_name"); !c.empty()) {
+    // A class of the cluster that the pipeline was written for: where there is none of that name, the default one serves.
+    auto there = co_await client.get({"storage.k8s.io", "v1", "storageclasses"}, {"", c});
+    if (there || there.error().reason != "NotFound")
+      spec["storageClassName"] = c;
+    else
+      kube::ensure(claim, "metadata.annotations")["pipelines.millrace.dev/storage-class"] = c;
+  }
   if (auto v = text("volume_name"); !v.empty()) spec["volumeName"] = v;
   auto made = co_await client.create(kube::gvr::pvcs, std::move(claim));
   if (!made && made.error().reason != "AlreadyExists") {
