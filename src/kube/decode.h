@@ -17,7 +17,8 @@ constexpr std::size_t most_faults = 100;  // of unknown and duplicate fields tha
 std::optional<std::string> scan_json(std::string_view text, std::vector<std::string>& duplicates);
 // The first document of a YAML text as JSON. Anchors are followed within a bound of nodes. `duplicates` receives what
 // the strict decoder says of all keys that stand twice, as one text. The error has no prefix ("yaml: line 2: …").
-Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplicates);
+// `pyyaml`: plain words are what PyYAML's reader takes them for, which writes pipelines: y, n, 1e3 and 0o17 are texts.
+Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplicates, bool pyyaml = false);
 
 // Whether `text` is an amount ("500m", "1Gi"); the real server's words for what is wrong with it.
 std::optional<std::string> quantity_fault(std::string_view text);

@@ -64,6 +64,17 @@ Value from_plain(const std::string& s) {
   return Value(s);
 }
 
+// What the two readers differ in: a text here, though from_plain() would make something else of it.
+bool text_for_pyyaml(std::string_view s) {
+  if (s == "y" || s == "Y" || s == "n" || s == "N") return true;
+  if (s.starts_with("0o") || s.starts_with("0O")) return true;
+  const bool hex = s.find_first_of("xX") != std::string_view::npos;
+  const auto e = s.find_first_of("eE");
+  if (hex || e == std::string_view::npos || s.find_first_of("0123456789") == std::string_view::npos) return false;
+  // Numbers with an exponent have a point before it and a sign after it.
+  return s.find('.') > e || e + 1 >= s.size() || (s[e + 1] != '+' && s[e + 1] != '-');
+}
+
 std::string key_text(const Value& v) {
   if (v.is_string()) return std::string(v.get_string());
   if (v.is_null()) return "null";
@@ -85,7 +96,7 @@ std::size_t count(const Value& v) {
 
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(std::vector<std::string>& duplicates) : duplicates_(duplicates) {}
+  Builder(std::vector<std::string>& duplicates, bool pyyaml) : duplicates_(duplicates), pyyaml_(pyyaml) {}
 
   Value take() { return std::move(root_); }
 
@@ -99,7 +110,7 @@ class Builder : public YAML::EventHandler {
     add(mark, it->second.first, 0);
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& v) override {
-    const bool text = tag == "!" || tag == "tag:yaml.org,2002:str";
+    const bool text = tag == "!" || tag == "tag:yaml.org,2002:str" || (pyyaml_ && text_for_pyyaml(v));
     add(mark, text ? Value(v) : from_plain(v), anchor);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
@@ -179,6 +190,7 @@ class Builder : public YAML::EventHandler {
   }
 
   std::vector<std::string>& duplicates_;
+  bool pyyaml_;
   Value root_;
   std::vector<Open> stack_;
   std::unordered_map<YAML::anchor_t, std::pair<Value, std::size_t>> anchors_;
@@ -197,7 +209,7 @@ class View : public std::streambuf {
 
 }  // namespace
 
-Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplicates) {
+Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplicates, bool pyyaml) {
   // Bytes that are no text would be replaced, and two keys become one.
   if (!text::utf8_valid(text)) return fail(Code::invalid_argument, "yaml: invalid leading UTF-8 octet");
   std::vector<std::string> found;
@@ -205,7 +217,7 @@ Result<Value> parse_yaml(std::string_view text, std::vector<std::string>& duplic
     View view(text);
     std::istream in(&view);
     YAML::Parser parser(in);
-    Builder builder(found);
+    Builder builder(found, pyyaml);
     parser.HandleNextDocument(builder);
     for (auto& f : found) duplicates.push_back(std::move(f));
     return builder.take();

@@ -378,7 +378,7 @@ Result<Value> parse_package(std::string_view text) {
     }
     auto document = text.substr(0, end);
     std::vector<std::string> duplicates;
-    auto parsed = kube::decode::parse_yaml(document, duplicates);
+    auto parsed = kube::decode::parse_yaml(document, duplicates, true);
     if (!parsed)
       return fail(Code::invalid_argument,
                   line == 0 ? fmt::format("the package is no YAML: {}", parsed.error().message)

@@ -67,6 +67,14 @@ TEST(Compile, PackagesAreOneOrTwoDocuments) {
   EXPECT_NE(old.error().message.find("Argo Workflow"), std::string::npos);
 }
 
+TEST(Compile, PackagesAreReadAsPyYamlWroteThem) {
+  // The SDK writes these texts and names without quotes, which another reader takes for truth values and numbers.
+  auto p = parse_package("pipelineInfo: {name: p}\nroot:\n  n: y\n  N: n\n  a: 1e3\n  b: 0o17\n  c: 1.5e3\n  d: 1.5e+3\n"
+                         "  e: 017\n  f: yes\n  g: 0x1e\n  h: .5\n");
+  ASSERT_TRUE(p) << p.error().message;
+  EXPECT_EQ(p->at("root"), ir(R"({"n":"y","N":"n","a":"1e3","b":"0o17","c":"1.5e3","d":1500,"e":15,"f":true,"g":30,"h":0.5})"));
+}
+
 TEST(Compile, ParametersOfARunAreChecked) {
   auto p = compile(spec(kLeaf, task("a"), "",
                         R"("inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"},

@@ -62,6 +62,10 @@ void add_upload_routes(http::Router& router, Service::Impl& s);      // routes_u
 void add_run_routes(http::Router& router, Service::Impl& s);         // routes_runs.cpp
 void add_recurring_routes(http::Router& router, Service::Impl& s);   // routes_recurring.cpp
 void add_artifact_routes(http::Router& router, Service::Impl& s);    // routes_artifacts.cpp
+void add_artifact_read_routes(http::Router& router, Service::Impl& s);  // routes_artifact_read.cpp
+void add_lineage_routes(http::Router& router, Service::Impl& s);     // routes_lineage.cpp
+// The URIs under which the store may know what `uri` names: itself, the other schemes of its bucket, the folders above.
+std::vector<std::string> names_of_uri(std::string_view uri);
 
 // "NAME length cannot exceed N", as the original says it.
 Result<void> check_length(std::string_view field, std::string_view value, std::size_t most);

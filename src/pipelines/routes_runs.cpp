@@ -64,10 +64,8 @@ Answer unarchive_run(Service::Impl& s, Call& c) {
 Answer terminate_run(Service::Impl& s, Call& c) {
   MR_CO_TRY(auto run, s.store.run(c.param(0)));
   if (run.state != State::running && run.state != State::pending)
-    co_return fail(
-        Code::failed_precondition,
-        fmt::format("Failed to terminate run {}. Only a run that is RUNNING or PENDING can be terminated, it is "
-                    "{}",
+    co_return invalid(
+        fmt::format("Failed to terminate run {}. Only a run that is RUNNING or PENDING can be terminated, it is {}",
                     run.id, state_name(run.state)));
   co_return nothing(co_await s.runs.terminate(run.id));
 }
@@ -94,6 +92,17 @@ std::optional<std::string> find_node(const std::string& run_id, std::span<const 
   for (const auto& n : nodes)
     if (n.path == id || (!n.pod.empty() && n.pod == id) || task_id(run_id, n.path) == id) return n.path;
   return std::nullopt;
+}
+
+// With its parameters, which the list leaves out: they may be large.
+Answer get_task(Service::Impl& s, Call& c) {
+  MR_CO_TRY(auto run, s.store.run(c.param(0)));
+  MR_CO_TRY(auto nodes, co_await nodes_of(s, run.id));
+  auto path = find_node(run.id, nodes, c.param(1));
+  if (!path) co_return fail(Code::not_found, fmt::format("Task {} not found in run {}", c.param(1), run.id));
+  MR_CO_TRY(auto node, co_await s.runs.node(run.id, *path));
+  const auto messages = task_messages(run.id, std::span(&node, 1), true);
+  co_return write_message(wire::kTaskDetail, messages.front().get_object());
 }
 
 task::Task<http::Response> read_log(Service::Impl& s, http::Request& rq) {
@@ -126,6 +135,7 @@ void add_run_routes(http::Router& router, Service::Impl& s) {
   add_endpoint(router, s, get, "/runs/{run_id}", get_run, "Failed to get a run");
   add_endpoint(router, s, del, "/runs/{run_id}", delete_run, "Failed to delete a run");
   add_endpoint(router, s, get, "/runs/{run_id}/tasks", list_tasks_of, "Failed to list the tasks of run {}");
+  add_endpoint(router, s, get, "/runs/{run_id}/tasks/{task_id}", get_task, "Failed to get a task of run {}");
   for (const auto* path :
        {"/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log", "/apis/v2beta1/runs/{run_id}/nodes/{node_id}/log"})
     router.add(get, path, [&s](http::Request& rq) { return read_log(s, rq); });

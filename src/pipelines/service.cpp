@@ -29,6 +29,10 @@ std::unexpected<Error> busy() { return fail(Code::unavailable, "too many pipelin
 
 }  // namespace
 
+task::Task<Result<NodeView>> Runs::node(std::string run_id, std::string path) {
+  co_return fail(Code::not_found, fmt::format("run {} has no node {}", run_id, path));
+}
+
 std::int64_t Service::Impl::now_ms() const { return options.now_ms ? options.now_ms() : time::now_ms(); }
 
 task::Task<Result<std::shared_ptr<const Plan>>> Service::Impl::compile_spec(const Value& spec) {
@@ -108,6 +112,8 @@ void Service::add_routes(http::Router& router) {
   add_run_routes(router, *impl_);
   add_recurring_routes(router, *impl_);
   add_artifact_routes(router, *impl_);
+  add_artifact_read_routes(router, *impl_);
+  add_lineage_routes(router, *impl_);
   const auto answer = [&](std::string_view path, std::string_view text) {
     router.add(http::Method::get, path, [body = std::string(text)](http::Request&) -> task::Task<http::Response> {
       co_return http::Response::json(200, body);

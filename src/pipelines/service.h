@@ -19,6 +19,8 @@ class Runs {
   virtual task::Task<Result<>> retry(std::string run_id) = 0;  // failed_precondition unless FAILED or CANCELED
   // The nodes of a run, live or from its events.
   virtual task::Task<Result<std::vector<NodeView>>> nodes(std::string run_id) = 0;
+  // One of them with its parameters, which nodes() leaves out. not_found: no such node, or nobody keeps them.
+  virtual task::Task<Result<NodeView>> node(std::string run_id, std::string path);
   // A step's log so far, of its last attempt; `follow`: until it ends. not_found: no such step, or no log any more.
   virtual task::Task<Result<http::Response>> log(std::string run_id, std::string node, bool follow) = 0;
 };
@@ -28,6 +30,9 @@ struct ServiceOptions {
   std::string default_root = "s3://mlpipeline/v2/artifacts";
   std::function<std::int64_t()> now_ms;                                       // the clock
   std::function<task::Task<Result<std::string>>(std::string url)> fetch_url;  // pipeline packages by URL
+  // Makes an artifact appear as a file at `path` (ArtifactFiles::fetch); empty: artifacts cannot be read through the API.
+  std::function<task::Task<Result<void>>(std::string uri, std::string path)> fetch_artifact;
+  std::string scratch;                      // a folder for such files, on the artifacts' file system
   std::function<void()> recurring_changed;  // a recurring run was made, enabled, disabled or deleted; may be empty
 };
 

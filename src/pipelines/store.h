@@ -49,6 +49,18 @@ struct ArtifactUse {
   std::int64_t created_ms = 0;
 };
 
+// Where an artifact comes from: artifacts (the one that was asked for first) and the steps that made them.
+struct LineageStep {
+  std::string run_id, node, run_name, pipeline_name, ns;  // the names are empty when the run was deleted
+  std::vector<ArtifactUse> inputs, outputs;
+};
+struct Lineage {
+  std::vector<ArtifactRecord> artifacts;
+  std::vector<LineageStep> steps;
+  std::vector<ArtifactUse> readers;  // steps that read the first artifact, newest first
+  bool cut = false;                  // there was more
+};
+
 // An execution whose outputs can stand for a later one with the same key.
 struct CacheEntry {
   std::string run_id, node;
@@ -118,6 +130,10 @@ class Store {
   Result<ArtifactRecord> artifact(std::int64_t id);
   Result<Page<ArtifactRecord>> artifacts(const ListQuery& q, const std::string& run_id);  // run_id empty: of all runs
   Result<Page<ArtifactUse>> artifact_uses(const ListQuery& q, const std::string& run_id, std::int64_t artifact_id);
+  // The newest artifact with the first of these URIs that there is. `ns` empty: in any namespace.
+  Result<std::int64_t> find_artifact(const std::string& ns, const std::vector<std::string>& uris);
+  // At most `most` artifacts, those nearest first.
+  Result<Lineage> lineage(std::int64_t artifact_id, std::size_t most);
   Result<std::optional<CacheEntry>> cache_find(const std::string& key, const std::string& pipeline,
                                                const std::string& ns);
   // The latest entry of the same task, whatever its key: to say what changed.

@@ -93,11 +93,15 @@ task::Task<Result<std::vector<Artifact>>> Store::record_artifacts(std::string ns
   });
 }
 
+Result<> rows::find_artifact_row(sql::Connection& c, std::int64_t id, std::optional<ArtifactRecord>& out) {
+  return c.query(fmt::format("SELECT {} FROM artifacts WHERE n = ?", artifact_columns), artifact_types, {id},
+                 [&](const sql::Row& r) { out = read_artifact(r); });
+}
+
 Result<ArtifactRecord> Store::artifact(std::int64_t id) {
   return db_->read([&](sql::Connection& c) -> Result<ArtifactRecord> {
     std::optional<ArtifactRecord> a;
-    MR_CHECK(c.query(fmt::format("SELECT {} FROM artifacts WHERE n = ?", artifact_columns), artifact_types, {id},
-                     [&](const sql::Row& r) { a = read_artifact(r); }));
+    MR_CHECK(rows::find_artifact_row(c, id, a));
     if (!a) return rows::missing("Artifact", std::to_string(id));
     return *std::move(a);
   });

@@ -39,6 +39,7 @@ Result<std::optional<Run>> find_run(sql::Connection& c, const std::string& id); 
 
 Result<> write_tags(sql::Connection& c, const std::string& owner, const std::map<std::string, std::string>& tags);
 Result<std::map<std::string, std::string>> read_tags(sql::Connection& c, const std::string& owner);
+Result<> find_artifact_row(sql::Connection& c, std::int64_t id, std::optional<ArtifactRecord>& out);
 Result<Experiment> load_experiment(sql::Connection& c, const std::string& id);
 
 }  // namespace mr::pipelines::rows
