@@ -73,6 +73,10 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   s.default_root = r.default_root;
   s.now_ms = time::now_ms;
   s.fetch_url = fetch_package;
+  s.fetch_artifact = [f = impl->files.get()](std::string uri, std::string path) {
+    return f->fetch(std::move(uri), std::move(path));
+  };
+  s.scratch = r.folder + "/reads";
   s.recurring_changed = [i = impl.get()] {
     if (i->schedules) i->schedules->changed();
   };

@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "await.h"
 #include "json/parse.h"
 #include "memory_body.h"
 #include "temp_dir.h"
+#include "text/text.h"
 #include "text/uri.h"
 
 namespace mr::pipelines {
@@ -51,7 +54,10 @@ class FakeRuns : public Runs {
     say.inputs = {{"text", "hi"}};
     Artifact a;
     a.id = 7;
+    a.uri = "s3://b/out";
     say.output_artifacts["out"] = {a};
+    a.uri = "s3://b/gone";
+    say.output_artifacts["gone"] = {a};
     say.cache_note = "hit because nothing changed";
     say.cached_run = "other";
     say.cached_node = "say";
@@ -81,6 +87,7 @@ class PipelineServiceTest : public ::testing::Test {
   std::unique_ptr<Store> store = Store::open(folder.file("pipelines.db")).value();
   FakeRuns runs;
   int changes = 0;
+  std::string artifact;
   std::int64_t clock_ms = 1'795'606'249'000;
   std::unique_ptr<Service> service = std::make_unique<Service>(*store, runs, options());
   http::Router router = routes();
@@ -89,6 +96,15 @@ class PipelineServiceTest : public ::testing::Test {
     ServiceOptions o;
     o.now_ms = [this] { return clock_ms += 1000; };
     o.recurring_changed = [this] { ++changes; };
+    o.scratch = folder.file("scratch");
+    o.fetch_artifact = [this](std::string uri, std::string path) -> task::Task<Result<void>> {
+      if (uri != "s3://b/out") co_return fail(Code::not_found, "there is nothing at " + uri);
+      if (artifact.empty())
+        std::filesystem::create_directory(path);
+      else
+        std::ofstream(path) << artifact;
+      co_return Result<void>();
+    };
     o.fetch_url = [](std::string url) -> task::Task<Result<std::string>> {
       if (url.ends_with("missing.yaml")) co_return fail(Code::invalid_argument, "it answered 404");
       co_return std::string(spec_text);
@@ -117,6 +133,13 @@ class PipelineServiceTest : public ::testing::Test {
     Reply reply;
     reply.status = response.status;
     if (auto* t = std::get_if<std::string>(&response.body)) reply.text = *t;
+    if (auto* stream = std::get_if<http::StreamBody>(&response.body))
+      for (;;) {
+        auto piece = mr::testing::await_on(loops, (*stream)());
+        EXPECT_TRUE(piece);
+        if (!piece || piece->empty()) break;
+        reply.text += *piece;
+      }
     if (auto v = json::parse(reply.text)) reply.body = std::move(*v);
     return reply;
   }
@@ -436,6 +459,22 @@ TEST_F(PipelineServiceTest, aScheduledRunMovesItsScheduleOn) {
   EXPECT_EQ(store->recurring(schedule.id)->next_index, 2);
   EXPECT_EQ(mr::testing::await_on(loops, service->submit(due))->id, made.id);
   EXPECT_EQ(runs.started.size(), 1U);
+}
+
+TEST_F(PipelineServiceTest, theBytesOfAnArtifact) {
+  const auto run = submit().str("run_id");
+  const auto node = "/runs/" + run + "/nodes/" + task_id(run, "say") + "/artifacts/";
+  for (const std::size_t size : {1U, 3U, 196'608U, 500'000U}) {
+    artifact.assign(size, 'x');
+    auto r = get(node + "out:read");
+    EXPECT_EQ(r.status, 200);
+    EXPECT_EQ(text::base64_decode(r.str("data")), artifact);
+  }
+  EXPECT_EQ(get(node + "gone:read").status, 404);
+  EXPECT_EQ(get(node + "none:read").status, 404);
+  artifact.clear();
+  EXPECT_EQ(get(node + "out:read").status, 400);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.file("scratch")));
 }
 
 TEST_F(PipelineServiceTest, artifacts) {

@@ -1,5 +1,6 @@
 """Runs through the SDK: what is submitted, shown, archived and deleted; lists with filters and pages."""
 
+import base64
 import json
 import urllib.parse
 
@@ -102,7 +103,7 @@ def test_states_bind_what_can_be_done(kfp_client, submit, api):
     assert finished(kfp_client, run).state == "SUCCEEDED"
     for verb in ("terminate", "retry"):
         status, error = api.call("POST", f"/runs/{run.run_id}:{verb}")
-        assert (status, error["code"]) == (400, 9), error
+        assert (status, error["code"]) == (400, 3 if verb == "terminate" else 9), error
     kfp_client.archive_run(run.run_id)
     assert kfp_client.get_run(run.run_id).storage_state == "ARCHIVED"
     kfp_client.unarchive_run(run.run_id)
@@ -206,3 +207,29 @@ def test_filters_of_runs(kfp_client, submit, experiment, api):
     assert api.call("GET", "/runs?page_size=-1")[0] == 400
     assert api.call("GET", "/runs?page_size=&sort_by=&filter=&page_token=&namespace=")[0] == 200
     refused(404, kfp_client.list_runs, experiment_id="none")
+
+
+def test_the_bytes_of_an_artifact(submit, api, kfp_client):
+    @dsl.container_component
+    def write(data: dsl.Output[dsl.Artifact]):
+        return dsl.ContainerSpec(
+            image=BUSYBOX, command=["sh", "-c", 'mkdir -p "$(dirname "$0")"; seq 100000 > "$0"', data.path]
+        )
+
+    @dsl.pipeline(name="writing")
+    def writing():
+        write()
+
+    run = finished(kfp_client, submit("writes", writing))
+    assert run.state == "SUCCEEDED"
+    _, task = run.run_details.task_details
+    (artifact,) = task.outputs["data"].artifact_ids
+    assert api.get(f"/artifacts/{artifact}")["uri"].endswith("/data")
+    answer = api.get(f"/runs/{run.run_id}/nodes/{task.task_id}/artifacts/data:read")
+    assert base64.b64decode(answer["data"]) == b"".join(b"%d\n" % i for i in range(1, 100001))
+    status, error = api.call("GET", f"/runs/{run.run_id}/nodes/{task.task_id}/artifacts/other:read")
+    assert status == 404 and "other" in error["error_message"]
+    of_run = api.get(f"/artifacts?run_id={run.run_id}")
+    assert [a["artifact_id"] for a in of_run["artifacts"]] == [artifact]
+    (use,) = api.get(f"/artifact_tasks?artifact_id={artifact}")["artifact_tasks"]
+    assert (use["type"], use["producer_task_name"], use["task_id"]) == ("OUTPUT", "write", task.task_id)
