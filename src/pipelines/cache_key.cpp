@@ -66,7 +66,9 @@ CacheKey cache_key(const NodeView& n, const std::vector<std::string>& pvc_names)
   Object names;
   for (const auto& [input, list] : n.input_artifacts) {
     Array each;
-    for (const auto& a : list) each.emplace_back(a.name);
+    // The original's names are unique, ours are those of the outputs: the URI tells one execution's artifact from
+    // another's.
+    for (const auto& a : list) each.emplace_back(a.uri.empty() ? a.name : a.uri);
     names[input] = Object{{"artifactNames", std::move(each)}};
   }
   if (!names.empty()) parts["inputArtifactNames"] = std::move(names);

@@ -75,9 +75,19 @@ Step::Scope Runner::Impl::scope(const LivePtr& l, const std::string& node) const
   return [l, node](const Value& parameter) { return l->engine->in_scope(node, parameter); };
 }
 
+std::string Runner::Impl::step_folder(const LivePtr& l, const NodeView& n) const {
+  return fmt::format("{}/steps/{}/{}", options.folder, l->run.id, n.uuid);
+}
+
+// Only once its end is on disk: until then a restart looks there for the outputs.
+void Runner::Impl::clear_step(const LivePtr& l, const NodeView& n) const {
+  std::error_code ec;
+  if (!n.uuid.empty()) fs::remove_all(step_folder(l, n), ec);
+}
+
 Result<Step> Runner::Impl::make_step(const LivePtr& l, const NodeView& n) const {
   StepOptions o;
-  o.folder = fmt::format("{}/steps/{}/{}", options.folder, l->run.id, n.uuid);
+  o.folder = step_folder(l, n);
   o.pod_name = n.pod;
   auto root = l->run.pipeline_root.empty() ? l->engine->plan().default_root : l->run.pipeline_root;
   if (root.empty()) root = options.default_root;
@@ -132,6 +142,7 @@ task::Task<void> Runner::Impl::attempt(LivePtr l, NodeView n, int number) {
   co_await end_nested(l, n, end);
   if (stopping) co_return;  // the next start begins this attempt again
   (void)co_await record(l, std::move(end));
+  clear_step(l, n);
 }
 
 // An attempt whose pod was under way when the program ended. What the pod had finished counts; else it begins again.
@@ -144,7 +155,8 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
   Result<void> r;
   if (n.component->kind != ComponentKind::container || n.pod.empty()) {
     r = fail(Code::internal, "the program ended while the step was under way");
-  } else if (pod && kube::text_at(*pod, "status.phase") == "Succeeded") {
+  } else if (std::error_code ec; pod && kube::text_at(*pod, "status.phase") == "Succeeded" &&
+                                 fs::is_directory(step_folder(l, n), ec)) {
     auto step = make_step(l, n);
     if (!step) {
       r = std::unexpected(step.error());
@@ -154,7 +166,6 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
         end.parameters = std::move(outputs->parameters);
         end.artifacts = std::move(outputs->artifacts);
         (void)co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
-        step->clear();
       } else {
         r = std::unexpected(outputs.error());
       }
@@ -175,7 +186,10 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
     end.kind = Event::Kind::failed;
     end.error = r.error();
   }
-  if (!stopping) (void)co_await record(l, std::move(end));
+  if (!stopping) {
+    (void)co_await record(l, std::move(end));
+    clear_step(l, n);
+  }
   slots.give();
   --l->busy;
   retire(l);
@@ -185,13 +199,11 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
 task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& end) {
   MR_CO_TRY(auto step, make_step(l, n));
   if (auto r = co_await step.prepare(files); !r) {
-    step.clear();
     co_return std::unexpected(r.error());
   }
   kube::Key key{l->run.ns, n.pod};
   auto made = l->killed.contains(n.path) ? fail(Code::cancelled, "canceled") : co_await client.create(kube::gvr::pods, step.pod());
   if (!made) {
-    step.clear();
     co_return fail(made.error().code == Code::cancelled ? Code::cancelled : Code::failed_precondition,
                    made.error().code == Code::cancelled
                        ? std::string("the run was canceled")
@@ -216,7 +228,6 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
     end.artifacts = std::move(outputs->artifacts);
     if (auto line = last_line(tail); !line.empty()) over.error.message += ": " + line;
   }
-  step.clear();
   finished.push_back(key);
   while (finished.size() > options.kept_pods) {
     auto oldest = finished.front();
@@ -472,7 +483,8 @@ task::Task<PodEnd> Runner::Impl::wait_for(kube::Key key) {
         if (code == 0) continue;
         auto r = kube::text_at(t->get_object(), "reason");
         why = r == "OOMKilled" ? "OOMKilled: the step used more memory than its limit"
-                               : fmt::format("the step ended with exit code {}", code);
+              : r == "StartError" ? fmt::format("the step could not start: {}", kube::text_at(t->get_object(), "message"))
+                                   : fmt::format("the step ended with exit code {}", code);
       }
       end.error = of(Code::internal, std::move(why));
       break;

@@ -107,6 +107,41 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
                        {"pipeline_job_schedule_time_utc", time::rfc3339_s(schedule / 1000)},
                        {"workspace_path", run.workspace_path}};
 
+  kube::Object limits, requests;
+  for (auto [to, name, text] : {std::tuple{&limits, "cpu", &c.container.cpu_limit},
+                                {&limits, "memory", &c.container.memory_limit},
+                                {&requests, "cpu", &c.container.cpu_request},
+                                {&requests, "memory", &c.container.memory_request}}) {
+    if (text->empty()) continue;
+    MR_TRY(auto value, substitute(*text, context));
+    if (!kube::quantity_milli(value))
+      return fail(Code::invalid_argument, fmt::format("the {} of the step, \"{}\", is no quantity", name, value));
+    (*to)[name] = value;
+  }
+  if (!c.container.accelerator_type.empty()) {
+    MR_TRY(auto type, substitute(c.container.accelerator_type, context));
+    MR_TRY(auto count, substitute(c.container.accelerator_count.empty() ? "1" : c.container.accelerator_count, context));
+    limits[type] = count;
+  }
+  kube::Object resources;
+  if (!limits.empty()) resources["limits"] = std::move(limits);
+  if (!requests.empty()) resources["requests"] = std::move(requests);
+
+  kube::Array own_env;
+  for (const auto& e : c.container.env) {
+    MR_TRY(auto value, substitute(e.value, context));
+    own_env.push_back(kube::Object{{"name", e.name}, {"value", value}});
+  }
+  TaskConfig config{.kubernetes = c.kubernetes};
+  for (const auto& [name, in] : c.input_parameters)
+    if (in.type == ParameterType::task_config) {
+      MR_TRY(config, task_config(c, resources, own_env, scope));
+      auto& given = s.executor_input_["inputs"].get_object()["parameterValues"];
+      if (!given.is_object()) given = Object{};
+      given.get_object()[name] = config.value;
+      context.executor_input = s.executor_input_;
+    }
+
   kube::Object container{{"name", "main"}};
   MR_TRY(auto image, substitute(c.container.image, context));
   container["image"] = image;
@@ -157,32 +192,10 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   set_env("KFP_RUN_ID", run.run_id);
   set_env("KFP_POD_NAME", s.options_.pod_name);
   set_env("KFP_RETRY_INDEX", std::to_string(std::max(node.attempts - 1, 0)));
-  for (const auto& e : c.container.env) {
-    MR_TRY(auto value, substitute(e.value, context));
-    set_env(e.name, value);
-  }
+  if (config.env)
+    for (const auto& e : own_env) env.push_back(e);
   container["env"] = std::move(env);
-  kube::Object limits, requests;
-  for (auto [to, name, text] : {std::tuple{&limits, "cpu", &c.container.cpu_limit},
-                                {&limits, "memory", &c.container.memory_limit},
-                                {&requests, "cpu", &c.container.cpu_request},
-                                {&requests, "memory", &c.container.memory_request}}) {
-    if (text->empty()) continue;
-    MR_TRY(auto value, substitute(*text, context));
-    if (!kube::quantity_milli(value))
-      return fail(Code::invalid_argument, fmt::format("the {} of the step, \"{}\", is no quantity", name, value));
-    (*to)[name] = value;
-  }
-  if (!c.container.accelerator_type.empty()) {
-    MR_TRY(auto type, substitute(c.container.accelerator_type, context));
-    MR_TRY(auto count, substitute(c.container.accelerator_count.empty() ? "1" : c.container.accelerator_count, context));
-    limits[type] = count;
-  }
-  kube::Object resources;
-  if (!limits.empty()) resources["limits"] = std::move(limits);
-  if (!requests.empty()) resources["requests"] = std::move(requests);
-  if (!resources.empty()) container["resources"] = std::move(resources);
-
+  if (config.resources && !resources.empty()) container["resources"] = std::move(resources);
   kube::Array mounts, volumes;
   auto mount = [&](std::string_view name, std::string_view folder, std::string_view where, bool read_only) {
     volumes.push_back(kube::Object{{"name", name},
@@ -219,7 +232,7 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   if (!s.options_.service_account.empty()) spec["serviceAccountName"] = s.options_.service_account;
   spec["containers"] = kube::Array{std::move(container)};
   spec["volumes"] = std::move(volumes);
-  if (!c.kubernetes.empty()) MR_CHECK(apply_kubernetes(c.kubernetes, scope, s.pod_));
+  if (!config.kubernetes.empty()) MR_CHECK(apply_kubernetes(config.kubernetes, scope, s.pod_));
   return s;
 }
 
@@ -351,11 +364,6 @@ task::Task<Result<Step::Outputs>> Step::collect(ArtifactFiles& files, bool ok) c
                        fmt::format("output artifact \"{}\" ({}): {}", name, a.uri, kept.error().message));
     }
   co_return std::move(out);
-}
-
-void Step::clear() const {
-  std::error_code ec;
-  fs::remove_all(options_.folder, ec);
 }
 
 }  // namespace mr::pipelines

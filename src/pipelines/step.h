@@ -38,8 +38,6 @@ class Step {
     std::map<std::string, std::vector<Artifact>> artifacts;
   };
   task::Task<Result<Outputs>> collect(ArtifactFiles& files, bool ok) const;
-  // Removes the folder.
-  void clear() const;
 
  private:
   Result<void> make_pod(const RunFacts& run, const Scope& scope);
@@ -57,5 +55,13 @@ class Step {
 
 // The settings of the platform document in the pod: secrets, config maps, volumes, metadata, selectors and so on.
 Result<void> apply_kubernetes(const Object& config, const Step::Scope& scope, kube::Object& pod);
+
+// What the component's TASK_CONFIG input gets, and what is left for its own pod: `kubernetes` of the platform's settings,
+// and whether its resources and environment are its own too.
+struct TaskConfig {
+  Object value, kubernetes;
+  bool resources = true, env = true;
+};
+Result<TaskConfig> task_config(const Component& c, const Object& resources, const Array& env, const Step::Scope& scope);
 
 }  // namespace mr::pipelines
