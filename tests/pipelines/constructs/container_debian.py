@@ -1,0 +1,25 @@
+"""Container components on a Debian image: bash; standard output and standard error are one log."""
+
+from kfp import dsl
+
+from pipelines.steps import Expect, succeeded
+
+
+@dsl.container_component
+def both():
+    return dsl.ContainerSpec(
+        image="debian:12-slim",
+        command=[
+            "bash",
+            "-c",
+            "echo out; echo err >&2; [[ $PWD == /* ]] && echo rooted",
+        ],
+    )
+
+
+@dsl.pipeline
+def container_debian():
+    both()
+
+
+EXPECT = Expect(succeeded("both"), says={"both": ["out\n", "err\n", "rooted\n"]})
