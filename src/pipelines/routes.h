@@ -52,18 +52,18 @@ struct Call {
 };
 using Answer = task::Task<Result<std::string>>;  // JSON
 using Endpoint = Answer (*)(Service::Impl&, Call&);
-// `context` begins the text of errors; "{}" in it becomes the first part of the path that varies.
+// `context` begins the text of errors; "{0}" and "{1}" in it become the parts of the path that vary.
 void add_endpoint(http::Router& router, Service::Impl& s, http::Method method, std::string_view path, Endpoint endpoint,
                   std::string_view context);
 
-void add_experiment_routes(http::Router& router, Service::Impl& s);  // routes_experiments.cpp
-void add_pipeline_routes(http::Router& router, Service::Impl& s);    // routes_pipelines.cpp
-void add_upload_routes(http::Router& router, Service::Impl& s);      // routes_uploads.cpp
-void add_run_routes(http::Router& router, Service::Impl& s);         // routes_runs.cpp
-void add_recurring_routes(http::Router& router, Service::Impl& s);   // routes_recurring.cpp
-void add_artifact_routes(http::Router& router, Service::Impl& s);    // routes_artifacts.cpp
+void add_experiment_routes(http::Router& router, Service::Impl& s);     // routes_experiments.cpp
+void add_pipeline_routes(http::Router& router, Service::Impl& s);       // routes_pipelines.cpp
+void add_upload_routes(http::Router& router, Service::Impl& s);         // routes_uploads.cpp
+void add_run_routes(http::Router& router, Service::Impl& s);            // routes_runs.cpp
+void add_recurring_routes(http::Router& router, Service::Impl& s);      // routes_recurring.cpp
+void add_artifact_routes(http::Router& router, Service::Impl& s);       // routes_artifacts.cpp
 void add_artifact_read_routes(http::Router& router, Service::Impl& s);  // routes_artifact_read.cpp
-void add_lineage_routes(http::Router& router, Service::Impl& s);     // routes_lineage.cpp
+void add_lineage_routes(http::Router& router, Service::Impl& s);        // routes_lineage.cpp
 // The URIs under which the store may know what `uri` names: itself, the other schemes of its bucket, the folders above.
 std::vector<std::string> names_of_uri(std::string_view uri);
 

@@ -97,7 +97,7 @@ std::vector<std::string> names_of_uri(std::string_view uri) {
 void add_lineage_routes(http::Router& router, Service::Impl& s) {
   using enum http::Method;
   add_endpoint(router, s, get, "/artifacts/{artifact_id}/lineage", lineage_of_artifact,
-               "Failed to find where artifact {} comes from");
+               "Failed to find where artifact {0} comes from");
   add_endpoint(router, s, get, "/lineage", lineage_of_uri, "Failed to find where an artifact comes from");
 }
 

@@ -149,17 +149,16 @@ void add_pipeline_routes(http::Router& router, Service::Impl& s) {
   add_endpoint(router, s, post, "/pipelines/create", create_pipeline_and_version, "Failed to create a pipeline");
   add_endpoint(router, s, get, "/pipelines", list_pipelines, "Failed to list pipelines");
   add_endpoint(router, s, get, "/pipelines/names/{name}", get_pipeline_by_name,
-               "Failed to get a pipeline with name {}. Check error stack.");
-  add_endpoint(router, s, get, one, get_pipeline, "Failed to get a pipeline {}. Check error stack");
-  add_endpoint(router, s, patch, one, update_pipeline, "Failed to update pipeline {}. Check error stack");
-  add_endpoint(router, s, del, one, delete_pipeline, "Failed to delete pipeline {}. Check error stack");
+               "Failed to get a pipeline with name {0}. Check error stack.");
+  add_endpoint(router, s, get, one, get_pipeline, "Failed to get a pipeline {0}. Check error stack");
+  add_endpoint(router, s, patch, one, update_pipeline, "Failed to update pipeline {0}. Check error stack");
+  add_endpoint(router, s, del, one, delete_pipeline, "Failed to delete pipeline {0}. Check error stack");
   add_endpoint(router, s, post, versions, create_version, "Failed to create a pipeline version. Check error stack");
-  add_endpoint(router, s, get, versions, list_versions, "Failed to list pipeline versions for pipeline {}");
-  add_endpoint(router, s, get, version, get_version, "Failed to get a pipeline version of pipeline {}");
-  add_endpoint(router, s, patch, version, update_version,
-               "Failed to update a version of pipeline {}. Check error stack");
+  add_endpoint(router, s, get, versions, list_versions, "Failed to list pipeline versions for pipeline {0}");
+  add_endpoint(router, s, get, version, get_version, "Failed to get a pipeline version {1}");
+  add_endpoint(router, s, patch, version, update_version, "Failed to update pipeline version {1}. Check error stack");
   add_endpoint(router, s, del, version, delete_version,
-               "Failed to delete a pipeline version under pipeline id {}. Check error stack");
+               "Failed to delete a pipeline version id {1} under pipeline id {0}. Check error stack");
 }
 
 }  // namespace mr::pipelines

@@ -35,8 +35,9 @@ Answer list_runs_of(Service::Impl& s, Call& c) {
 
 Answer get_run(Service::Impl& s, Call& c) {
   MR_CO_TRY(auto run, s.store.run(c.param(0)));
-  MR_CO_TRY(auto nodes, co_await nodes_of(s, run.id));
-  const auto tasks = task_messages(run.id, nodes, false);
+  // A run whose tasks cannot be told is still a run; the list of tasks says why.
+  auto nodes = co_await nodes_of(s, run.id);
+  const auto tasks = nodes ? task_messages(run.id, *nodes, false) : Array();
   co_return write_message(wire::kRun, to_message(run, &tasks));
 }
 
@@ -134,8 +135,8 @@ void add_run_routes(http::Router& router, Service::Impl& s) {
   add_endpoint(router, s, post, "/runs/{run_id}:retry", retry_run, "Failed to retry a run");
   add_endpoint(router, s, get, "/runs/{run_id}", get_run, "Failed to get a run");
   add_endpoint(router, s, del, "/runs/{run_id}", delete_run, "Failed to delete a run");
-  add_endpoint(router, s, get, "/runs/{run_id}/tasks", list_tasks_of, "Failed to list the tasks of run {}");
-  add_endpoint(router, s, get, "/runs/{run_id}/tasks/{task_id}", get_task, "Failed to get a task of run {}");
+  add_endpoint(router, s, get, "/runs/{run_id}/tasks", list_tasks_of, "Failed to list the tasks of run {0}");
+  add_endpoint(router, s, get, "/runs/{run_id}/tasks/{task_id}", get_task, "Failed to get a task of run {0}");
   for (const auto* path :
        {"/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log", "/apis/v2beta1/runs/{run_id}/nodes/{node_id}/log"})
     router.add(get, path, [&s](http::Request& rq) { return read_log(s, rq); });

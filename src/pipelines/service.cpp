@@ -160,8 +160,11 @@ void add_endpoint(http::Router& router, Service::Impl& s, http::Method method, s
              [&s, endpoint, context](http::Request& rq) -> task::Task<http::Response> {
                const auto refuse = [&](const Error& e) {
                  std::string text(context);
-                 if (const auto at = text.find("{}"); at != std::string::npos)
-                   text.replace(at, 2, rq.params.empty() ? std::string() : rq.params[0]);
+                 for (std::size_t i = 0; i < rq.params.size(); ++i) {
+                   const auto mark = fmt::format("{{{}}}", i);
+                   if (const auto at = text.find(mark); at != std::string::npos)
+                     text.replace(at, mark.size(), rq.params[i]);
+                 }
                  return error_response(e, text);
                };
                Call call{rq, text::parse_query(rq.query), {}};

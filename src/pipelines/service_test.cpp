@@ -29,6 +29,7 @@ constexpr std::string_view spec_text = R"({
 class FakeRuns : public Runs {
  public:
   std::vector<std::string> started, terminated, retried;
+  bool broken = false;
   void start(const std::string& id) override { started.push_back(id); }
   task::Task<Result<>> terminate(std::string id) override {
     terminated.push_back(id);
@@ -39,6 +40,7 @@ class FakeRuns : public Runs {
     co_return Result<>();
   }
   task::Task<Result<std::vector<NodeView>>> nodes(std::string) override {
+    if (broken) co_return fail(Code::data_loss, "an event of the run cannot be read");
     NodeView root;
     root.state = State::running;
     root.created_ms = root.started_ms = 1000;
@@ -258,6 +260,8 @@ TEST_F(PipelineServiceTest, pipelinesByUrlAndTheirChanges) {
   EXPECT_EQ(json::string_or_empty(v["package_url"], "pipeline_url"), "https://example.org/hello.yaml");
   const auto version = "/pipelines/" + id + "/versions/" + v.str("pipeline_version_id");
   EXPECT_EQ(get(version).str("name"), "v2");
+  EXPECT_EQ(get("/pipelines/" + id + "/versions/none").str("message"),
+            "Failed to get a pipeline version none: ResourceNotFoundError: PipelineVersion none not found");
   EXPECT_EQ(post("/pipelines/" + id + "/versions", R"({"name": "v3"})").status, 400);
   EXPECT_EQ(post("/pipelines/" + id + "/versions",
                  R"({"name": "v3", "package_url": {"pipeline_url": "https://example.org/missing.yaml"}})")
@@ -341,6 +345,11 @@ TEST_F(PipelineServiceTest, tasksOfARun) {
   EXPECT_EQ(more["total_size"], Value(2));
   EXPECT_EQ(more["tasks"].at(1).at("more").at("cache"), Value("hit because nothing changed"));
   EXPECT_EQ(more["tasks"].at(1).at("more").at("input_parameters"), Value(Object{{"text", "hi"}}));
+
+  runs.broken = true;
+  EXPECT_EQ(get("/runs/" + id).status, 200);
+  EXPECT_EQ(get("/runs/" + id + "/tasks").status, 500);
+  runs.broken = false;
 
   for (const auto& node : {std::string("say"), task_id(id, "say"), std::string("hello-abcde-say")})
     EXPECT_EQ(ask(http::Method::get, "/apis/v1alpha1/runs/" + id + "/nodes/" + node + "/log").text, "log of say")
