@@ -116,6 +116,8 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
 
   [[nodiscard]] Step::Scope scope(const LivePtr& l, const std::string& node) const;
   [[nodiscard]] Result<Step> make_step(const LivePtr& l, const NodeView& n) const;
+  [[nodiscard]] std::string step_folder(const LivePtr& l, const NodeView& n) const;
+  void clear_step(const LivePtr& l, const NodeView& n) const;
   [[nodiscard]] std::string log_path(const std::string& run_id, const std::string& node, int attempt) const;
   [[nodiscard]] std::vector<std::string> claims_of(const LivePtr& l, const NodeView& n) const;
 };
