@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
       return run_exec(s);
     case Command::client:
       return run_client(s);
+    case Command::pipelines:
+      return run_pipelines(s);
     case Command::containers_guard:
       return run_containers_guard(s);
     default:

@@ -13,6 +13,7 @@ int run_completion(const Settings& s);
 int run_kubeconfig(const Settings& s);
 int run_exec(const Settings& s);
 int run_client(const Settings& s);
+int run_pipelines(const Settings& s);
 // Waits for the end of standard input, then removes the containers that a killed `up` has left.
 int run_containers_guard(const Settings& s);
 

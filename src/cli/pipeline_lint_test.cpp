@@ -22,7 +22,7 @@ std::string findings(const pipelines::Value& s, const ImageJudge& judge = any_im
 const std::string kCached = R"(,"cachingOptions":{"enableCache":true})";
 const std::string kLeaf = R"("leaf":{"executorLabel":"exec"})";
 const std::string kTakes =
-    R"("takes":{"executorLabel":"exec2","inputDefinitions":{"parameters":{"x":{"parameterType":"STRING"},"y":{"parameterType":"STRING","isOptional":true}}}})";
+    R"("takes":{"executorLabel":"exec","inputDefinitions":{"parameters":{"x":{"parameterType":"STRING"},"y":{"parameterType":"STRING","isOptional":true}}}})";
 std::string task(const std::string& name, const std::string& component, const std::string& more = "") {
   return fmt::format(R"("{}":{{"componentRef":{{"name":"{}"}}{}{}}})", name, component, more, kCached);
 }
@@ -34,15 +34,14 @@ pipelines::Value with_executor(pipelines::Value s, std::string_view name, std::s
 TEST(Lint, HasNothingAgainstAPlainPipeline) { EXPECT_EQ(findings(spec(kLeaf, task("a", "leaf"))), ""); }
 
 TEST(Lint, FindsWhatIsNeverUsed) {
-  auto s = spec(kLeaf + "," + R"("idle":{"executorLabel":"exec"})" + "," + kTakes,
+  auto s = spec(R"("idle":{"dag":{"tasks":{}}},)" + kTakes,
                 task("a", "takes", R"(,"inputs":{"parameters":{"x":{"runtimeValue":{"constant":"v"}}}})"), "",
                 R"("inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}},)");
-  s = with_executor(s, "exec2", R"({"image":"busybox","command":["echo","{{$.inputs.parameters['x']}}"]})");
+  s = with_executor(s, "exec", R"({"image":"busybox","command":["echo","{{$.inputs.parameters['x']}}"]})");
   s = with_executor(s, "exec3", R"({"image":"busybox"})");
   EXPECT_EQ(findings(s),
             "warning root.inputDefinitions.parameters.n: no task reads this input\n"
             "warning components.idle: no task uses this component\n"
-            "warning components.leaf: no task uses this component\n"
             "warning components.takes.inputDefinitions.parameters.y: neither command, arguments nor environment read "
             "this input\n"
             "warning deploymentSpec.executors.exec3: no component names this executor\n");
@@ -50,10 +49,10 @@ TEST(Lint, FindsWhatIsNeverUsed) {
 
 TEST(Lint, SeesInputsThatStructuresAndTheWholeExecutorInputRead) {
   auto s = spec(kTakes, task("a", "takes", R"(,"inputs":{"parameters":{"x":{"runtimeValue":{"constant":"v"}}}})"));
-  EXPECT_EQ(findings(with_executor(s, "exec2",
+  EXPECT_EQ(findings(with_executor(s, "exec",
                                    R"({"image":"busybox","command":["true"],"args":["--executor_input","{{$}}"]})")),
             "");
-  EXPECT_EQ(findings(with_executor(s, "exec2", R"({"image":"busybox","command":["true",
+  EXPECT_EQ(findings(with_executor(s, "exec", R"({"image":"busybox","command":["true",
     "{\"IfPresent\":{\"InputName\":\"y\",\"Then\":[\"-y\",\"{{$.inputs.parameters['y']}}\"]}}",
     "{\"Concat\":[\"a\",\"{{$.inputs.parameters['x']}}\"]}"]})")),
             "");
@@ -85,7 +84,7 @@ TEST(Lint, DecidesConditionsThatConstantsDecide) {
             fmt::format(
                 R"(,"inputs":{{"parameters":{{"x":{{"runtimeValue":{{"constant":"{}"}}}}}}}},"triggerPolicy":{{"condition":"{}"}})",
                 constant, condition)));
-    return findings(with_executor(s, "exec2", R"({"image":"busybox","args":["{{$}}"]})"));
+    return findings(with_executor(s, "exec", R"({"image":"busybox","args":["{{$}}"]})"));
   };
   EXPECT_EQ(with("v", "inputs.parameter_values['x'] == 'v'"),
             "warning root.dag.tasks.a.triggerPolicy.condition: always true: all of its inputs are constants\n");
@@ -106,7 +105,7 @@ TEST(Lint, FollowsConstantsIntoNestedPipelines) {
           "}}}",
       task("i", "in", R"(,"inputs":{"parameters":{"p":{"runtimeValue":{"constant":"v"}}}})"));
   EXPECT_EQ(
-      findings(with_executor(s, "exec2", R"({"image":"busybox","args":["{{$}}"]})")),
+      findings(with_executor(s, "exec", R"({"image":"busybox","args":["{{$}}"]})")),
       "warning components.in.dag.tasks.a.triggerPolicy.condition: always true: all of its inputs are constants\n");
 }
 
@@ -119,10 +118,10 @@ TEST(Lint, NamesLargeValuesEmptyLoopsAndSecrets) {
                             "," + loop);
   EXPECT_EQ(
       findings(with_executor(
-          s, "exec2",
+          s, "exec",
           R"({"image":"busybox","args":["{{$}}"],"env":[{"name":"DB_PASSWORD","value":"hunter2"},{"name":"TOKEN_NAME","value":"t"}]})")),
       "warning root.dag.tasks.l: loops over an empty list: nothing in it ever runs\n"
-      "warning deploymentSpec.executors.exec2.container.env.DB_PASSWORD: \"DB_PASSWORD\" looks like a secret, and "
+      "warning deploymentSpec.executors.exec.container.env.DB_PASSWORD: \"DB_PASSWORD\" looks like a secret, and "
       "stands in clear "
       "text in the package and in every run: kfp.kubernetes.use_secret_as_env keeps it out\n"
       "note root.dag.tasks.a.inputs.parameters.x: 196 KB of text: large values are better artifacts\n");
@@ -159,16 +158,16 @@ TEST(Lint, ReadsWhatScriptsInstall) {
 TEST(Lint, SeesSettingsOfThePlatform) {
   auto s = spec(kTakes, task("a", "takes", R"(,"inputs":{"parameters":{"x":{"runtimeValue":{"constant":"v"}}}})"), "",
                 R"("inputDefinitions":{"parameters":{"claim":{"parameterType":"STRING"}}},)");
-  s = with_executor(s, "exec2", R"({"image":"busybox","args":["{{$}}"]})");
+  s = with_executor(s, "exec", R"({"image":"busybox","args":["{{$}}"]})");
   pipelines::Value both = pipelines::Object{
       {"pipeline_spec", s}, {"platform_spec", ir(R"({"platforms":{"kubernetes":{"deploymentSpec":{"executors":{
-        "exec2":{"pvcMount":[{"pvcNameParameter":{"componentInputParameter":"claim"},"mountPath":"/d"}],"nodeSelector":{"labels":{"a":"b"}}},
+        "exec":{"pvcMount":[{"pvcNameParameter":{"componentInputParameter":"claim"},"mountPath":"/d"}],"nodeSelector":{"labels":{"a":"b"}}},
         "gone":{}}}},"vertex":{}}})")}};
   EXPECT_EQ(findings(both),
             "warning platforms.kubernetes.deploymentSpec.executors.gone: these settings are for an executor that no "
             "component names\n"
             "warning platforms.vertex: settings for this platform have no effect here\n"
-            "note platforms.kubernetes.deploymentSpec.executors.exec2: nodeSelector: no effect on one machine\n");
+            "note platforms.kubernetes.deploymentSpec.executors.exec: nodeSelector: no effect on one machine\n");
 }
 
 }  // namespace

@@ -48,16 +48,21 @@ int show_pipeline(const Settings& s, const std::string& what) {
 }
 
 // What this machine makes of images; the engine of containers is looked for only when one is needed.
-ImageJudge machine_judge() {
-  auto images = std::make_shared<node::Images>(std::map<std::string, std::string>{});
+ImageJudge machine_judge(const Settings& s) {
+  std::map<std::string, std::string> mapped;
+  for (const auto& one : s.images)
+    if (auto at = one.rfind('='); at != std::string::npos) mapped[one.substr(0, at)] = one.substr(at + 1);
+  auto images = std::make_shared<node::Images>(std::move(mapped));
   auto engine = std::make_shared<std::optional<bool>>();
-  return [images, engine](const std::string& image) -> ImageVerdict {
+  return [images, engine, choice = s.container_engine](const std::string& image) -> ImageVerdict {
     auto found = images->resolve(image);
-    if (found) return {true, found->note};
-    if (found.error().reason == "InvalidImageName") return {false, found.error().message};
-    if (!*engine) *engine = node::find_engine("auto").has_value();
+    if (found && found->kind != node::Image::Kind::container) return {true, found->note};
+    auto why = found ? fmt::format("--image has \"{}\" run in a container, and no engine for that is here", image)
+                     : found.error().message;
+    if (!found && found.error().reason == "InvalidImageName") return {false, std::move(why)};
+    if (!*engine) *engine = node::find_engine(choice).has_value();
     if (**engine) return {true, ""};
-    return {false, found.error().message};
+    return {false, std::move(why)};
   };
 }
 
@@ -75,7 +80,7 @@ int lint_package(const Settings& s, const std::string& path) {
     auto where = at == std::string::npos ? std::string("package") : m.substr(0, at);
     found.push_back({Finding::Level::error, where, at == std::string::npos ? m : m.substr(at + 2)});
   } else {
-    found = lint(**plan, *spec, machine_judge());
+    found = lint(**plan, *spec, machine_judge(s));
     std::size_t tasks = 0;
     for (const auto& c : (*plan)->components) tasks += c.tasks.size();
     head += fmt::format(": {}, {} tasks, {} components", (*plan)->name, tasks, (*plan)->components.size() - 1);

@@ -136,7 +136,8 @@ int run_containers_guard(const Settings& s) {
 
 int run_completion(const Settings& s) {
   const char* commands =
-      "up tracking serve get describe apply delete logs port-forward kubeconfig exec version doctor completion";
+      "up tracking serve run pipeline lineage get describe apply delete logs port-forward kubeconfig exec version "
+      "doctor completion";
   if (s.shell == "bash") {
     fmt::print(R"sh(_millrace() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" cmd="${{COMP_WORDS[1]}}"

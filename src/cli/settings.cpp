@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "cli/settings_pipelines.h"
 #include "text/text.h"
 
 namespace mr::cli {
@@ -378,6 +379,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
       "--name churn --tracking-uri http://127.0.0.1:5000");
 
   client_commands(app, s);
+  add_pipeline_commands(app, s);
   auto* kubeconfig = app.add_subcommand(
       "kubeconfig", "Print where the platform's kubeconfig lies: export KUBECONFIG=$(millrace kubeconfig)");
   kubeconfig->add_option("--data", s.data, "Folder of the platform")->capture_default_str();
@@ -410,8 +412,9 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   };
   if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
     fmt::print(stderr,
-               "millrace: '{}' is no command; up, tracking, serve, get, describe, apply, delete, logs, port-forward, "
-               "kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
+               "millrace: '{}' is no command; up, tracking, serve, run, pipeline, lineage, get, describe, apply, "
+               "delete, logs, "
+               "port-forward, kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
                argv[1]);
     exit_code = 2;
     return false;
@@ -439,6 +442,12 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     auto* c = app.get_subcommands()[0];
     s.client.verb = c->get_name();
     s.client.data_given = c->get_option("--data")->count() > 0;
+    if (const auto& verb = c->get_name(); verb == "run" || verb == "pipeline" || verb == "lineage") {
+      s.command = Command::pipelines;
+      s.pipelines.verb = verb;
+      s.pipelines.data_given = s.client.data_given;
+      s.pipelines.offset_given = c->get_option("--port-offset")->count() > 0;
+    }
   }
   s.keys_given = s.secret_key != "minio123";
   return true;

@@ -19,6 +19,7 @@ enum class Command : std::uint8_t {
   kubeconfig,
   exec,
   client,
+  pipelines,
   containers_guard
 };
 
@@ -47,6 +48,20 @@ struct ClientSettings {
   std::int64_t tail = -2;  // -2: not given, -1: all
   // port-forward
   std::string address = "localhost";
+};
+
+// What `millrace run|pipeline|lineage` are told.
+struct PipelineSettings {
+  std::string verb;               // the command's name
+  std::vector<std::string> args;  // a package; an action and what it is about; a URI
+  std::string server;             // empty: found by the rest
+  bool data_given = false, offset_given = false;
+  std::string ns, output;
+  // run
+  std::vector<std::string> parameters;  // NAME=VALUE
+  std::string parameters_file, name, experiment;
+  bool watch = false, no_cache = false;
+  std::string follow, terminate;  // ids of runs
 };
 
 struct ModelSpec {
@@ -98,6 +113,7 @@ struct Settings {
   // completion
   std::string shell;
   ClientSettings client;
+  PipelineSettings pipelines;
 };
 
 // Parses; on --help or an error prints and returns the process's exit code in `exit_code`.

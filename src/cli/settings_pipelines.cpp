@@ -55,6 +55,12 @@ void add_pipeline_commands(CLI::App& app, Settings& s) {
   pipeline->add_option("ACTION", p.args, "list; show NAME, NAME@VERSION or FILE; lint FILE")->type_name("");
   pipelines_server(pipeline, s);
   form_of_output(pipeline, s);
+  pipeline->add_option("--image", s.images, "For lint: as millrace up is told; may be repeated")
+      ->type_name("NAME=RUNTIME")
+      ->allow_extra_args(false);
+  pipeline->add_option("--container-engine", s.container_engine, "For lint: as millrace up is told")
+      ->check(CLI::IsMember({"auto", "podman", "docker", "none"}))
+      ->capture_default_str();
   pipeline->footer(
       "Examples:\n  millrace pipeline list\n  millrace pipeline show pipeline.yaml\n"
       "  millrace pipeline show churn-training\n  millrace pipeline lint pipeline.yaml\n"
