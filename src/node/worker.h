@@ -64,6 +64,9 @@ class Output {
   bool over_ = false;
 };
 
+// Between two attempts at a container.
+inline constexpr long kFirstBackoffMs = 10'000, kLastBackoffMs = 300'000;
+
 enum class Kind : std::uint8_t { init, sidecar, main };
 enum class State : std::uint8_t { waiting, running, terminated };
 
@@ -169,6 +172,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
                                std::shared_ptr<http::ByteStream> from);
   task::Task<void> read_status(std::shared_ptr<Worker> self, Container& c, unsigned run,
                                std::shared_ptr<http::ByteStream> from, std::shared_ptr<task::Event> first);
+
+  // worker_end.cpp
   void end_came(Container& c, unsigned run);
   void ended(Container& c);
   void stop_container(Container& c, long grace_ms, std::string why);
