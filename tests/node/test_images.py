@@ -39,7 +39,7 @@ def test_a_mapped_name_runs_and_another_says_what_to_do(tmp_path):
             kubectl("run", name, f"--image={image}", "--restart=Never", "--", *command)
             kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=50s")
             assert kubectl("logs", name) == name + "\n"
-        kubectl("run", "other", "--image=registry.example.com/team/other:7", "--restart=Never")
+        kubectl("run", "other", "--image=registry.invalid/team/other:7", "--restart=Never")
         kubectl(
             "wait",
             "pod/other",

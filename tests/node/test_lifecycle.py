@@ -108,7 +108,7 @@ def test_crash_loop_back_off_and_previous_logs(pods):
 
 
 def test_an_image_nothing_runs(pods):
-    pods.start("image", image="nginx:1.27")
+    pods.start("image", image="registry.invalid/nothing:1")
     pods.waiting("image", "ImagePullBackOff")
     assert "python:3.x" in pods.until_event("image", "Failed", "Failed to pull image")
     reasons = [m for r, m in pods.events("image") if r == "Failed"]

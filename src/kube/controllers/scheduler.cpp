@@ -1,5 +1,8 @@
+#include <set>
+
 #include "kube/controllers/controllers.h"
 #include "kube/controllers/pods.h"
+#include "kube/controllers/requests.h"
 
 namespace mr::kube {
 
@@ -18,8 +21,19 @@ std::string misfit(const Object& pod, const Object* node, const std::string& nam
   return {};
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name, Key key) {
+struct Book {
+  Ledger ledger;
+  std::set<Key> waiting;  // pods that would have fitted, had others asked for less
+};
+
+bool finished(const Object& pod) {
+  auto phase = text_at(pod, "status.phase");
+  return phase == "Succeeded" || phase == "Failed";
+}
+
+task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name, std::shared_ptr<Book> book, Key key) {
   auto pod = api.store().latest("pods", key);
+  book->waiting.erase(key);
   if (!pod || deleting(*pod) || !text_at(*pod, "spec.nodeName").empty()) co_return Again{};
   if (text_at(*pod, "spec.schedulerName", "default-scheduler") != "default-scheduler") co_return Again{};
   Object next = *pod;
@@ -31,7 +45,11 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name,
   }
   auto node = m.informer(gvr::nodes).get({"", node_name});
   auto why = misfit(*pod, node.get(), node_name);
+  auto asked = pod_requests(*pod);
+  if (why.empty() && node)
+    for (const auto& one : book->ledger.lacking(asked, *node)) why += (why.empty() ? "" : ", 1 ") + one;
   if (!why.empty()) {
+    book->waiting.insert(key);
     auto message = fmt::format("0/1 nodes are available: 1 {}.", why);
     if (set_condition(next, "PodScheduled", "False", "Unschedulable", message)) {
       auto done = co_await api.store().put("pods", key, std::move(next), resource_version_of(*pod));
@@ -40,10 +58,18 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name,
     }
     co_return Again{5000};
   }
+  // Before anything is waited for: whoever is looked at meanwhile sees what is left.
+  const std::string uid(uid_of(*pod));
+  book->ledger.take(uid, std::move(asked));
   ensure(next, "spec")["nodeName"] = node_name;
   set_condition(next, "PodScheduled", "True", "", "");
   auto done = co_await api.store().put("pods", key, std::move(next), resource_version_of(*pod));
-  if (!done) co_return std::unexpected(done.error());
+  if (!done) {
+    // Unless somebody else has bound it meanwhile, which was counted when it was seen.
+    auto now = m.informer(gvr::pods).get(key);
+    if (!now || uid_of(*now) != uid || text_at(*now, "spec.nodeName").empty()) book->ledger.release(uid);
+    co_return std::unexpected(done.error());
+  }
   m.event(*pod, "Normal", "Scheduled", fmt::format("Successfully assigned {}/{} to {}", key.ns, key.name, node_name),
           kComponent);
   co_return Again{};
@@ -52,12 +78,27 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name,
 }  // namespace
 
 void add_scheduler(Manager& m, Api& api, std::string node_name) {
+  auto book = std::make_shared<Book>();
   auto& q = m.controller(
-      "scheduler", [&m, &api, node = std::move(node_name)](Key key) { return reconcile(m, api, node, std::move(key)); },
-      16);
+      "scheduler",
+      [&m, &api, book, node = node_name](Key key) { return reconcile(m, api, node, book, std::move(key)); }, 16);
   m.informer(gvr::nodes);
-  m.informer(gvr::pods).on_change([&q](const ObjectPtr& now, const ObjectPtr&) {
-    if (now && text_at(*now, "spec.nodeName").empty() && !deleting(*now)) q.add(key_of(*now));
+  m.informer(gvr::pods).on_change([&q, book, node = node_name](const ObjectPtr& now, const ObjectPtr& before) {
+    bool room = false;
+    // A pod of the same name is another one.
+    if (before && (!now || uid_of(*now) != uid_of(*before))) room = book->ledger.release(std::string(uid_of(*before)));
+    if (now) {
+      const auto where = text_at(*now, "spec.nodeName");
+      if (where.empty()) {
+        if (!deleting(*now)) q.add(key_of(*now));
+      } else if (finished(*now)) {
+        room = book->ledger.release(std::string(uid_of(*now))) || room;
+      } else if (where == node) {
+        book->ledger.take(std::string(uid_of(*now)), pod_requests(*now));
+      }
+    }
+    if (room)
+      for (const auto& key : std::exchange(book->waiting, {})) q.add(key);
   });
 }
 
