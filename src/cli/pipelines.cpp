@@ -77,6 +77,9 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
     return f->fetch(std::move(uri), std::move(path));
   };
   s.scratch = r.folder + "/reads";
+  s.recurring_error = [i = impl.get()](const std::string& id) {
+    return i->schedules ? i->schedules->error(id) : std::nullopt;
+  };
   s.recurring_changed = [i = impl.get()] {
     if (i->schedules) i->schedules->changed();
   };

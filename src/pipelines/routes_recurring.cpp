@@ -36,9 +36,16 @@ Answer create_recurring_run(Service::Impl& s, Call& c) {
   co_return write_message(wire::kRecurringRun, to_message(made));
 }
 
+Object with_error(Service::Impl& s, const RecurringRun& r) {
+  auto m = to_message(r);
+  if (s.options.recurring_error)
+    if (const auto e = s.options.recurring_error(r.id)) m["error"] = to_message(*e);
+  return m;
+}
+
 Answer get_recurring_run(Service::Impl& s, Call& c) {
   MR_CO_TRY(auto r, s.store.recurring(c.param(0)));
-  co_return write_message(wire::kRecurringRun, to_message(r));
+  co_return write_message(wire::kRecurringRun, with_error(s, r));
 }
 
 Answer list_recurring_runs(Service::Impl& s, Call& c) {

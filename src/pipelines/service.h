@@ -33,6 +33,8 @@ struct ServiceOptions {
   // Makes an artifact appear as a file at `path` (ArtifactFiles::fetch); empty: artifacts cannot be read through the API.
   std::function<task::Task<Result<void>>(std::string uri, std::string path)> fetch_artifact;
   std::string scratch;                      // a folder for such files, on the artifacts' file system
+  // Why a recurring run's last try to make a run failed; may be empty.
+  std::function<std::optional<Error>(const std::string& recurring_id)> recurring_error;
   std::function<void()> recurring_changed;  // a recurring run was made, enabled, disabled or deleted; may be empty
 };
 
