@@ -171,6 +171,15 @@ Result<Image> Images::resolve(std::string_view image) const {
                                    last.find('/', slash + 1) == std::string_view::npos)
     last.remove_prefix(slash + 1);
   if (last == "python") return python(image, name.tag);
+  // Red Hat's name the version in their name: "registry.access.redhat.com/ubi9/python-311".
+  if (auto at = name.repository.rfind("/python-3"); at != std::string::npos && name.repository.contains("ubi")) {
+    auto minor = std::string_view(name.repository).substr(at + 9);
+    if (auto v = text::to_u64(minor); v && *v < 100) return python(image, fmt::format("3.{}", *v));
+  }
+  // The two that are mirrored under other people's names: "ghcr.io/containerd/busybox".
+  for (std::string_view common : {"busybox", "alpine"})
+    if (name.repository.find('.') < name.repository.find('/') && name.repository.ends_with(fmt::format("/{}", common)))
+      last = common;
   static constexpr std::string_view kHost[] = {"busybox", "alpine", "debian", "ubuntu", "bash", "curlimages/curl"};
   if (std::ranges::find(kHost, last) != std::end(kHost)) {
     Image out;

@@ -62,6 +62,8 @@ def test_termination_message(pods):
         "python",
         "busybox:1.36",
         "debian",
+        "registry.access.redhat.com/ubi9/python-311:latest",
+        "ghcr.io/containerd/busybox",
     ],
 )
 def test_images_that_name_a_runtime(pods, image):
