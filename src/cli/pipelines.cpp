@@ -6,6 +6,7 @@
 #include "cli/pipeline_tracking.h"
 #include "http/client.h"
 #include "http/router.h"
+#include "pipelines/cron.h"
 #include "pipelines/runner.h"
 #include "pipelines/schedules.h"
 #include "pipelines/service.h"
@@ -29,7 +30,8 @@ task::Task<Result<std::string>> fetch_package(std::string url) {
     q.timeout_s = 30;
     MR_TRY(auto answer, client.send(q));
     if (answer.status != 200)
-      return fail(Code::invalid_argument, fmt::format("{} answered {} where a package was expected", url, answer.status));
+      return fail(Code::invalid_argument,
+                  fmt::format("{} answered {} where a package was expected", url, answer.status));
     return std::move(answer.body);
   });
   if (!r) co_return fail(Code::unavailable, "too many packages are being fetched; try again later");
@@ -64,6 +66,12 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   r.default_root = fmt::format("s3://{}/v2/artifacts", kBucket);
   r.now_ms = time::now_ms;
   r.env = options.env;
+  r.cache = options.cache;
+  r.cache_max_age_s = std::int64_t{options.cache_days} * 86'400;
+  r.max_pods = options.max_pods;
+  // A zone that is not there would show with the first schedule only.
+  if (auto cron = pipelines::Cron::parse("@daily", options.cron_zone); !cron)
+    return fail(Code::invalid_argument, fmt::format("--cron-timezone {}: {}", options.cron_zone, cron.error().message));
   auto ui = fmt::format("http://{}:{}", options.tracking_address, options.tracking_port);
   impl->tracking = make_tracking_link(options.tracking_address, options.tracking_port,
                                       "http://mlflow.kubeflow.svc.cluster.local:5000", ui);
@@ -98,7 +106,8 @@ http::Handler Pipelines::handler() const {
     }
     // As the real server's gateway answers for both.
     if (m.other_method)
-      co_return http::Response::json(501, R"({"error":"Method Not Allowed","code":12,"message":"Method Not Allowed","details":[]})");
+      co_return http::Response::json(
+          501, R"({"error":"Method Not Allowed","code":12,"message":"Method Not Allowed","details":[]})");
     co_return http::Response::json(404, R"({"error":"Not Found","code":5,"message":"Not Found","details":[]})");
   };
 }

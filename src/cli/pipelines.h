@@ -19,6 +19,9 @@ struct PipelinesOptions {
   std::string data;                                      // the data folder
   std::string cron_zone = "UTC";                         // of recurring runs' cron texts
   std::vector<std::pair<std::string, std::string>> env;  // that every step gets
+  bool cache = true;
+  int cache_days = 0;  // 0: of any age
+  std::size_t max_pods = 16;
   std::string tracking_address = "127.0.0.1";
   std::uint16_t tracking_port = 5000;
 };

@@ -135,7 +135,10 @@ int run_up(const Settings& s) {
   runs.data = s.data;
   runs.tracking_address = host;
   runs.tracking_port = port(5000);
-  if (const char* zone = ::getenv("MILLRACE_CRON_TIMEZONE"); zone != nullptr && *zone != '\0') runs.cron_zone = zone;
+  runs.cron_zone = s.cron_timezone;
+  runs.cache = s.pipeline_cache;
+  runs.cache_days = s.pipeline_cache_days;
+  runs.max_pods = static_cast<std::size_t>(s.pipeline_pods);
   auto pipelines = Pipelines::open((*platform)->client(), (*platform)->pods(), **objects, std::move(runs));
   if (!pipelines) return report(pipelines.error());
 
@@ -150,12 +153,12 @@ int run_up(const Settings& s) {
     MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset,
                            with_part_log(objects::make_handler(**objects, keys), objects_log),
                            "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
-    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
-                           (*platform)->gateway((*pipelines)->at_front_door(serving::make_handler(std::move(inference)))),
-                           "kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
+    MR_CHECK(
+        listeners.add("gateway", s.listen, 8080 + s.port_offset,
+                      (*platform)->gateway((*pipelines)->at_front_door(serving::make_handler(std::move(inference)))),
+                      "kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
     MR_CHECK(listeners.add("pipelines", s.listen, 8888 + s.port_offset,
-                           with_part_log((*pipelines)->handler(), pipelines_log),
-                           "Kubeflow Pipelines API"));
+                           with_part_log((*pipelines)->handler(), pipelines_log), "Kubeflow Pipelines API"));
     MR_CHECK(listeners.add("kubernetes", s.listen, 6443 + s.port_offset, (*platform)->handler(),
                            "Kubernetes API: export KUBECONFIG=$(millrace kubeconfig)", (*platform)->tls()));
     return {};

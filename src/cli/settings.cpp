@@ -321,6 +321,17 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
                  "that is installed, podman before docker")
       ->check(CLI::IsMember({"auto", "podman", "docker", "none"}))
       ->capture_default_str();
+  up->add_option("--pipeline-cache", s.pipeline_cache,
+                 "Whether steps of pipelines may stand on the outputs of earlier ones with the same inputs")
+      ->capture_default_str();
+  up->add_option("--pipeline-cache-days", s.pipeline_cache_days, "How old such outputs may be; 0: of any age")
+      ->check(CLI::Range(0, 36500))
+      ->capture_default_str();
+  up->add_option("--pipeline-pods", s.pipeline_pods, "How many steps of pipelines run at once; further ones wait")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  up->add_option("--cron-timezone", s.cron_timezone, "The zone of the cron texts of recurring runs: Europe/Berlin")
+      ->capture_default_str();
   up->add_flag(
       "--mysql", s.mysql,
       "Also run a MariaDB server on 3306 (Debian package mariadb-server), published as Service mysql in namespace "

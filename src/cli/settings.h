@@ -106,6 +106,9 @@ struct Settings {
   bool mysql = false;
   std::vector<std::string> images;  // NAME=RUNTIME
   std::string container_engine = "auto";
+  bool pipeline_cache = true;
+  int pipeline_cache_days = 0, pipeline_pods = 16;
+  std::string cron_timezone = "UTC";
   // containers-guard
   std::string guard_engine, guard_label;
   // exec

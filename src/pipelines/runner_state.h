@@ -82,8 +82,15 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   task::Timer clock;
 
   Impl(kube::Client& c, kube::Pods& p, Store& s, ArtifactFiles& f, RunnerOptions o)
-      : client(c), logs(p), store(s), files(f), options(std::move(o)), loop(loops.at(0)), manager(loop, c),
-        pods(manager.informer(kube::gvr::pods)), slots(options.max_pods) {}
+      : client(c),
+        logs(p),
+        store(s),
+        files(f),
+        options(std::move(o)),
+        loop(loops.at(0)),
+        manager(loop, c),
+        pods(manager.informer(kube::gvr::pods)),
+        slots(options.max_pods) {}
 
   // runner.cpp
   Result<LivePtr> load(const std::string& id);  // from the store, its events replayed
@@ -106,13 +113,15 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   task::Task<void> kill(LivePtr l, std::string node);
   task::Task<PodEnd> wait_for(kube::Key key);
   task::Task<std::string> save_log(kube::ObjectPtr pod, std::string path);
+  task::Task<Result<void>> check_devices(kube::Object pod);
   task::Task<void> forget_pod(kube::Key key);
   // runner_tracking.cpp
   task::Task<void> begin_tracking(LivePtr l);
   task::Task<void> begin_nested(LivePtr l, NodeView n);
   task::Task<void> end_nested(LivePtr l, NodeView n, const Event& end);
   task::Task<void> end_tracking(LivePtr l);
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> step_env(const LivePtr& l, const std::string& node) const;
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> step_env(const LivePtr& l,
+                                                                          const std::string& node) const;
 
   [[nodiscard]] Step::Scope scope(const LivePtr& l, const std::string& node) const;
   [[nodiscard]] Result<Step> make_step(const LivePtr& l, const NodeView& n) const;

@@ -49,7 +49,9 @@ std::string last_line(std::string_view text) {
   std::string found;
   for (auto line : text::split(text, '\n')) {
     auto t = text::trim(line);
-    if (!t.empty()) found = std::string(t);
+    // A closing bracket says nothing.
+    if (std::ranges::any_of(t, [](unsigned char c) { return std::isalnum(c) != 0 || c >= 0x80; }))
+      found = std::string(t);
   }
   if (found.size() > kMessage) found = found.substr(0, kMessage) + "…";
   return found;
@@ -63,6 +65,30 @@ Event ended(const NodeView& n, int attempt, Event::Kind kind) {
   e.node = n.path;
   e.attempt = attempt;
   return e;
+}
+
+// An importer's metadata, with the placeholders in its texts and names, at any depth.
+Result<Value> filled(const Value& v, const PlaceholderContext& c) {
+  if (v.is_string()) {
+    MR_TRY(auto text, substitute(v.get_string(), c));
+    return Value(text);
+  }
+  if (v.is_array()) {
+    Array out;
+    for (const auto& x : v.get_array()) {
+      MR_TRY(auto one, filled(x, c));
+      out.push_back(std::move(one));
+    }
+    return out;
+  }
+  if (!v.is_object()) return normalize(v);
+  Object out;
+  for (const auto& m : v.get_object()) {
+    MR_TRY(auto name, substitute(m.key(), c));
+    MR_TRY(auto one, filled(m.value(), c));
+    out[name] = std::move(one);
+  }
+  return out;
 }
 
 }  // namespace
@@ -155,8 +181,8 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
   Result<void> r;
   if (n.component->kind != ComponentKind::container || n.pod.empty()) {
     r = fail(Code::internal, "the program ended while the step was under way");
-  } else if (std::error_code ec; pod && kube::text_at(*pod, "status.phase") == "Succeeded" &&
-                                 fs::is_directory(step_folder(l, n), ec)) {
+  } else if (std::error_code ec;
+             pod && kube::text_at(*pod, "status.phase") == "Succeeded" && fs::is_directory(step_folder(l, n), ec)) {
     auto step = make_step(l, n);
     if (!step) {
       r = std::unexpected(step.error());
@@ -201,8 +227,10 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
   if (auto r = co_await step.prepare(files); !r) {
     co_return std::unexpected(r.error());
   }
+  MR_CO_CHECK(co_await check_devices(step.pod()));
   kube::Key key{l->run.ns, n.pod};
-  auto made = l->killed.contains(n.path) ? fail(Code::cancelled, "canceled") : co_await client.create(kube::gvr::pods, step.pod());
+  auto made = l->killed.contains(n.path) ? fail(Code::cancelled, "canceled")
+                                         : co_await client.create(kube::gvr::pods, step.pod());
   if (!made) {
     co_return fail(made.error().code == Code::cancelled ? Code::cancelled : Code::failed_precondition,
                    made.error().code == Code::cancelled
@@ -263,6 +291,27 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
   co_return Result<void>{};
 }
 
+// A device that no node has will not come by waiting.
+task::Task<Result<void>> Runner::Impl::check_devices(kube::Object pod) {
+  const auto& container = kube::array_at(pod, "spec.containers").front().get_object();
+  for (const auto& limit : kube::object_at(container, "resources.limits")) {
+    if (!std::string_view(limit.key()).contains('/')) continue;  // cpu, memory
+    auto nodes = co_await client.list(kube::gvr::nodes);
+    if (!nodes) co_return std::unexpected(nodes.error());
+    auto wanted = kube::quantity_milli(to_text(limit.value())).value_or(0);
+    bool there = std::ranges::any_of(nodes->items, [&](const kube::ObjectPtr& node) {
+      const auto& have = kube::object_at(*node, "status.allocatable");
+      const auto* v = have.if_contains(limit.key());
+      return v != nullptr && kube::quantity_milli(to_text(*v)).value_or(0) >= wanted;
+    });
+    if (!there)
+      co_return fail(Code::failed_precondition,
+                     fmt::format("Unschedulable: the step asks for {} {}, and no node has as many",
+                                 to_text(limit.value()), std::string_view(limit.key())));
+  }
+  co_return Result<void>{};
+}
+
 std::vector<std::string> Runner::Impl::claims_of(const LivePtr& l, const NodeView& n) const {
   std::vector<std::string> out;
   const auto* mounts = n.component->kubernetes.if_contains("pvcMount");
@@ -306,8 +355,9 @@ task::Task<bool> Runner::Impl::from_cache(LivePtr l, const NodeView& n, int numb
   const auto* unwritten = entry.inputs.if_contains("unwritten");
   for (const auto& [output, list] : entry.artifacts)
     for (const auto& a : list) {
-      if (!files.serves(a.uri) || (unwritten != nullptr && unwritten->is_array() &&
-                                   std::ranges::find(unwritten->get_array(), Value(a.uri)) != unwritten->get_array().end()))
+      if (!files.serves(a.uri) ||
+          (unwritten != nullptr && unwritten->is_array() &&
+           std::ranges::find(unwritten->get_array(), Value(a.uri)) != unwritten->get_array().end()))
         continue;
       if (auto there = files.exists(a.uri); there && !*there) {
         note = fmt::format("miss because the artifact \"{}\" of the earlier result is gone", output);
@@ -346,18 +396,10 @@ task::Task<void> Runner::Impl::import(LivePtr l, NodeView n, int number) {
   }
   PlaceholderContext context;
   context.executor_input = Object{{"inputs", Object{{"parameterValues", n.inputs}}}, {"outputs", Object{}}};
-  for (const auto& m : spec.metadata) {
-    if (!m.value().is_string()) {
-      a.metadata[m.key()] = normalize(m.value());
-      continue;
-    }
-    auto text = substitute(m.value().get_string(), context);
-    if (!text) {
-      bad(text.error());
-      break;
-    }
-    a.metadata[m.key()] = *text;
-  }
+  if (auto metadata = filled(spec.metadata, context))
+    a.metadata = std::move(metadata->get_object());
+  else
+    bad(metadata.error());
   if (e.kind == Event::Kind::succeeded && a.uri.empty()) bad(of(Code::invalid_argument, "the importer has no URI"));
   if (e.kind == Event::Kind::succeeded && a.uri.starts_with("oci://") && a.type.title != "system.Model")
     bad(of(Code::invalid_argument, "an oci:// URI can be imported as system.Model only"));
@@ -370,7 +412,8 @@ task::Task<void> Runner::Impl::import(LivePtr l, NodeView n, int number) {
     if (spec.to_workspace && !l->engine->facts().workspace_path.empty())
       for (auto& one : e.artifacts[output]) {
         auto where = "/.artifacts" + local_path({.uri = one.uri});
-        auto r = co_await files.fetch(one.uri, fmt::format("{}/steps/{}/workspace{}", options.folder, l->run.id, where));
+        auto r =
+            co_await files.fetch(one.uri, fmt::format("{}/steps/{}/workspace{}", options.folder, l->run.id, where));
         if (!r) bad(r.error());
         one.metadata["_kfp_workspace"] = true;
         one.custom_path = l->engine->facts().workspace_path + where;
@@ -417,7 +460,8 @@ task::Task<void> Runner::Impl::volume_claim(LivePtr l, NodeView n, int number, b
   auto size = text("size");
   spec["resources"] = Object{{"requests", Object{{"storage", size.empty() ? "1Gi" : size}}}};
   if (auto c = text("storage_class_name"); !c.empty()) {
-    // A class of the cluster that the pipeline was written for: where there is none of that name, the default one serves.
+    // A class of the cluster that the pipeline was written for: where there is none of that name, the default one
+    // serves.
     auto there = co_await client.get({"storage.k8s.io", "v1", "storageclasses"}, {"", c});
     if (there || there.error().reason != "NotFound")
       spec["storageClassName"] = c;
@@ -483,8 +527,9 @@ task::Task<PodEnd> Runner::Impl::wait_for(kube::Key key) {
         if (code == 0) continue;
         auto r = kube::text_at(t->get_object(), "reason");
         why = r == "OOMKilled" ? "OOMKilled: the step used more memory than its limit"
-              : r == "StartError" ? fmt::format("the step could not start: {}", kube::text_at(t->get_object(), "message"))
-                                   : fmt::format("the step ended with exit code {}", code);
+              : r == "StartError"
+                  ? fmt::format("the step could not start: {}", kube::text_at(t->get_object(), "message"))
+                  : fmt::format("the step ended with exit code {}", code);
       }
       end.error = of(Code::internal, std::move(why));
       break;
@@ -500,8 +545,9 @@ task::Task<PodEnd> Runner::Impl::wait_for(kube::Key key) {
             stuck = &w->get_object();
         }
     if (stuck != nullptr) {
-      end.error = of(Code::failed_precondition, fmt::format("the step cannot start: {}: {}", kube::text_at(*stuck, "reason"),
-                                                            kube::text_at(*stuck, "message")));
+      end.error =
+          of(Code::failed_precondition, fmt::format("the step cannot start: {}: {}", kube::text_at(*stuck, "reason"),
+                                                    kube::text_at(*stuck, "message")));
       (void)co_await client.remove(kube::gvr::pods, key);
       break;
     }

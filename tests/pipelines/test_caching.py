@@ -82,3 +82,29 @@ def test_what_failed_is_not_kept(api, kfp_client, tmp_path):
     for _ in range(2):
         made = kfp_client.create_run_from_pipeline_package(str(package), arguments={})
         assert helpers.Run(api, made.run_id).wait().state == "FAILED"
+
+
+def test_the_server_s_switch_is_off(tmp_path):
+    """--pipeline-cache off: a step runs again though nothing about it has changed."""
+    import harness
+
+    @dsl.pipeline
+    def once():
+        say(text="again")
+
+    (spec,) = helpers.documents(helpers.compiled(once, tmp_path))
+    with harness.launch_platform(tmp_path / "data", "--pipeline-cache", "off") as platform:
+        api = helpers.Api(platform.gateway_url, tmp_path / "data", platform.s3_url)
+        for _ in range(2):
+            run = api.run(spec).wait(60)
+            assert run.state == "SUCCEEDED", run.describe()
+            assert run.pod("say")["status"]["phase"] == "Succeeded"
+
+
+def test_a_zone_that_does_not_exist_stops_the_start(tmp_path):
+    import harness
+
+    with pytest.raises(harness.StartFailed, match="Europe/Nowhere"), harness.launch_platform(
+        tmp_path / "data", "--cron-timezone", "Europe/Nowhere"
+    ):
+        pass

@@ -94,8 +94,9 @@ def test_fifty_kills_lose_nothing(tmp_path):
                 platform.proc.kill()
                 kills += 1
                 continue
+
             # Nothing kills it any more: everything ends, and ends well.
-            def states():
+            def states(api=api):
                 return {i: api.get(f"/runs/{i}")["state"] for i in started}
 
             harness.until(lambda: set(states().values()) <= FINAL, "every run is over", seconds=240)
