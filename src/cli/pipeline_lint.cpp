@@ -123,9 +123,8 @@ struct Linter {
         read_text(at, *text);
       if (k.image.contains("argostub/")) reads_all[at] = true;
     } else if (c.kind == ComponentKind::importer) {
-      read[at].insert(c.importer.uri_input);
-      for (const auto& m : c.importer.metadata)
-        if (m.value().is_string()) read_text(at, m.value().get_string());
+      // Whether its metadata read them or not, the SDK writes them.
+      reads_all[at] = true;
     }
     for (const auto& t : c.tasks) {
       for (const auto* given : {&t.parameters, &t.artifacts})

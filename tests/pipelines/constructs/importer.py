@@ -31,7 +31,7 @@ def importer(uri: str, owner: str = "somebody"):
         artifact_uri=uri,
         artifact_class=dsl.Dataset,
         reimport=True,
-        metadata={"owner": owner},
+        metadata={"owner": owner, "of": {"owners": [owner, f"not {owner}"], "kind": "file"}},
     )
     show(data=constant.output)
     show(data=given.output)
@@ -43,5 +43,14 @@ EXPECT = Expect(
         "show": "imported content\ns3://mlpipeline/imported/constant.txt\nme\n",
         "show-2": "other content\ns3://mlpipeline/imported/by-parameter.txt\nsomebody\n",
     },
-    artifacts={"importer": {"artifact": ("system.Dataset", {"owner": "me"}, "imported content")}},
+    artifacts={
+        "importer": {"artifact": ("system.Dataset", {"owner": "me"}, "imported content")},
+        "importer-2": {
+            "artifact": (
+                "system.Dataset",
+                {"owner": "somebody", "of": {"owners": ["somebody", "not somebody"], "kind": "file"}},
+                "other content",
+            )
+        },
+    },
 )
