@@ -3,6 +3,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <fstream>
+
 #include "text/text.h"
 
 extern char** environ;
@@ -10,6 +13,8 @@ extern char** environ;
 namespace mr::node {
 
 namespace {
+
+constexpr std::string_view kMark = "MILLRACE_PROBE";
 
 // Names that mean something to the client itself, or that it would read as a pattern.
 bool for_client(std::string_view name) {
@@ -164,13 +169,27 @@ EngineCommand start_command(const Engine& e, const std::string& name, bool in) {
 }
 
 EngineCommand exec_command(const Engine& e, const std::string& name, const std::vector<std::string>& command, bool in,
-                           bool terminal) {
+                           bool terminal, const std::string& mark) {
   std::vector<std::string> args{"exec"};
   if (in) args.emplace_back("--interactive");
   if (terminal) args.insert(args.end(), {"--tty", "--env", "TERM=xterm-256color"});
+  if (!mark.empty()) args.insert(args.end(), {"--env", fmt::format("{}={}", kMark, mark)});
   args.push_back(name);
   args.insert(args.end(), command.begin(), command.end());
   return engine_command(e, std::move(args));
+}
+
+void end_marked(const std::string& mark) {
+  const auto wanted = fmt::format("{}={}", kMark, mark);
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
+    auto pid = text::to_i64(entry.path().filename().string());
+    if (!pid) continue;
+    std::ifstream in(entry.path() / "environ", std::ios::binary);
+    std::string all(std::istreambuf_iterator<char>(in), {});
+    for (auto one : text::split(all, '\0'))
+      if (one == wanted) ::kill(static_cast<pid_t>(*pid), SIGKILL);
+  }
 }
 
 std::string full_image_name(std::string_view image) {

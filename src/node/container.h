@@ -71,8 +71,12 @@ EngineCommand engine_command(const Engine& engine, std::vector<std::string> argu
 // Values of variables are handed over in the client's environment where they may be: command lines can be read by all.
 EngineCommand create_command(const Engine& engine, const ContainerSpec& spec);
 EngineCommand start_command(const Engine& engine, const std::string& name, bool in);
+// `mark`: what end_marked() knows the command by, or empty.
 EngineCommand exec_command(const Engine& engine, const std::string& name, const std::vector<std::string>& command,
-                           bool in, bool terminal);
+                           bool in, bool terminal, const std::string& mark = {});
+// Kills what was started inside a container with this mark: a command there does not end with its client. Reads all of
+// /proc: not for a loop.
+void end_marked(const std::string& mark);
 // "nginx:1" -> "docker.io/library/nginx:1": the name that a cluster would pull.
 std::string full_image_name(std::string_view image);
 // What a failed command said: its last line that is no warning, without "Error: ".
@@ -90,6 +94,8 @@ class Containers : public std::enable_shared_from_this<Containers> {
   Containers(std::string choice, std::string data_folder, std::string guard);
   // Removes what an earlier program of this data folder left behind.
   task::Task<void> begin();
+  // Removes what this program has left, all at once; blocks. Once nothing is started any more.
+  void clear();
   // The engine, looked for until one is found. Containers of earlier programs are gone when it answers.
   task::Task<Result<Engine>> engine();
 

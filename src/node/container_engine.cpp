@@ -180,6 +180,10 @@ task::Task<void> Containers::begin() {
   if (std::filesystem::exists(data_folder_ + "/node/containers", ec)) (void)co_await engine();
 }
 
+void Containers::clear() {
+  if (engine_) clear_containers(*engine_, fmt::format("{}={}", kRunLabel, run_));
+}
+
 task::Task<Result<Engine>> Containers::engine() {
   if (engine_) co_return *engine_;
   auto guard = co_await looking_.lock();

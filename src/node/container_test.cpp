@@ -114,6 +114,7 @@ TEST(ContainerCommand, ExecAndStart) {
             (Words{"/usr/bin/docker", "exec", "--interactive", "n", "sh", "-c", "x y"}));
   EXPECT_EQ(exec_command(docker(), "n", {"sh"}, false, true).argv,
             (Words{"/usr/bin/docker", "exec", "--tty", "--env", "TERM=xterm-256color", "n", "sh"}));
+  EXPECT_TRUE(has(exec_command(podman(), "n", {"true"}, false, false, "m").argv, {"--env", "MILLRACE_PROBE=m", "n"}));
   EXPECT_EQ(start_command(docker(), "n", true).argv,
             (Words{"/usr/bin/docker", "start", "--attach", "--interactive", "n"}));
 }

@@ -328,6 +328,7 @@ void Node::stop() {
   });
   if (idle.wait_for(std::chrono::seconds(6)) != std::future_status::ready)
     log::warn("pods did not stop in time", {{"left", impl_->live}});
+  impl_->ctx->containers->clear();
 }
 
 Result<std::pair<std::shared_ptr<Worker>, Container*>> Node::Impl::locate(const ObjectPtr& pod,

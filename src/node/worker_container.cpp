@@ -249,6 +249,12 @@ task::Task<Result<void>> Worker::launch_container(Container& c, EngineImage imag
 task::Task<void> Worker::container_over(std::shared_ptr<Worker>, Container& c, unsigned run) {
   const Engine engine = *c.engine;
   const auto name = c.engine_name;
+  if (closing_) {
+    // Nobody asks how it ended any more, and all are removed together.
+    c.reported_exit = true;
+    end_came(c, run);
+    co_return;
+  }
   auto state = co_await Containers::state(engine, name);
   if (state && state->ran && !state->running) {
     c.wait_status = (state->exit_code & 0xff) << 8;

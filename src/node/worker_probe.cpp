@@ -1,11 +1,13 @@
 // Probes and lifecycle hooks.
 #include <csignal>
 
+#include "crypto/random.h"
 #include "http/client_tls.h"
 #include "http/tcp_stream.h"
 #include "json/parse.h"
 #include "node/grpc_health.h"
 #include "node/worker.h"
+#include "task/pool.h"
 #include "text/text.h"
 
 namespace mr::node {
@@ -125,8 +127,9 @@ task::Task<Result<void>> http_get(std::string ip, int port, Object action, long 
 task::Task<Result<void>> Worker::run_inside(Container& c, std::vector<std::string> command, long timeout_ms) {
   if (c.init_pid <= 0) co_return fail(Code::failed_precondition, "container not running");
   SpawnOptions o;
+  const auto mark = c.engine ? crypto::random_hex(12) : std::string();
   if (c.engine) {
-    auto inside = exec_command(*c.engine, c.engine_name, command, false, false);
+    auto inside = exec_command(*c.engine, c.engine_name, command, false, false, mark);
     o.argv = std::move(inside.argv);
     o.env = std::move(inside.env);
   } else {
@@ -154,6 +157,7 @@ task::Task<Result<void>> Worker::run_inside(Container& c, std::vector<std::strin
     late = true;
     (*process)->kill(SIGKILL);
     out->close();
+    if (!mark.empty()) (void)task::disk_pool().submit([mark] { end_marked(mark); });
   });
   std::string said;
   for (;;) {

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import socket
 
 import harness
 import pytest
@@ -268,6 +269,20 @@ def test_probes_and_hooks(pods):
     pods.ready("watched")
 
 
+def test_a_probe_that_takes_too_long_leaves_nothing_behind(pods):
+    slow = probe({"exec": {"command": ["sleep", "1234"]}}, timeoutSeconds=1, failureThreshold=100)
+    box(pods, "slow", "sleep", "1000", container={"readinessProbe": slow})
+    pods.until_event("slow", "Unhealthy", 'command timed out: "sleep" timed out after 1s')
+
+    def failed_often():
+        events = json.loads(pods.kubectl("get", "events", "-o", "json"))["items"]
+        return any(e["reason"] == "Unhealthy" and e.get("count", 1) >= 3 for e in events)
+
+    harness.until(failed_often, "it has failed three times")
+    # One may be under way.
+    assert pods.kubectl("exec", "slow", "--", "ps").count("sleep 1234") <= 1
+
+
 def test_two_pods_have_their_own_port(pods):
     key = "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -days 2 -subj /CN=x -config /dev/null 2>/dev/null"
     for name in ("one", "two"):
@@ -404,6 +419,20 @@ def test_pulls_with_a_login_and_what_fails(tmp_path):
             assert len(registry.asked) > before
         finally:
             podman("rmi", "--force", "--ignore", name)
+
+
+def test_a_pull_that_hangs_is_given_up_with_its_pod(tmp_path):
+    registry = socket.create_server(("127.0.0.1", 0))  # which takes connections and never says anything
+    image = f"127.0.0.1:{registry.getsockname()[1]}/team/box:1"
+    with registry, harness.launch_platform(tmp_path / "data") as platform:
+        pods = pods_of(platform, tmp_path)
+        for name in ("deleted", "left"):
+            pods.start(name, image=image)
+            pods.until_event(name, "Pulling", image)
+        pods.kubectl("delete", "pod", "deleted", timeout=20)
+        os.kill(platform.proc.pid, signal.SIGTERM)
+        assert platform.proc.popen.wait(timeout=20) == 0
+        assert "did not stop in time" not in platform.proc.stderr()
 
 
 # --- the platform's end -----------------------------------------------------------------------------------------------
