@@ -184,6 +184,7 @@ Result<Image> Images::resolve(std::string_view image) const {
   if (std::ranges::find(kHost, last) != std::end(kHost)) {
     Image out;
     out.id = "millrace://process/sha256:" + text::hex(crypto::digest(crypto::Algorithm::sha256, "host"));
+    out.ash = last == "busybox" || last == "alpine";
     return out;
   }
   return fail(

@@ -25,6 +25,7 @@ struct Image {
   Interpreter python;
   std::string note;  // what the user should know: another version than asked for
   std::string id;    // imageID
+  bool ash = false;  // its sh is busybox's, which knows [[ and writes backslashes as they are
 };
 
 // "docker.io/library/python:3.11-slim" -> {"python", "3.11-slim"}; a registry or port is no part of the name.

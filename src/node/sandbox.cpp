@@ -174,6 +174,12 @@ Result<SandboxCommand> sandbox_command(const SandboxSpec& s, const std::string& 
       add({"--cap-add", cap});
   if (s.status_fd >= 0) add({"--json-status-fd", std::to_string(s.status_fd)});
   add({"--ro-bind", "/usr", "/usr"});
+  if (std::error_code ec; s.image.ash && fs::exists("/usr/bin/bash", ec)) {
+    // bash called sh is nearer to busybox's shell than dash is.
+    auto shell = fs::canonical("/usr/bin/sh", ec);
+    if (!ec && shell != "/usr/bin/bash" && shell.string().starts_with("/usr/"))
+      add({"--ro-bind", "/usr/bin/bash", shell.string()});
+  }
   for (std::string link : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
     std::error_code ec;
     auto path = "/" + link;

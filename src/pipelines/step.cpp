@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::string_view kInside = "/tmp/kfp";
 constexpr std::string_view kRoots[] = {"s3", "minio", "gcs", "oci"};
-constexpr std::size_t kMaxOutput = 64U << 20;       // of one output parameter's file
-constexpr std::size_t kMaxArgument = 128U * 1024;   // MAX_ARG_STRLEN of Linux, its NUL included
+constexpr std::size_t kMaxOutput = 64U << 20;      // of one output parameter's file
+constexpr std::size_t kMaxArgument = 128U * 1024;  // MAX_ARG_STRLEN of Linux, its NUL included
 
 Result<std::string> read_file(const std::string& path, std::size_t limit) {
   std::error_code ec;
@@ -53,7 +53,8 @@ Array list_json(const std::vector<Artifact>& list) {
 // A label's value out of any text.
 std::string label_text(std::string_view text) {
   std::string out;
-  for (char c : text) out += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' ? c : '-';
+  for (char c : text)
+    out += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' ? c : '-';
   if (out.size() > 63) out.resize(63);
   while (!out.empty() && std::isalnum(static_cast<unsigned char>(out.back())) == 0) out.pop_back();
   while (!out.empty() && std::isalnum(static_cast<unsigned char>(out.front())) == 0) out.erase(0, 1);
@@ -120,7 +121,8 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   }
   if (!c.container.accelerator_type.empty()) {
     MR_TRY(auto type, substitute(c.container.accelerator_type, context));
-    MR_TRY(auto count, substitute(c.container.accelerator_count.empty() ? "1" : c.container.accelerator_count, context));
+    MR_TRY(auto count,
+           substitute(c.container.accelerator_count.empty() ? "1" : c.container.accelerator_count, context));
     limits[type] = count;
   }
   kube::Object resources;
@@ -198,15 +200,16 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   if (config.resources && !resources.empty()) container["resources"] = std::move(resources);
   kube::Array mounts, volumes;
   auto mount = [&](std::string_view name, std::string_view folder, std::string_view where, bool read_only) {
-    volumes.push_back(kube::Object{{"name", name},
-                                   {"hostPath", {{"path", fmt::format("{}/{}", s.options_.folder, folder)},
-                                                 {"type", "Directory"}}}});
+    volumes.push_back(
+        kube::Object{{"name", name},
+                     {"hostPath", {{"path", fmt::format("{}/{}", s.options_.folder, folder)}, {"type", "Directory"}}}});
     kube::Object m{{"name", name}, {"mountPath", where}};
     if (read_only) m["readOnly"] = true;
     mounts.push_back(std::move(m));
   };
   mount("kfp", "kfp", kInside, false);
-  for (auto root : kRoots) mount(fmt::format("artifacts-{}", root), fmt::format("roots/{}", root), fmt::format("/{}", root), true);
+  for (auto root : kRoots)
+    mount(fmt::format("artifacts-{}", root), fmt::format("roots/{}", root), fmt::format("/{}", root), true);
   mount("outputs", "out", local_path({.uri = s.task_root_}), false);
   if (!s.options_.workspace_folder.empty()) {
     volumes.push_back(kube::Object{{"name", "kfp-workspace"},
@@ -259,7 +262,7 @@ task::Task<Result<void>> Step::prepare(ArtifactFiles& files) {
   for (const auto& [name, list] : node_.input_artifacts)
     for (const auto& a : list) {
       if (!files.serves(a.uri)) continue;
-      if (auto m = a.metadata.find("_kfp_workspace"); m != a.metadata.end() && m->value() == Value(true)) continue;
+      // What lies in the workspace is linked here too: an SDK before 2.15 knows no other place.
       auto path = inside(local_path({.uri = a.uri}));
       if (fs::exists(path, ec)) continue;  // the same artifact twice
       auto fetched = co_await files.fetch(a.uri, path);
@@ -345,7 +348,8 @@ task::Task<Result<Step::Outputs>> Step::collect(ArtifactFiles& files, bool ok) c
   for (auto& [name, list] : out.artifacts)
     for (auto& a : list) {
       std::string path;
-      if (a.uri == task_root_ || a.uri.starts_with(task_root_ + "/")) path = options_.folder + "/out" + a.uri.substr(task_root_.size());
+      if (a.uri == task_root_ || a.uri.starts_with(task_root_ + "/"))
+        path = options_.folder + "/out" + a.uri.substr(task_root_.size());
       if (!a.custom_path.empty()) {
         // Only what the step could write to outside of its own sandbox is still there.
         auto mine = local_path({.uri = task_root_});

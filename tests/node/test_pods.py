@@ -72,6 +72,15 @@ def test_images_that_name_a_runtime(pods, image):
     assert pods.logs("named") == "ok\n"
 
 
+def test_the_shell_of_busybox(pods):
+    pods.start("ash", "sh", "-c", '[[ "a b" == a* ]] && echo "one\\ntwo"', image="busybox")
+    pods.phase("ash", "Succeeded")
+    assert pods.logs("ash") == "one\\ntwo\n"
+    pods.start("dash", "sh", "-c", 'echo "one\\ntwo"', image="debian")
+    pods.phase("dash", "Succeeded")
+    assert pods.logs("dash") == "one\ntwo\n"
+
+
 def test_another_python_version_is_said_in_an_event(pods):
     pods.start("other", "python", "-c", "print(1)", image="python:3.2")
     pods.phase("other", "Succeeded", "Pending")
