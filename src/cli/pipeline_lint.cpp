@@ -1,6 +1,7 @@
 #include "cli/pipeline_lint.h"
 
 #include "json/parse.h"
+#include "kube/names.h"
 #include "pipelines/lightweight.h"
 #include "pipelines/placeholders.h"
 #include "text/text.h"
@@ -50,7 +51,7 @@ struct Linter {
   const Plan& plan;
   const value& spec;  // the PipelineSpec
   const value* platform = nullptr;
-  const ImageJudge& judge;
+  const MachineFacts& machine;
   std::vector<Finding> found = {};
   std::vector<bool> used = {};  // components, by index
   // By component: inputs that something reads, outputs that something takes.
@@ -227,7 +228,7 @@ struct Linter {
             fmt::format("chosen by an input, so not looked at (of {})", some_names(components)));
         continue;
       }
-      auto verdict = judge(image);
+      auto verdict = machine.image(image);
       if (verdict.note.empty()) continue;
       add(verdict.runs ? Level::note : Level::warning, fmt::format("image {}", image),
           fmt::format("{} (of {})", verdict.note, some_names(components)));
@@ -256,6 +257,25 @@ struct Linter {
       add(Level::note, executor_place(c),
           fmt::format("asks for packages without a version, so gets the newest of the day the environment is made: {}",
                       some_names(free)));
+  }
+
+  // What the machine cannot give, a step waits for as long as the run lives.
+  void room(const Component& c) {
+    const auto& k = c.container;
+    auto where = executor_place(c) + ".resources";
+    for (auto [word, request, limit, have] :
+         {std::tuple{"cores", &k.cpu_request, &k.cpu_limit, machine.cpu_milli},
+          std::tuple{"of memory", &k.memory_request, &k.memory_limit, machine.memory_milli}}) {
+      const auto& text = request->empty() ? *limit : *request;
+      auto asked = kube::quantity_milli(text);
+      if (asked && have > 0 && *asked > have)
+        add(Level::warning, where,
+            fmt::format("asks for {} {}, which this machine does not have: the step would wait for ever", text, word));
+    }
+    if (!k.accelerator_type.empty() && !k.accelerator_type.contains("{{$"))
+      add(Level::warning, where,
+          fmt::format("asks for {}, which this machine does not offer: the step would wait for ever",
+                      k.accelerator_type));
   }
 
   void large(const std::string& where, std::size_t size) {
@@ -304,6 +324,7 @@ struct Linter {
         secret(fmt::format("{}.env.{}", executor_place(c), e.name), e.name, value(e.value));
       }
       packages(c);
+      room(c);
       std::vector<std::string> idle;
       for (auto name : {"nodeSelector", "tolerations", "nodeAffinity", "podAffinity"})
         if (c.kubernetes.contains(name)) idle.emplace_back(name);
@@ -430,12 +451,12 @@ std::string_view level_name(Finding::Level l) {
   return l == Level::error ? "error" : l == Level::warning ? "warning" : "note";
 }
 
-std::vector<Finding> lint(const Plan& plan, const value& sent, const ImageJudge& image) {
+std::vector<Finding> lint(const Plan& plan, const value& sent, const MachineFacts& machine) {
   const auto* inner = member(sent, "pipeline_spec", "pipelineSpec");
   Linter l{.plan = plan,
            .spec = inner == nullptr ? sent : *inner,
            .platform = member(sent, "platform_spec", "platformSpec"),
-           .judge = image};
+           .machine = machine};
   l.all();
   return std::move(l.found);
 }

@@ -21,9 +21,14 @@ struct ImageVerdict {
   std::string note;  // empty: nothing to say
 };
 using ImageJudge = std::function<ImageVerdict(const std::string& image)>;
+// The machine that would run it.
+struct MachineFacts {
+  ImageJudge image;
+  std::int64_t cpu_milli = 0, memory_milli = 0;  // thousandths of a core, of a byte; 0: not known
+};
 
 // `spec`: what `plan` was compiled from. Errors among the findings: what the server refuses beyond what compile()
 // checks. In the order of their weight, and within it of their kind.
-std::vector<Finding> lint(const pipelines::Plan& plan, const boost::json::value& spec, const ImageJudge& image);
+std::vector<Finding> lint(const pipelines::Plan& plan, const boost::json::value& spec, const MachineFacts& machine);
 
 }  // namespace mr::cli

@@ -15,7 +15,8 @@ std::string findings(const pipelines::Value& s, const ImageJudge& judge = any_im
   auto plan = pipelines::compile(s);
   if (!plan) return "does not compile: " + plan.error().message;
   std::string out;
-  for (const auto& f : lint(**plan, s, judge)) out += fmt::format("{} {}: {}\n", level_name(f.level), f.where, f.what);
+  for (const auto& f : lint(**plan, s, {judge, 4000, (std::int64_t{8} << 30) * 1000}))
+    out += fmt::format("{} {}: {}\n", level_name(f.level), f.where, f.what);
   return out;
 }
 
@@ -153,6 +154,23 @@ TEST(Lint, ReadsWhatScriptsInstall) {
       findings(
           with_executor(s, "exec", R"({"image":"python:3.11","command":["sh","-c","pip install x; python a.py"]})"))
           .starts_with("warning deploymentSpec.executors.exec.container: installs packages by a script of its own"));
+}
+
+TEST(Lint, NamesWhatTheMachineDoesNotHave) {
+  auto s = spec(kLeaf, task("a", "leaf"));
+  auto with = [&](const std::string& resources) {
+    return findings(with_executor(s, "exec", R"({"image":"busybox","resources":{)" + resources + "}}"));
+  };
+  EXPECT_EQ(with(R"("resourceCpuLimit":"4","resourceMemoryRequest":"7Gi","resourceMemoryLimit":"64Gi")"), "");
+  EXPECT_EQ(
+      with(
+          R"("resourceCpuLimit":"4500m","resourceMemoryRequest":"64Gi","accelerator":{"resourceType":"nvidia.com/gpu","resourceCount":"1"})"),
+      "warning deploymentSpec.executors.exec.container.resources: asks for 4500m cores, which this machine does not "
+      "have: the step would wait for ever\n"
+      "warning deploymentSpec.executors.exec.container.resources: asks for 64Gi of memory, which this machine does not "
+      "have: the step would wait for ever\n"
+      "warning deploymentSpec.executors.exec.container.resources: asks for nvidia.com/gpu, which this machine does not "
+      "offer: the step would wait for ever\n");
 }
 
 TEST(Lint, SeesSettingsOfThePlatform) {

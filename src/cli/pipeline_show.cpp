@@ -7,6 +7,7 @@
 #include "json/parse.h"
 #include "node/container.h"
 #include "node/images.h"
+#include "node/registration.h"
 
 namespace mr::cli {
 
@@ -47,14 +48,15 @@ int show_pipeline(const Settings& s, const std::string& what) {
   return put(out) ? 0 : 1;
 }
 
-// What this machine makes of images; the engine of containers is looked for only when one is needed.
-ImageJudge machine_judge(const Settings& s) {
+// What this machine has, and what it makes of images; the engine of containers is looked for only when one is needed.
+MachineFacts machine_of(const Settings& s) {
+  auto measured = node::measure(s.data);
   std::map<std::string, std::string> mapped;
   for (const auto& one : s.images)
     if (auto at = one.rfind('='); at != std::string::npos) mapped[one.substr(0, at)] = one.substr(at + 1);
   auto images = std::make_shared<node::Images>(std::move(mapped));
   auto engine = std::make_shared<std::optional<bool>>();
-  return [images, engine, choice = s.container_engine](const std::string& image) -> ImageVerdict {
+  auto judge = [images, engine, choice = s.container_engine](const std::string& image) -> ImageVerdict {
     auto found = images->resolve(image);
     if (found && found->kind != node::Image::Kind::container) return {true, found->note};
     auto why = found ? fmt::format("--image has \"{}\" run in a container, and no engine for that is here", image)
@@ -64,6 +66,7 @@ ImageJudge machine_judge(const Settings& s) {
     if (**engine) return {true, ""};
     return {false, std::move(why)};
   };
+  return {std::move(judge), static_cast<std::int64_t>(measured.cpus) * 1000, measured.memory * 1000};
 }
 
 int lint_package(const Settings& s, const std::string& path) {
@@ -80,7 +83,7 @@ int lint_package(const Settings& s, const std::string& path) {
     auto where = at == std::string::npos ? std::string("package") : m.substr(0, at);
     found.push_back({Finding::Level::error, where, at == std::string::npos ? m : m.substr(at + 2)});
   } else {
-    found = lint(**plan, *spec, machine_judge(s));
+    found = lint(**plan, *spec, machine_of(s));
     std::size_t tasks = 0;
     for (const auto& c : (*plan)->components) tasks += c.tasks.size();
     head += fmt::format(": {}, {} tasks, {} components", (*plan)->name, tasks, (*plan)->components.size() - 1);
