@@ -58,8 +58,9 @@ struct Linter {
   std::vector<std::set<std::string>> read = {}, taken = {};
   std::vector<bool> reads_all = {};
   std::size_t instances = 0;
-  std::set<std::string> judged = {};                             // conditions, by where they stand
-  std::map<std::string, std::vector<std::string>> secrets = {};  // by name: where they stand
+  std::set<std::string> judged = {};                                    // conditions, by where they stand
+  std::set<std::pair<std::size_t, std::string>> names_of_secrets = {};  // inputs of components
+  std::map<std::string, std::vector<std::string>> secrets = {};         // by name: where they stand
 
   void add(Level level, std::string where, std::string what) {
     found.push_back({level, std::move(where), std::move(what)});
@@ -108,6 +109,10 @@ struct Linter {
           if (t.key == std::string_view(producer->get_string()))
             taken[t.component].insert(std::string(key->get_string()));
       }
+      // An input that names a Secret holds none.
+      if (m.key() == "secretNameParameter" || m.key() == "secret_name_parameter")
+        if (const auto* p = member(m.value(), "componentInputParameter", "component_input_parameter"))
+          if (p->is_string()) names_of_secrets.emplace(dag, std::string(p->get_string()));
       read_settings(m.value(), dag);
     }
   }
@@ -314,7 +319,7 @@ struct Linter {
       if (in.fallback) {
         auto where = fmt::format("{}.inputDefinitions.parameters.{}.defaultValue", place(c), name);
         large(where, size_of(*in.fallback));
-        secret(where, name, *in.fallback);
+        if (!names_of_secrets.contains({at, name})) secret(where, name, *in.fallback);
       }
     if (c.kind == ComponentKind::container) {
       for (const auto& [word, list] : {std::pair{"command", &c.container.command}, {"args", &c.container.args}})

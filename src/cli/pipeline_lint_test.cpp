@@ -175,11 +175,13 @@ TEST(Lint, NamesWhatTheMachineDoesNotHave) {
 
 TEST(Lint, SeesSettingsOfThePlatform) {
   auto s = spec(kTakes, task("a", "takes", R"(,"inputs":{"parameters":{"x":{"runtimeValue":{"constant":"v"}}}})"), "",
-                R"("inputDefinitions":{"parameters":{"claim":{"parameterType":"STRING"}}},)");
+                R"("inputDefinitions":{"parameters":{"claim":{"parameterType":"STRING"},
+                  "secret":{"parameterType":"STRING","defaultValue":"db"}}},)");
   s = with_executor(s, "exec", R"({"image":"busybox","args":["{{$}}"]})");
   pipelines::Value both = pipelines::Object{
       {"pipeline_spec", s}, {"platform_spec", ir(R"({"platforms":{"kubernetes":{"deploymentSpec":{"executors":{
-        "exec":{"pvcMount":[{"pvcNameParameter":{"componentInputParameter":"claim"},"mountPath":"/d"}],"nodeSelector":{"labels":{"a":"b"}}},
+        "exec":{"pvcMount":[{"pvcNameParameter":{"componentInputParameter":"claim"},"mountPath":"/d"}],
+          "secretAsEnv":[{"secretNameParameter":{"componentInputParameter":"secret"},"keyToEnv":[]}],"nodeSelector":{"labels":{"a":"b"}}},
         "gone":{}}}},"vertex":{}}})")}};
   EXPECT_EQ(findings(both),
             "warning platforms.kubernetes.deploymentSpec.executors.gone: these settings are for an executor that no "

@@ -88,6 +88,7 @@ struct Forest {
   const RunPicture& run;
   std::map<std::string_view, std::vector<const TaskPicture*>> children;  // by the parent's id
   std::string_view root;                                                 // the id of the node that is the run
+  std::set<std::string_view> busy;  // ids of what is worth a look: a step under way, or one that failed, is in it
 
   explicit Forest(const RunPicture& r) : run(r) {
     std::set<std::string_view> ids;
@@ -99,6 +100,12 @@ struct Forest {
         root = t.id;
       else
         children[known ? std::string_view(t.parent) : std::string_view()].push_back(&t);
+    }
+    for (auto t = r.tasks.rbegin(); t != r.tasks.rend(); ++t) {
+      bool step = is_leaf(*t) && (t->state == "RUNNING" || t->state == "FAILED" || t->state == "CANCELING");
+      if (!step && t->state != "FAILED" && !busy.contains(t->id)) continue;
+      busy.insert(t->id);
+      busy.insert(t->parent);
     }
   }
   [[nodiscard]] const std::vector<const TaskPicture*>& of(std::string_view id) const {
@@ -142,6 +149,7 @@ std::string label(const TaskPicture& t) {
 struct Density {
   bool close_finished = false;  // groups that are over, and well, without their members
   std::size_t alike = kAlike;   // more members than this: those that are alike together
+  std::size_t busy = SIZE_MAX;  // members of a group that are drawn though it has more
 };
 
 Branch branch_of(const Forest& f, const TaskPicture& t, const Look& look, const Density& d, std::size_t column);
@@ -153,16 +161,14 @@ void add_members(const Forest& f, const std::vector<const TaskPicture*>& members
   column = std::min<std::size_t>(column, 44);
   std::map<std::string_view, std::size_t> together;
   for (const auto* m : members) {
-    bool dull = m->state != "RUNNING" && m->state != "FAILED" && m->state != "CANCELING";
-    if (dull && members.size() > d.alike)
-      ++together[m->state];
-    else
+    if (members.size() <= d.alike || (f.busy.contains(m->id) && out.size() < d.busy))
       out.push_back(branch_of(f, *m, look, d, column));
+    else
+      ++together[f.busy.contains(m->id) || over(m->state) ? sign_of(m->state).word : "waiting"];
   }
   if (together.empty()) return;
   std::string words;
-  for (const auto& [state, n] : together)
-    words += fmt::format("{}{} {}", words.empty() ? "" : ", ", n, sign_of(state).word);
+  for (const auto& [word, n] : together) words += fmt::format("{}{} {}", words.empty() ? "" : ", ", n, word);
   out.push_back({painted(fmt::format("… {}{}", words, out.empty() ? "" : " besides"), "2", look), {}, {}});
 }
 
@@ -321,7 +327,7 @@ bool run_is_over(const RunPicture& run) { return over(run.state); }
 std::vector<std::string> run_lines(const RunPicture& run, const Look& look) {
   Forest f(run);
   std::vector<std::string> out;
-  constexpr Density densities[] = {{false, kAlike}, {true, kAlike}, {true, 3}, {true, 0}};
+  constexpr Density densities[] = {{}, {true}, {true, 3}, {true, 3, 8}, {true, 3, 3}};
   for (const auto& d : densities) {
     std::vector<Branch> top;
     add_members(f, f.top(), look, d, top);

@@ -74,7 +74,9 @@ TEST(RunLines, FitIntoTheTerminal) {
   std::vector<std::string> tasks{task("0", "", "root", "RUNNING"), task("l", "0", "each", "RUNNING")};
   for (int i = 0; i < 200; ++i) {
     const auto* state = i == 7 ? "FAILED" : i < 150 ? "SUCCEEDED" : "PENDING";
-    tasks.push_back(task(fmt::format("i{}", i), "l", "each", state, fmt::format(R"(,"iteration":{})", i)));
+    // Iterations begin at once; their steps wait for a place.
+    tasks.push_back(
+        task(fmt::format("i{}", i), "l", "each", i < 150 ? state : "RUNNING", fmt::format(R"(,"iteration":{})", i)));
     tasks.push_back(task(fmt::format("s{}", i), fmt::format("i{}", i), "say", state));
   }
   auto run = picture(tasks);
@@ -84,7 +86,7 @@ TEST(RunLines, FitIntoTheTerminal) {
             "└─ ● each\n"
             "   ├─ ✗ iteration 7\n"
             "   │  └─ ✗ say\n"
-            "   └─ … 50 pending, 149 succeeded besides\n");
+            "   └─ … 149 succeeded, 50 waiting besides\n");
   auto look = at(5);
   look.height = 3;
   look.width = 20;
