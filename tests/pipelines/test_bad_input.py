@@ -449,6 +449,21 @@ def test_a_step_that_finds_the_disk_full(submit):
     assert "No space left" in run.log("step")
 
 
+def test_a_value_too_long_for_an_argument(submit):
+    @dsl.container_component
+    def make(out: dsl.OutputPath(str)):
+        script = 'head -c 300000 /dev/zero | tr "\\0" x > "$0"'
+        return dsl.ContainerSpec(image=BUSYBOX, command=["sh", "-c", script], args=[out])
+
+    @dsl.pipeline
+    def bad():
+        say(text=make().outputs["out"])
+
+    run = submit(bad)
+    assert run.states() == {"make": "SUCCEEDED", "say": "FAILED"}, run.describe()
+    assert "128 KiB" in run.error("say") and "artifact" in run.error("say"), run.error("say")
+
+
 def test_large_values_travel(submit):
     @dsl.container_component
     def step(out: dsl.OutputPath(str)):
