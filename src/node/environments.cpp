@@ -129,13 +129,16 @@ task::Task<Result<void>> Environments::make(Interpreter python, std::string requ
     }
   }
   fs::remove(log, ec);
+  // Pods see the environment read-only: what is not compiled now would be compiled by each of them, at every import.
   auto made = co_await run_command({uv, "venv", "--quiet", "--no-project", "--python", python.path, where}, log);
   if (!made) co_return std::unexpected(made.error());
   if (*made == 0 && any)
-    made = co_await run_command({uv, "pip", "install", "--quiet", "--python", where + "/bin/python", "-r", list}, log);
+    made = co_await run_command(
+        {uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", where + "/bin/python", "-r", list}, log);
   if (!made) co_return std::unexpected(made.error());
   if (*made == 0 && !alone.empty()) {
-    std::vector<std::string> argv{uv, "pip", "install", "--quiet", "--no-deps", "--python", where + "/bin/python"};
+    std::vector<std::string> argv{
+        uv, "pip", "install", "--quiet", "--compile-bytecode", "--no-deps", "--python", where + "/bin/python"};
     // One that begins with a dash would be read as an option of uv.
     std::ranges::copy_if(alone, std::back_inserter(argv), [](const auto& a) { return !a.empty() && a[0] != '-'; });
     made = co_await run_command(std::move(argv), log);
