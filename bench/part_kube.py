@@ -1,4 +1,7 @@
-"""The Kubernetes API: kubectl apply and get, lists, watch fan-out, memory; millrace up beside kube-apiserver with etcd."""
+"""The Kubernetes API: kubectl apply and get, lists, watch fan-out, memory; millrace up beside kube-apiserver with etcd.
+
+And how quickly a pod starts, on our side only: an API server without a kubelet runs none.
+"""
 
 import base64
 import json
@@ -23,6 +26,12 @@ APPLIED = 500
 STORED = 10_000
 WATCHERS = 100
 CHANGES = 200
+PODS = 30
+# What runs, in which image, and the same program outside of a pod.
+PROGRAMS = {
+    "python3 -c pass": ("python:3.11", ["python3", "-c", "pass"]),
+    "true": ("busybox:1.36", ["true"]),
+}
 NS = "bench"
 
 
@@ -292,6 +301,89 @@ def measure(context, side: Side, kubectl: str, manifest: pathlib.Path) -> dict:
     return found
 
 
+# ---- pods ------------------------------------------------------------------------------------------------------------
+
+
+def watch_pods(side: Side, seen: dict, ready: threading.Event, failures: list) -> None:
+    """Notes when each phase of each pod is first seen, until the server ends the watch."""
+    path = f"/api/v1/namespaces/{NS}/pods"
+    try:
+        version = json.loads(side.api.call("GET", path))["metadata"]["resourceVersion"]
+        link = side.api.connect()
+        side.api.send(link, "GET", f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=600")
+        lines = link.makefile("rb")
+        while lines.readline().strip():
+            pass  # the head of the answer
+        ready.set()
+        for line in lines:  # an event is a line; the lengths of chunks are lines too
+            now = time.perf_counter()
+            if line.startswith(b"{"):
+                pod = json.loads(line)["object"]
+                key = (pod["metadata"]["name"], pod.get("status", {}).get("phase", ""))
+                seen.setdefault(key, now)
+    except (OSError, BenchError, KeyError, ValueError) as error:
+        failures.append(error)
+        ready.set()
+
+
+def pod_starts(side: Side) -> dict:
+    """Milliseconds from the POST of a pod until its watch says that it runs and that it is over, of each pod."""
+    seen: dict = {}
+    failures: list[Exception] = []
+    ready = threading.Event()
+    threading.Thread(target=watch_pods, args=(side, seen, ready, failures), daemon=True).start()
+    ready.wait(30)
+    api = Api(side.kubeconfig)
+    found = {}
+    for number, (name, (image, command)) in enumerate(PROGRAMS.items()):
+        running, ended = [], []
+        for count in range(PODS + 1):
+            pod = f"pod-{number}-{count}"
+            container = {"name": "main", "image": image, "command": command}
+            document = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": pod, "namespace": NS},
+                "spec": {"restartPolicy": "Never", "containers": [container]},
+            }
+            begin = time.perf_counter()
+            api.call("POST", f"/api/v1/namespaces/{NS}/pods", document)
+            while (pod, "Succeeded") not in seen:
+                if failures or (pod, "Failed") in seen or time.perf_counter() - begin > 120:
+                    phases = [phase for one, phase in seen if one == pod]
+                    raise BenchError(f"pod {pod} of {image} does not end well: {failures[:1] or phases}")
+                time.sleep(0.001)
+            over = seen[pod, "Succeeded"]
+            if count:  # the first one makes the environment
+                running.append((min(seen.get((pod, "Running"), over), over) - begin) * 1e3)
+                ended.append((over - begin) * 1e3)
+        found[name] = {"image": image, "running_ms": running, "ended_ms": ended, "own_ms": own_time(command)}
+    return found
+
+
+def own_time(command: list[str]) -> list[float]:
+    """Milliseconds of the same program started by this one."""
+    times = []
+    for _ in range(PODS):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin"})
+        times.append((time.perf_counter() - begin) * 1e3)
+    return times
+
+
+def pods(rounds: list[dict]) -> list[dict]:
+    out = []
+    for name in rounds[0]:
+        case = {"name": name, "image": rounds[0][name]["image"], "rounds": [one[name] for one in rounds]}
+        for field in ("running_ms", "ended_ms", "own_ms"):
+            case[field] = statistics.median(statistics.median(one[name][field]) for one in rounds)
+        out.append(case)
+    return out
+
+
+# ---- all of it -------------------------------------------------------------------------------------------------------
+
+
 def run(context) -> dict:
     context.peers["kube-apiserver"] = peers.kube_apiserver()
     context.peers["etcd"] = peers.etcd()
@@ -306,15 +398,18 @@ def run(context) -> dict:
     if not (context.peers["kube-apiserver"].missing or context.peers["etcd"].missing):
         starts["kube-apiserver"] = start_real
     rounds: dict = {key: [] for key in starts}
+    started: list[dict] = []
     for number in range(context.settings.rounds):
         for key, start in starts.items():
             # Each round on an empty folder: what a round left behind must not cost the next.
             side = start(context, work / f"{key}-{number}")
             with running(side.servers):
                 rounds[key].append(measure(context, side, kubectl, manifest))
+                if key == "millrace":
+                    started.append(pod_starts(side))
             shutil.rmtree(work / f"{key}-{number}", ignore_errors=True)
             print(f"  round {number + 1} of {key}: done", flush=True)
-    return {"cases": cases(rounds), "memory": memory(rounds)}
+    return {"cases": cases(rounds), "memory": memory(rounds), "pods": pods(started)}
 
 
 def cases(rounds: dict) -> list[dict]:

@@ -93,6 +93,18 @@ def mlflow() -> Peer:
     return Peer("mlflow server", version, str(program), notes=f"Python {sys.version.split()[0]}")
 
 
+def kfp_local() -> Peer:
+    """The SDK's own way to run a pipeline on one machine, from the locked environment that this script runs in."""
+    from importlib import metadata
+
+    try:
+        version = metadata.version("kfp")
+    except metadata.PackageNotFoundError:
+        return Peer("kfp.local", missing="kfp is not installed in .venv; run: make setup")
+    _compile(sys.executable)
+    return Peer("kfp.local", version, sys.executable, notes=f"SubprocessRunner, Python {sys.version.split()[0]}")
+
+
 def mlserver(scikit_learn: str, skops: str) -> Peer:
     """MLServer with its mlflow runtime. The bounds: MLServer 1.7.1 does not start its worker with a newer uvloop, its
     runtime fails with pandas 3, and mlflow above 3.17.2 cannot be resolved whole everywhere. scikit-learn and skops are

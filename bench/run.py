@@ -2,7 +2,7 @@
 
 usage: run.py [--only NAME]... [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
 
-  --only NAME   start, tracking, inference, s3 or kube; may be repeated
+  --only NAME   start, tracking, inference, s3, kube or pipelines; may be repeated
   --quick       rounds of one second, two of them: to try the benchmark, not to quote it
   --rounds N    rounds of each server in each case (default 3); the servers take turns
   --seconds N   seconds of a round (default 2)
@@ -32,6 +32,7 @@ import traceback
 import load
 import part_inference
 import part_kube
+import part_pipelines
 import part_s3
 import part_start
 import part_tracking
@@ -39,13 +40,21 @@ import report
 from servers import BenchError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PARTS = {"start": part_start, "tracking": part_tracking, "inference": part_inference, "s3": part_s3, "kube": part_kube}
+PARTS = {
+    "start": part_start,
+    "tracking": part_tracking,
+    "inference": part_inference,
+    "s3": part_s3,
+    "kube": part_kube,
+    "pipelines": part_pipelines,
+}
 
 
 @dataclasses.dataclass
 class Context:
     settings: load.Settings
     binary: str
+    quick: bool = False
     peers: dict = dataclasses.field(default_factory=dict)
 
 
@@ -147,7 +156,7 @@ def main() -> int:
     out = (args.out or (ROOT / "bench" if complete else home)).resolve()
     settings = load.Settings(args.rounds or (2 if args.quick else 3), args.seconds or (1 if args.quick else 2), work)
     binary = str(pathlib.Path(os.environ.get("MILLRACE_BIN") or ROOT / "build" / "release" / "millrace").resolve())
-    context = Context(settings, binary)
+    context = Context(settings, binary, args.quick)
     begin = time.monotonic()
     failures = {}
     try:

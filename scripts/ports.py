@@ -4,7 +4,15 @@ import random
 import socket
 
 # The default ports of `millrace up`; --port-offset moves all of them.
-MILLRACE = {"tracking": 5000, "gateway": 8080, "s3": 9000, "grpc": 8001, "kube": 6443, "mysql": 3306}
+MILLRACE = {
+    "tracking": 5000,
+    "gateway": 8080,
+    "pipelines": 8888,
+    "s3": 9000,
+    "grpc": 8001,
+    "kube": 6443,
+    "mysql": 3306,
+}
 
 
 class NoFreePort(Exception):
