@@ -338,15 +338,19 @@ Result<void> Worker::begin(Container& c, SpawnOptions o, std::move_only_function
   Terminal terminal;
   bool tty = kube::bool_at(c.spec, "tty");
   bool wants_in = kube::bool_at(c.spec, "stdin");
+  // Both outputs through one pipe, where their order matters more than which is which.
+  const bool merged = kube::annotation(*pod_, "millrace.dev/merged-output") == "true";
   if (tty) {
     MR_TRY(terminal, make_terminal(80, 24));
     o.in = o.out = o.err = terminal.slave.get();
     o.terminal = true;
   } else {
     MR_TRY(out, make_pipe());
-    MR_TRY(err, make_pipe());
-    o.out = out.write.get();
-    o.err = err.write.get();
+    o.out = o.err = out.write.get();
+    if (!merged) {
+      MR_TRY(err, make_pipe());
+      o.err = err.write.get();
+    }
     if (wants_in) {
       MR_TRY(in, make_pipe());
       o.in = in.read.get();
@@ -384,7 +388,7 @@ Result<void> Worker::begin(Container& c, SpawnOptions o, std::move_only_function
     out.write.reset();
     err.write.reset();
     begin(1, stream_of(std::move(out.read)));
-    begin(2, stream_of(std::move(err.read)));
+    if (!merged) begin(2, stream_of(std::move(err.read)));
     if (wants_in) {
       in.read.reset();
       c.in = stream_of(std::move(in.write));

@@ -191,6 +191,8 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
     env.push_back(kube::Object{{"name", name}, {"value", value}});
   };
   for (const auto& [name, value] : s.options_.env) set_env(name, value);
+  // What a function prints is seen at once, and in order with its errors.
+  if (s.lightweight_) set_env("PYTHONUNBUFFERED", "1");
   set_env("KFP_RUN_ID", run.run_id);
   set_env("KFP_POD_NAME", s.options_.pod_name);
   set_env("KFP_RETRY_INDEX", std::to_string(std::max(node.attempts - 1, 0)));
@@ -227,6 +229,7 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   kube::Object annotations{{"pipelines.kubeflow.org/task_path", node.path},
                            {"pipelines.kubeflow.org/task_name", node.display_name},
                            {"pipelines.kubeflow.org/run_name", run.name}};
+  annotations["millrace.dev/merged-output"] = "true";
   if (!s.requirements_.empty()) annotations["millrace.dev/requirements"] = s.requirements_;
   meta["annotations"] = std::move(annotations);
   auto& spec = kube::ensure(s.pod_, "spec");

@@ -1,4 +1,4 @@
-"""Container components on a Debian image: bash; standard output and standard error are one log."""
+"""Container components on a Debian image: bash; standard output and standard error are one log, in order."""
 
 from kfp import dsl
 
@@ -22,4 +22,4 @@ def container_debian():
     both()
 
 
-EXPECT = Expect(succeeded("both"), says={"both": ["out\n", "err\n", "rooted\n"]})
+EXPECT = Expect(succeeded("both"), logs={"both": "out\nerr\nrooted\n"})
