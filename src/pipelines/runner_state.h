@@ -62,6 +62,9 @@ struct PodEnd {
   Error error;
 };
 
+// The event that ends attempt `attempt` of a leaf.
+Event ended(const NodeView& n, int attempt, Event::Kind kind);
+
 struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   kube::Client& client;
   kube::Pods& logs;
@@ -107,9 +110,11 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   task::Task<void> attempt(LivePtr l, NodeView n, int attempt);
   task::Task<Result<void>> run_step(LivePtr l, NodeView n, Event& end);
   task::Task<void> again(LivePtr l, NodeView n);
+  // runner_podless.cpp
   task::Task<void> import(LivePtr l, NodeView n, int attempt);
   task::Task<bool> from_cache(LivePtr l, const NodeView& n, int attempt, std::string& note);
   task::Task<void> volume_claim(LivePtr l, NodeView n, int attempt, bool create);
+  // runner_steps.cpp
   task::Task<void> kill(LivePtr l, std::string node);
   task::Task<PodEnd> wait_for(kube::Key key);
   task::Task<std::string> save_log(kube::ObjectPtr pod, std::string path);
