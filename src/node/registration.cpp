@@ -1,5 +1,6 @@
 #include "node/registration.h"
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -213,6 +214,7 @@ task::Task<Result<kube::Again>> reconcile_claim(kube::Manager& manager, std::str
     std::error_code ec;
     fs::create_directories(folder, ec);
     if (ec) co_return fail(Code::internal, fmt::format("{}: {}", folder, ec.message()));
+    ::chmod(folder.c_str(), 0777);  // for whoever a pod runs as
     auto pv = kube::make_object("v1", "PersistentVolume", "", volume);
     kube::ensure(pv, "metadata.annotations")["pv.kubernetes.io/provisioned-by"] = kProvisioner;
     auto& spec = kube::ensure(pv, "spec");

@@ -206,8 +206,11 @@ task::Task<Result<std::string>> prepare(const VolumeContext& c, Object volume) {
     }
   }
   std::error_code ec;
-  fs::create_directories(folder, ec);
+  const bool fresh = fs::create_directories(folder, ec);
   if (ec) co_return mount_error(fmt::format("{}: {}", folder, ec.message()));
+  // Whoever runs inside may write there; on this machine the data folder above it is closed to others.
+  if (fresh && (source("emptyDir") != nullptr || source("persistentVolumeClaim") != nullptr))
+    ::chmod(folder.c_str(), 0777);
   Files files;
   if (auto* cm = source("configMap")) {
     MR_CO_CHECK(co_await object_files(c, false, *cm, "name", mode_at(*cm, "defaultMode", 0644), files));

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -13,7 +14,8 @@ import subprocess
 import tarfile
 import threading
 
-IMAGE = "localhost/millrace-test/box:1"
+# One for each run of the tests, since they remove it.
+IMAGE = f"localhost/millrace-test/box-{os.getpid()}:1"
 
 
 @functools.cache

@@ -119,6 +119,36 @@ def test_environment_folder_user_and_streams(pods):
     )
 
 
+def test_volumes_are_open_to_whoever_runs_inside(pods):
+    pods.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "kept"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+        }
+    )
+    box(
+        pods,
+        "writer",
+        "sh",
+        "-c",
+        "touch /work/a /kept/a && echo written",
+        container={
+            "volumeMounts": [{"name": "work", "mountPath": "/work"}, {"name": "kept", "mountPath": "/kept"}],
+            "securityContext": {"runAsUser": 1001},
+        },
+        spec={
+            "volumes": [
+                {"name": "work", "emptyDir": {}},
+                {"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}},
+            ]
+        },
+    )
+    terminated(pods, "writer")
+    assert pods.logs("writer") == "written\n"
+
+
 def test_volumes_hosts_and_the_termination_message(pods):
     pods.apply(
         {
@@ -464,14 +494,15 @@ def test_containers_end_with_the_program_and_begin_again(tmp_path):
 
 def test_names_for_containers_and_no_engine(tmp_path):
     with harness.launch_platform(tmp_path / "one", "--image", "busybox=container") as platform:
-        podman("tag", IMAGE, "docker.io/library/busybox:millrace-test")
+        tag = f"docker.io/library/busybox:millrace-test-{os.getpid()}"
+        podman("tag", IMAGE, tag)
         try:
             pods = pods_of(platform, tmp_path)
-            pods.start("real", image="busybox:millrace-test")
+            pods.start("real", image=tag.removeprefix("docker.io/library/"))
             assert terminated(pods, "real")["exitCode"] == 0
             assert pods.logs("real").startswith("hello from the image\n")
         finally:
-            podman("rmi", "docker.io/library/busybox:millrace-test")
+            podman("rmi", tag)
     with harness.launch_platform(tmp_path / "two", "--container-engine", "none") as platform:
         pods = pods_of(platform, tmp_path)
         pods.start("refused", image=IMAGE, container={"imagePullPolicy": "Never"})
