@@ -121,7 +121,8 @@ struct Platform::Impl {
   std::optional<kube::Tokens> tokens;
   std::optional<kube::Api> api;
   std::optional<kube::EmbeddedClient> client;
-  std::optional<kube::EmbeddedClient> outside;  // for other rooms: a Manager ends the watches of its client when it stops
+  std::optional<kube::EmbeddedClient>
+      outside;  // for other rooms: a Manager ends the watches of its client when it stops
   std::optional<kube::Manager> manager;
   std::optional<services::ServiceProxy> proxy;
   std::optional<gateway::MeshWatch> mesh;

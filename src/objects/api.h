@@ -12,8 +12,8 @@ namespace mr::objects {
 // Streams a body into a new object, checked and durable; no signature, for callers inside the process.
 task::Task<Result<>> put_stream(Store& store, std::string bucket, std::string key, http::BodyReader& body);
 
-// Makes the file at `path` a new object without copying it, where the file system allows: durable when it answers. Nobody
-// may write to the file any more.
+// Makes the file at `path` a new object without copying it, where the file system allows: durable when it answers.
+// Nobody may write to the file any more.
 task::Task<Result<>> adopt_file(Store& store, std::string bucket, std::string key, std::string path);
 
 // One part that a client says it uploaded.

@@ -1,5 +1,5 @@
-// The key under which an execution's outputs can be found again. Pure. Source: KFP 2.17's cacheutils (kfp-ir, section 12),
-// so that a step has the same key there and here; input artifacts count by their URIs.
+// The key under which an execution's outputs can be found again. Pure. Source: KFP 2.17's cacheutils (kfp-ir, section
+// 12), so that a step has the same key there and here; input artifacts count by their URIs.
 #pragma once
 #include <string>
 

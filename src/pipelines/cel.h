@@ -34,8 +34,8 @@ class Expression {
   std::vector<std::string> names_;
 };
 
-// The variables of a condition: `inputs` with parameter_values (JSON values), parameters (the old form: {string_value | int_value |
-// double_value}) and artifacts.
+// The variables of a condition: `inputs` with parameter_values (JSON values), parameters (the old form: {string_value |
+// int_value | double_value}) and artifacts.
 Object condition_variables(const Object& parameter_values, const Object& artifacts);
 // The variables of a selector over one value: string_value always (JSON text for non-strings), and the one that fits.
 Object selector_variables(const Value& value);

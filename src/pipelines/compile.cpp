@@ -38,7 +38,11 @@ Result<void> read_inputs(const Value& v, const std::string& path, Component& c) 
     p.ignore({"description"});
     if (const auto* d = p.take("defaultValue")) {
       auto value = convert(normalize(*d), in.type, member.key());
-      if (!value) return fail(Code::invalid_argument, fmt::format("{}: {}", p.at("defaultValue"), value.error().message));
+      // Older files have numbers as texts.
+      if (!value && d->is_string())
+        if (auto read = from_text(d->get_string(), in.type, member.key())) value = std::move(read);
+      if (!value)
+        return fail(Code::invalid_argument, fmt::format("{}: {}", p.at("defaultValue"), value.error().message));
       in.fallback = std::move(*value);
       in.optional = true;
     }
@@ -133,8 +137,10 @@ Result<void> read_importer(const Value& v, const std::string& path, ImporterSpec
   if (const auto* u = f.take("artifactUri")) {
     Fields uri(*u, f.at("artifactUri"));
     if (const auto* c = uri.take("constant")) {
-      if (!c->is_string()) uri.wrong("constant", "a string");
-      else i.uri = std::string(c->get_string());
+      if (!c->is_string())
+        uri.wrong("constant", "a string");
+      else
+        i.uri = std::string(c->get_string());
     }
     if (const auto* old = uri.take("constantValue")) i.uri = std::string(json::string_or_empty(*old, "stringValue"));
     i.uri_input = uri.text("runtimeParameter");
@@ -213,8 +219,8 @@ Result<Raw> read_component(const Value& v, const std::string& path, const Object
 // A component that holds itself would never end.
 Result<void> check_nesting(const Plan& plan, std::size_t at, std::vector<std::uint8_t>& mark, std::size_t depth) {
   if (depth > kMaxDepth)
-    return fail(Code::invalid_argument, fmt::format("component {}: DAGs are nested more than {} deep",
-                                                    plan.components[at].name, kMaxDepth));
+    return fail(Code::invalid_argument,
+                fmt::format("component {}: DAGs are nested more than {} deep", plan.components[at].name, kMaxDepth));
   if (mark[at] == 2) return {};
   if (mark[at] == 1)
     return fail(Code::invalid_argument,
@@ -225,11 +231,13 @@ Result<void> check_nesting(const Plan& plan, std::size_t at, std::vector<std::ui
   return {};
 }
 
-constexpr std::string_view kKubernetesFields[] = {
-    "secretAsVolume",       "secretAsEnv",        "pvcMount",          "nodeSelector",   "podMetadata",
-    "imagePullSecret",      "imagePullPolicy",    "configMapAsVolume", "configMapAsEnv", "activeDeadlineSeconds",
-    "fieldPathAsEnv",       "tolerations",        "genericEphemeralVolume", "nodeAffinity", "podAffinity",
-    "enabledSharedMemory",  "emptyDirMounts",     "securityContext",   "initContainers"};
+constexpr std::string_view kKubernetesFields[] = {"secretAsVolume",         "secretAsEnv",       "pvcMount",
+                                                  "nodeSelector",           "podMetadata",       "imagePullSecret",
+                                                  "imagePullPolicy",        "configMapAsVolume", "configMapAsEnv",
+                                                  "activeDeadlineSeconds",  "fieldPathAsEnv",    "tolerations",
+                                                  "genericEphemeralVolume", "nodeAffinity",      "podAffinity",
+                                                  "enabledSharedMemory",    "emptyDirMounts",    "securityContext",
+                                                  "initContainers"};
 
 Result<void> read_platform(const Value& v, Plan& plan) {
   Fields f(v, "platform_spec");
@@ -278,13 +286,17 @@ Result<void> check_placeholders(const Component& c) {
     for (const auto& u : *uses) {
       using Kind = PlaceholderUse::Kind;
       if (u.kind == Kind::input_parameter && !c.input_parameters.contains(u.name))
-        return wrong(fmt::format("a placeholder names the input parameter \"{}\", which the component does not have", u.name));
+        return wrong(
+            fmt::format("a placeholder names the input parameter \"{}\", which the component does not have", u.name));
       if (u.kind == Kind::input_artifact && !c.input_artifacts.contains(u.name))
-        return wrong(fmt::format("a placeholder names the input artifact \"{}\", which the component does not have", u.name));
+        return wrong(
+            fmt::format("a placeholder names the input artifact \"{}\", which the component does not have", u.name));
       if (u.kind == Kind::output_parameter && !c.output_parameters.contains(u.name))
-        return wrong(fmt::format("a placeholder names the output parameter \"{}\", which the component does not have", u.name));
+        return wrong(
+            fmt::format("a placeholder names the output parameter \"{}\", which the component does not have", u.name));
       if (u.kind == Kind::output_artifact && !c.output_artifacts.contains(u.name))
-        return wrong(fmt::format("a placeholder names the output artifact \"{}\", which the component does not have", u.name));
+        return wrong(
+            fmt::format("a placeholder names the output artifact \"{}\", which the component does not have", u.name));
     }
     return {};
   };
@@ -350,8 +362,7 @@ Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
     if (raws[i].dag == nullptr) continue;
     MR_CHECK(compile_dag(*raws[i].dag, raws[i].path, index_of, plan->components, i));
     tasks += plan->components[i].tasks.size();
-    if (tasks > kMaxTasks)
-      return fail(Code::too_large, fmt::format("the pipeline has more than {} tasks", kMaxTasks));
+    if (tasks > kMaxTasks) return fail(Code::too_large, fmt::format("the pipeline has more than {} tasks", kMaxTasks));
   }
   std::vector<std::uint8_t> mark(plan->components.size());
   MR_CHECK(check_nesting(*plan, plan->root, mark, 1));
@@ -368,7 +379,8 @@ Result<Value> parse_package(std::string_view text) {
     // A separator stands in the first column, where no text of a block can.
     auto end = std::string_view::npos;
     for (std::size_t at = 0; at < text.size();) {
-      if (at > 0 && text.substr(at).starts_with("---") && (at + 3 == text.size() || text[at + 3] == '\n' || text[at + 3] == '\r' || text[at + 3] == ' ')) {
+      if (at > 0 && text.substr(at).starts_with("---") &&
+          (at + 3 == text.size() || text[at + 3] == '\n' || text[at + 3] == '\r' || text[at + 3] == ' ')) {
         end = at;
         break;
       }
@@ -380,10 +392,10 @@ Result<Value> parse_package(std::string_view text) {
     std::vector<std::string> duplicates;
     auto parsed = kube::decode::parse_yaml(document, duplicates, true);
     if (!parsed)
-      return fail(Code::invalid_argument,
-                  line == 0 ? fmt::format("the package is no YAML: {}", parsed.error().message)
-                            : fmt::format("the package is no YAML: in the document at line {}: {}", line + 1,
-                                          parsed.error().message));
+      return fail(Code::invalid_argument, line == 0
+                                              ? fmt::format("the package is no YAML: {}", parsed.error().message)
+                                              : fmt::format("the package is no YAML: in the document at line {}: {}",
+                                                            line + 1, parsed.error().message));
     if (!duplicates.empty())
       return fail(Code::invalid_argument, fmt::format("the package names a key twice: {}", duplicates.front()));
     if (!parsed->is_null()) {
@@ -429,8 +441,7 @@ Result<void> check_parameters(const Plan& plan, const Object& parameters) {
     if (!it->second.literals.empty() && std::ranges::find(it->second.literals, value) == it->second.literals.end()) {
       std::string allowed;
       for (const auto& l : it->second.literals) allowed += (allowed.empty() ? "" : ", ") + json::serialize(l);
-      return fail(Code::invalid_argument,
-                  fmt::format("parameter \"{}\" must be one of: {}", it->first, allowed));
+      return fail(Code::invalid_argument, fmt::format("parameter \"{}\" must be one of: {}", it->first, allowed));
     }
   }
   for (const auto& [name, in] : inputs) {

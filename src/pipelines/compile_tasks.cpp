@@ -41,8 +41,14 @@ Result<Source> read_parameter(const Value& v, const std::string& path, const Dag
     } else if (constant != nullptr) {
       s.constant = normalize(*constant);
     } else if (old != nullptr) {
-      for (auto name : {"stringValue", "intValue", "doubleValue"})
-        if (const auto* x = json::find(*old, name)) s.constant = normalize(*x);
+      for (auto [name, type] : {std::pair{"stringValue", ParameterType::string},
+                                {"intValue", ParameterType::integer},
+                                {"doubleValue", ParameterType::number}})
+        if (const auto* x = json::find(*old, name)) {
+          s.constant = normalize(*x);
+          if (!x->is_string() || type == ParameterType::string) continue;
+          MR_TRY(s.constant, from_text(x->get_string(), type, name));  // int64 is a text in protobuf's JSON
+        }
     }  // else: a null constant
   }
   if (auto name = f.text("componentInputParameter"); !name.empty()) {
@@ -72,7 +78,8 @@ Result<Source> read_parameter(const Value& v, const std::string& path, const Dag
   }
   MR_CHECK(f.done());
   if (kinds != 1)
-    return dag.wrong(path, "must have one of runtimeValue, componentInputParameter, taskOutputParameter and taskFinalStatus");
+    return dag.wrong(path,
+                     "must have one of runtimeValue, componentInputParameter, taskOutputParameter and taskFinalStatus");
   if (s.kind == Source::Kind::scope_input && !dag.components[dag.self].input_parameters.contains(s.input))
     return dag.wrong(path, fmt::format("the enclosing component {} has no input parameter \"{}\"",
                                        dag.components[dag.self].name, s.input));
@@ -139,11 +146,13 @@ Result<void> read_task(const Value& v, const std::string& path, const Dag& dag, 
   if (const auto* in = f.take("inputs")) {
     Fields i(*in, f.at("inputs"));
     for (const auto& p : i.map("parameters")) {
-      MR_TRY(auto source, read_parameter(p.value(), fmt::format("{}.{}", i.at("parameters"), std::string_view(p.key())), dag));
+      MR_TRY(auto source,
+             read_parameter(p.value(), fmt::format("{}.{}", i.at("parameters"), std::string_view(p.key())), dag));
       t.parameters.emplace(p.key(), std::move(source));
     }
     for (const auto& a : i.map("artifacts")) {
-      MR_TRY(auto source, read_artifact(a.value(), fmt::format("{}.{}", i.at("artifacts"), std::string_view(a.key())), dag));
+      MR_TRY(auto source,
+             read_artifact(a.value(), fmt::format("{}.{}", i.at("artifacts"), std::string_view(a.key())), dag));
       t.artifacts.emplace(a.key(), std::move(source));
     }
     MR_CHECK(i.done());
@@ -252,8 +261,7 @@ Result<void> check_task(const Task& t, const std::string& path, const Dag& dag, 
         if (s.constant.is_string() && std::string_view(s.constant.get_string()).contains("{{$")) continue;
         auto value = convert(s.constant, in->second.type, name);
         if (!value) return dag.wrong(field, value.error().message);
-        if (!in->second.literals.empty() &&
-            std::ranges::find(in->second.literals, *value) == in->second.literals.end())
+        if (!in->second.literals.empty() && std::ranges::find(in->second.literals, *value) == in->second.literals.end())
           return dag.wrong(field, "the value is not among the literals that the component allows");
       }
     }
@@ -332,15 +340,15 @@ Result<void> compile_dag(const Value& v, const std::string& path, const std::map
   for (const auto& member : specs) {
     std::string key(member.key());
     // Keys are parts of paths, of object names and of URIs.
-    if (key.empty() || key.size() > 200 || key.find_first_of("/\\ \t\n") != std::string::npos || key == "." || key == "..")
+    if (key.empty() || key.size() > 200 || key.find_first_of("/\\ \t\n") != std::string::npos || key == "." ||
+        key == "..")
       return dag.wrong(f.at("tasks"), fmt::format("\"{}\" cannot be the name of a task", key));
     dag.task_of[key] = tasks.size();
     Task t;
     t.key = std::move(key);
     tasks.push_back(std::move(t));
   }
-  for (auto& t : tasks)
-    MR_CHECK(read_task(specs.at(t.key), fmt::format("{}.{}", f.at("tasks"), t.key), dag, t));
+  for (auto& t : tasks) MR_CHECK(read_task(specs.at(t.key), fmt::format("{}.{}", f.at("tasks"), t.key), dag, t));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     auto& t = tasks[i];
     auto path_of = fmt::format("{}.{}", f.at("tasks"), t.key);
@@ -358,11 +366,13 @@ Result<void> compile_dag(const Value& v, const std::string& path, const std::map
   if (const auto* out = f.take("outputs")) {
     Fields o(*out, f.at("outputs"));
     for (const auto& p : o.map("parameters")) {
-      MR_TRY(auto source, read_output(p.value(), fmt::format("{}.{}", o.at("parameters"), std::string_view(p.key())), dag, tasks, false));
+      MR_TRY(auto source, read_output(p.value(), fmt::format("{}.{}", o.at("parameters"), std::string_view(p.key())),
+                                      dag, tasks, false));
       c.dag_parameters.emplace(p.key(), std::move(source));
     }
     for (const auto& a : o.map("artifacts")) {
-      MR_TRY(auto source, read_output(a.value(), fmt::format("{}.{}", o.at("artifacts"), std::string_view(a.key())), dag, tasks, true));
+      MR_TRY(auto source, read_output(a.value(), fmt::format("{}.{}", o.at("artifacts"), std::string_view(a.key())),
+                                      dag, tasks, true));
       c.dag_artifacts.emplace(a.key(), std::move(source));
     }
     MR_CHECK(o.done());

@@ -34,14 +34,17 @@ TEST(Compile, WrongSpecsNameTheirField) {
   expect_refused(spec(R"("own":{"dag":{"tasks":{"x":{"componentRef":{"name":"own"}}}}})", task("a", "", "own")),
                  "it contains itself");
   expect_refused(
-      spec(R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
-           task("a")),
+      spec(
+          R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
+          task("a")),
       "the component leaf needs the parameter \"n\"");
   expect_refused(
-      spec(R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
-           task("a", R"(,"inputs":{"parameters":{"n":{"runtimeValue":{"constant":"seven"}}}})")),
+      spec(
+          R"("leaf":{"executorLabel":"exec","inputDefinitions":{"parameters":{"n":{"parameterType":"NUMBER_INTEGER"}}}})",
+          task("a", R"(,"inputs":{"parameters":{"n":{"runtimeValue":{"constant":"seven"}}}})")),
       "root.dag.tasks.a.inputs.parameters.n");
-  expect_refused(spec(kLeaf, task("a", R"(,"triggerPolicy":{"condition":"1 +"})")), "root.dag.tasks.a.triggerPolicy.condition");
+  expect_refused(spec(kLeaf, task("a", R"(,"triggerPolicy":{"condition":"1 +"})")),
+                 "root.dag.tasks.a.triggerPolicy.condition");
 }
 
 TEST(Compile, SnakeCaseIsRead) {
@@ -69,10 +72,12 @@ TEST(Compile, PackagesAreOneOrTwoDocuments) {
 
 TEST(Compile, PackagesAreReadAsPyYamlWroteThem) {
   // The SDK writes these texts and names without quotes, which another reader takes for truth values and numbers.
-  auto p = parse_package("pipelineInfo: {name: p}\nroot:\n  n: y\n  N: n\n  a: 1e3\n  b: 0o17\n  c: 1.5e3\n  d: 1.5e+3\n"
-                         "  e: 017\n  f: yes\n  g: 0x1e\n  h: .5\n");
+  auto p = parse_package(
+      "pipelineInfo: {name: p}\nroot:\n  n: y\n  N: n\n  a: 1e3\n  b: 0o17\n  c: 1.5e3\n  d: 1.5e+3\n"
+      "  e: 017\n  f: yes\n  g: 0x1e\n  h: .5\n");
   ASSERT_TRUE(p) << p.error().message;
-  EXPECT_EQ(p->at("root"), ir(R"({"n":"y","N":"n","a":"1e3","b":"0o17","c":"1.5e3","d":1500,"e":15,"f":true,"g":30,"h":0.5})"));
+  EXPECT_EQ(p->at("root"),
+            ir(R"({"n":"y","N":"n","a":"1e3","b":"0o17","c":"1.5e3","d":1500,"e":15,"f":true,"g":30,"h":0.5})"));
 }
 
 TEST(Compile, ParametersOfARunAreChecked) {

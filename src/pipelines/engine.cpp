@@ -164,8 +164,8 @@ void Engine::Impl::more_iterations(Node& n) {
         finish(c, n.any_failed ? State::skipped : State::canceled);
     return;
   }
-  auto limit = n.task->iterator->parallelism == 0 ? n.children.size()
-                                                  : static_cast<std::size_t>(n.task->iterator->parallelism);
+  auto limit =
+      n.task->iterator->parallelism == 0 ? n.children.size() : static_cast<std::size_t>(n.task->iterator->parallelism);
   for (; n.active < limit && n.next < n.children.size(); ++n.next) {
     auto& c = *n.children[n.next];
     if (is_final(c.state) || c.counted) continue;  // kept by a retry
@@ -188,8 +188,9 @@ void Engine::Impl::close(Node& n) {
     auto name = failed->iteration >= 0 ? fmt::format("iteration {}", failed->iteration)
                                        : fmt::format("task \"{}\"", failed->task->display_name);
     auto why = failed->error ? failed->error->message : std::string("failed");
-    return finish(n, State::failed,
-                  Error{failed->error ? failed->error->code : Code::internal, fmt::format("{}: {}", name, why), {}, {}});
+    return finish(
+        n, State::failed,
+        Error{failed->error ? failed->error->code : Code::internal, fmt::format("{}: {}", name, why), {}, {}});
   }
   if (n.loop) {
     loop_outputs(n);
@@ -358,7 +359,8 @@ Result<void> Engine::apply(const Event& e) {
       return {};
     }
     if (!n.wanted || e.attempt != n.attempts + 1)
-      return fail(Code::failed_precondition, fmt::format("the step \"{}\" does not wait for attempt {}", e.node, e.attempt));
+      return fail(Code::failed_precondition,
+                  fmt::format("the step \"{}\" does not wait for attempt {}", e.node, e.attempt));
     n.wanted = false;
     n.in_flight = true;
     n.attempts = e.attempt;
@@ -380,7 +382,8 @@ Result<void> Engine::apply(const Event& e) {
     if (!e.uuid.empty()) n.uuid = e.uuid;
     std::erase_if(m.commands, [&](const Command& c) { return c.node == n.path && c.kind == Command::Kind::launch; });
   } else if (!n.in_flight || e.attempt != n.attempts) {
-    return fail(Code::failed_precondition, fmt::format("attempt {} of the step \"{}\" is not under way", e.attempt, e.node));
+    return fail(Code::failed_precondition,
+                fmt::format("attempt {} of the step \"{}\" is not under way", e.attempt, e.node));
   }
   if (e.kind == Kind::failed) {
     m.attempt_failed(n, e);

@@ -1,7 +1,7 @@
 // The state machine of one run. Pure: no clock, no disk, no pods. What happens to leaves (pods, cache hits, importers)
-// comes in as Events, which are kept; the states of DAGs, loops, conditions and of the run itself are derived from them,
-// so that they cannot disagree, and applying the kept events again gives the same run.
-// Not thread safe: one run belongs to one thread at a time.
+// comes in as Events, which are kept; the states of DAGs, loops, conditions and of the run itself are derived from
+// them, so that they cannot disagree, and applying the kept events again gives the same run. Not thread safe: one run
+// belongs to one thread at a time.
 #pragma once
 #include <memory>
 #include <string>
@@ -25,11 +25,11 @@ struct Event {
   std::int64_t time_ms = 0;
   std::string node;  // the path of a leaf: "train", "for-loop-2/3/train"; empty for the last three
   int attempt = 0;
-  std::string pod;                    // started: the pod's name
-  std::string uuid;                   // started: of this execution; part of its artifacts' URIs
-  Object parameters;                  // outputs
+  std::string pod;    // started: the pod's name
+  std::string uuid;   // started: of this execution; part of its artifacts' URIs
+  Object parameters;  // outputs
   std::map<std::string, std::vector<Artifact>> artifacts;
-  std::string cache_note;             // "hit because …", "miss because …"
+  std::string cache_note;  // "hit because …", "miss because …"
   std::string cached_run, cached_node;
   std::optional<Error> error;
 };
@@ -92,8 +92,8 @@ class Engine {
   // Leaves that have started and have no end yet: what a restart takes up again.
   [[nodiscard]] std::vector<NodeView> running() const;
 
-  // What an InputParameterSpec of the platform's settings gives in the scope of `path`'s task: a constant, an input of the
-  // enclosing DAG, an output of a task beside it. nullopt: it has no value.
+  // What an InputParameterSpec of the platform's settings gives in the scope of `path`'s task: a constant, an input of
+  // the enclosing DAG, an output of a task beside it. nullopt: it has no value.
   [[nodiscard]] Result<std::optional<Value>> in_scope(const std::string& path, const Value& parameter) const;
 
   [[nodiscard]] State state() const;

@@ -31,7 +31,8 @@ std::string dag(const std::string& name, const std::string& tasks, const std::st
 }
 
 TEST(Engine, AChainRunsInOrder) {
-  Driver d(spec(kLeaf, task("c", "leaf", after(R"("b")")) + "," + task("b", "leaf", after(R"("a")")) + "," + task("a")));
+  Driver d(
+      spec(kLeaf, task("c", "leaf", after(R"("b")")) + "," + task("b", "leaf", after(R"("a")")) + "," + task("a")));
   EXPECT_EQ(d.run(), State::succeeded);
   EXPECT_EQ(d.started, (std::vector<std::string>{"a", "b", "c"}));
   d.expect_replay();
@@ -73,20 +74,23 @@ TEST(Engine, ConditionsChooseAndOneOfTakesTheBranchThatRan) {
   };
   auto condition = [](const std::string& name, const std::string& cel) {
     return task(name, "comp-" + name,
-                R"(,"inputs":{"parameters":{"in":{"componentInputParameter":"in"}}},"triggerPolicy":{"condition":")" + cel + R"("})");
+                R"(,"inputs":{"parameters":{"in":{"componentInputParameter":"in"}}},"triggerPolicy":{"condition":")" +
+                    cel + R"("})");
   };
-  auto branches = dag("comp-branches",
-                      condition("yes", "inputs.parameter_values['in'] == 'a'") + "," +
-                          condition("no", "!(inputs.parameter_values['in'] == 'a')"),
-                      R"(,"outputs":{"parameters":{"out":{"valueFromOneof":{"parameterSelectors":[{"producerSubtask":"yes","outputParameterKey":"out"},{"producerSubtask":"no","outputParameterKey":"out"}]}}}})",
-                      R"("inputDefinitions":{"parameters":{"in":{"parameterType":"STRING"}}},"outputDefinitions":{"parameters":{"out":{"parameterType":"STRING"}}},)");
+  auto branches = dag(
+      "comp-branches",
+      condition("yes", "inputs.parameter_values['in'] == 'a'") + "," +
+          condition("no", "!(inputs.parameter_values['in'] == 'a')"),
+      R"(,"outputs":{"parameters":{"out":{"valueFromOneof":{"parameterSelectors":[{"producerSubtask":"yes","outputParameterKey":"out"},{"producerSubtask":"no","outputParameterKey":"out"}]}}}})",
+      R"("inputDefinitions":{"parameters":{"in":{"parameterType":"STRING"}}},"outputDefinitions":{"parameters":{"out":{"parameterType":"STRING"}}},)");
   auto all = kMaker + "," + kTaker + "," + branch("comp-yes", "y") + "," + branch("comp-no", "n") + "," + branches;
   for (const auto* given : {"a", "b"}) {
-    Driver d(spec(all,
-                  task("br", "comp-branches", R"(,"inputs":{"parameters":{"in":{"componentInputParameter":"which"}}})") +
-                      "," + task("t", "taker", from("br")),
-                  "", R"("inputDefinitions":{"parameters":{"which":{"parameterType":"STRING"}}},)"),
-             Object{{"which", given}});
+    Driver d(
+        spec(all,
+             task("br", "comp-branches", R"(,"inputs":{"parameters":{"in":{"componentInputParameter":"which"}}})") +
+                 "," + task("t", "taker", from("br")),
+             "", R"("inputDefinitions":{"parameters":{"which":{"parameterType":"STRING"}}},)"),
+        Object{{"which", given}});
     d.outputs = [](const NodeView& n) { return n.key == "m" ? Object{{"out", n.path}} : Object{}; };
     EXPECT_EQ(d.run(), State::succeeded);
     bool yes = std::string_view(given) == "a";
@@ -101,9 +105,10 @@ std::string loop(const std::string& items, const std::string& more = "") {
               R"(,"parameterIterator":{"itemInput":"item","items":{"raw":")" + items + R"("}})" + more);
 }
 std::string loop_body(const std::string& tasks) {
-  return dag("comp-loop", tasks,
-             R"(,"outputs":{"parameters":{"all":{"valueFromParameter":{"producerSubtask":"m","outputParameterKey":"out"}}}})",
-             R"("inputDefinitions":{"parameters":{"item":{"parameterType":"NUMBER_INTEGER"}}},"outputDefinitions":{"parameters":{"all":{"parameterType":"NUMBER_INTEGER"}}},)");
+  return dag(
+      "comp-loop", tasks,
+      R"(,"outputs":{"parameters":{"all":{"valueFromParameter":{"producerSubtask":"m","outputParameterKey":"out"}}}})",
+      R"("inputDefinitions":{"parameters":{"item":{"parameterType":"NUMBER_INTEGER"}}},"outputDefinitions":{"parameters":{"all":{"parameterType":"NUMBER_INTEGER"}}},)");
 }
 const std::string kListTaker =
     R"("lister":{"executorLabel":"exec","inputDefinitions":{"parameters":{"in":{"parameterType":"LIST"}}}})";
@@ -131,7 +136,8 @@ TEST(Engine, ParallelismIsHonouredAndAnEmptyLoopSucceeds) {
 }
 
 TEST(Engine, AFailedIterationStopsTheOnesThatHaveNotBegun) {
-  Driver d(spec(kMaker + "," + loop_body(task("m", "maker")), loop("[1,2,3,4]", R"(,"iteratorPolicy":{"parallelismLimit":1})")));
+  Driver d(spec(kMaker + "," + loop_body(task("m", "maker")),
+                loop("[1,2,3,4]", R"(,"iteratorPolicy":{"parallelismLimit":1})")));
   d.succeeds = [](const NodeView& n, int) { return n.path != "loop/1/m"; };
   EXPECT_EQ(d.run(), State::failed);
   EXPECT_EQ(d.of("loop/0"), State::succeeded);
@@ -144,7 +150,8 @@ TEST(Engine, AFailedIterationStopsTheOnesThatHaveNotBegun) {
 }
 
 TEST(Engine, RetriesBackOffAndCount) {
-  Driver d(spec(kLeaf, task("a", "leaf", R"(,"retryPolicy":{"maxRetryCount":3,"backoffDuration":"2s","backoffFactor":3})")));
+  Driver d(
+      spec(kLeaf, task("a", "leaf", R"(,"retryPolicy":{"maxRetryCount":3,"backoffDuration":"2s","backoffFactor":3})")));
   std::vector<std::int64_t> starts;
   d.succeeds = [&](const NodeView&, int attempt) {
     starts.push_back(d.time);
@@ -166,8 +173,9 @@ TEST(Engine, RetriesEnd) {
 }
 
 TEST(Engine, AnExitHandlerSeesHowItsGuardedPartEnded) {
-  auto components = kLeaf + "," + dag("comp-guard", task("bad")) +
-                    R"(,"exit":{"executorLabel":"exec","inputDefinitions":{"parameters":{"status":{"parameterType":"TASK_FINAL_STATUS","isOptional":true}}}})";
+  auto components =
+      kLeaf + "," + dag("comp-guard", task("bad")) +
+      R"(,"exit":{"executorLabel":"exec","inputDefinitions":{"parameters":{"status":{"parameterType":"TASK_FINAL_STATUS","isOptional":true}}}})";
   auto tasks = task("guard", "comp-guard") + "," +
                task("exit", "exit",
                     after(R"("guard")") + always() +
@@ -207,8 +215,9 @@ TEST(Engine, TerminationKillsWhatRunsAndStartsNothing) {
 }
 
 TEST(Engine, ARetryKeepsWhatSucceeded) {
-  Driver d(spec(kMaker + "," + kLeaf + "," + loop_body(task("m", "maker") + "," + task("then", "leaf", after(R"("m")"))),
-                task("first") + "," + loop("[1,2,3]", after(R"("first")"))));
+  Driver d(
+      spec(kMaker + "," + kLeaf + "," + loop_body(task("m", "maker") + "," + task("then", "leaf", after(R"("m")"))),
+           task("first") + "," + loop("[1,2,3]", after(R"("first")"))));
   bool broken = true;
   d.succeeds = [&](const NodeView& n, int) { return !broken || n.path != "loop/1/m"; };
   EXPECT_EQ(d.run(), State::failed);
@@ -243,7 +252,8 @@ TEST(Engine, EventsThatDoNotFitChangeNothing) {
 TEST(Engine, TenThousandTasksAndALongSkip) {
   std::string tasks;
   for (int i = 0; i < 9999; ++i)
-    tasks += (i == 0 ? "" : ",") + task(fmt::format("t{}", i), "leaf", i == 0 ? "" : after(fmt::format("\"t{}\"", i - 1)));
+    tasks +=
+        (i == 0 ? "" : ",") + task(fmt::format("t{}", i), "leaf", i == 0 ? "" : after(fmt::format("\"t{}\"", i - 1)));
   Driver d(spec(kLeaf, tasks));
   d.succeeds = [](const NodeView&, int) { return false; };
   EXPECT_EQ(d.run(), State::failed);

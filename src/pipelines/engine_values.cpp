@@ -43,8 +43,9 @@ int rpc_code(Code c) {
   }
 }
 
-// Constants that the SDK makes of f-strings and lists name other inputs of the same task: "{{$.inputs.parameters['x']}}-b".
-// One that is a whole member of a list or struct keeps its type. Names that the task does not have stay as they are.
+// Constants that the SDK makes of f-strings and lists name other inputs of the same task:
+// "{{$.inputs.parameters['x']}}-b". One that is a whole member of a list or struct keeps its type. Names that the task
+// does not have stay as they are.
 constexpr std::string_view kReference = "{{$.inputs.parameters['", kReferenceEnd = "']}}";
 
 bool has_reference(const Value& v) {

@@ -8,11 +8,13 @@ namespace {
 const std::string kInstall =
     "\nif ! [ -x \"$(command -v pip)\" ]; then\n    python3 -m ensurepip || apt-get install python3-pip\nfi\n\n"
     "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-warn-script-location --index-url "
-    "https://packages.example/simple --trusted-host https://packages.example 'pandas==2.1.4' 'x>1,<2'  &&  python3 -m pip "
+    "https://packages.example/simple --trusted-host https://packages.example 'pandas==2.1.4' 'x>1,<2'  &&  python3 -m "
+    "pip "
     "install --quiet --no-warn-script-location 'kfp==2.17.3' '--no-deps' 'typing-extensions>=3.7.4,<5; "
     "python_version<\"3.9\"' && \"$0\" \"$@\"\n";
 const std::string kBootstrap =
-    "program_path=$(mktemp -d)\n\nprintf \"%s\" \"$0\" > \"$program_path/ephemeral_component.py\"\n_KFP_RUNTIME=true python3 "
+    "program_path=$(mktemp -d)\n\nprintf \"%s\" \"$0\" > \"$program_path/ephemeral_component.py\"\n_KFP_RUNTIME=true "
+    "python3 "
     "-m kfp.dsl.executor_main --component_module_path \"$program_path/ephemeral_component.py\" \"$@\"\n";
 
 TEST(Lightweight, TheSdksCommandIsRecognised) {

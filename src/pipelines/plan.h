@@ -32,9 +32,9 @@ struct OutputArtifact {
 struct Source {
   enum class Kind : std::uint8_t { constant, scope_input, task_output, final_status } kind = Kind::constant;
   Value constant;
-  std::string input;         // scope_input: the enclosing DAG's input
-  std::size_t task = 0;      // task_output, final_status: index in the same DAG
-  std::string output;        // task_output: its output
+  std::string input;     // scope_input: the enclosing DAG's input
+  std::size_t task = 0;  // task_output, final_status: index in the same DAG
+  std::string output;    // task_output: its output
   std::optional<Expression> selector;
 };
 // Where an output of a DAG comes from: one of its tasks' outputs, or the one of several that ran (OneOf).
@@ -53,10 +53,10 @@ struct RetryPolicy {
 };
 struct Iterator {
   bool over_artifacts = false;
-  std::string items_input;       // empty: raw
+  std::string items_input;  // empty: raw
   std::optional<Array> raw;
-  std::string item_input;        // the name under which an item reaches the iteration
-  int parallelism = 0;           // 0: no limit
+  std::string item_input;  // the name under which an item reaches the iteration
+  int parallelism = 0;     // 0: no limit
 };
 
 struct Task {
@@ -119,18 +119,18 @@ struct Plan {
   [[nodiscard]] const Component& root_component() const { return components[root]; }
 };
 
-// Splits what a client sends as `pipeline_spec` (the spec itself, or {"pipeline_spec", "platform_spec"}) and compiles it.
-// Bounds: 10,000 tasks in all components, 64 levels of nesting. Errors: invalid_argument, naming component, task and field:
-// unknown fields, components that are not there, cycles, inputs without a source, types that cannot fit, placeholders that
-// nobody fills, resolvers and custom jobs.
+// Splits what a client sends as `pipeline_spec` (the spec itself, or {"pipeline_spec", "platform_spec"}) and compiles
+// it. Bounds: 10,000 tasks in all components, 64 levels of nesting. Errors: invalid_argument, naming component, task
+// and field: unknown fields, components that are not there, cycles, inputs without a source, types that cannot fit,
+// placeholders that nobody fills, resolvers and custom jobs.
 Result<std::shared_ptr<const Plan>> compile(const Value& spec);
 
 // A package as a client uploads it: YAML or JSON text, one or two documents -> the form that the API keeps.
 // Errors: invalid_argument with line and column.
 Result<Value> parse_package(std::string_view text);
 
-// Checks the values that a run gives against the root's inputs and adds nothing. Errors: a name that is not defined, one that
-// is required and missing, a wrong type, a value outside the literals.
+// Checks the values that a run gives against the root's inputs and adds nothing. Errors: a name that is not defined,
+// one that is required and missing, a wrong type, a value outside the literals.
 Result<void> check_parameters(const Plan& plan, const Object& parameters);
 
 }  // namespace mr::pipelines

@@ -19,13 +19,14 @@ inline Value ir(std::string_view text) {
 // A spec with these components, tasks of the root and executors, all as JSON members.
 inline Value spec(const std::string& components, const std::string& tasks, const std::string& outputs = "",
                   const std::string& inputs = "") {
-  return ir(R"({"pipelineInfo":{"name":"p"},"schemaVersion":"2.1.0","components":{)" + components +
-            R"(},"deploymentSpec":{"executors":{"exec":{"container":{"image":"busybox","command":["true"]}}}},"root":{)" +
-            inputs + R"("dag":{"tasks":{)" + tasks + "}" + outputs + "}}}");
+  return ir(
+      R"({"pipelineInfo":{"name":"p"},"schemaVersion":"2.1.0","components":{)" + components +
+      R"(},"deploymentSpec":{"executors":{"exec":{"container":{"image":"busybox","command":["true"]}}}},"root":{)" +
+      inputs + R"("dag":{"tasks":{)" + tasks + "}" + outputs + "}}}");
 }
 
-// Drives an engine to its end: `outcome` says what becomes of an attempt of a leaf (true: it succeeds, and its outputs are what
-// `outputs` gives).
+// Drives an engine to its end: `outcome` says what becomes of an attempt of a leaf (true: it succeeds, and its outputs
+// are what `outputs` gives).
 struct Driver {
   explicit Driver(const Value& s, Object parameters = {}) {
     auto p = compile(s);

@@ -235,7 +235,8 @@ task::Task<Result<NodeView>> do_node(std::shared_ptr<Runner::Impl> m, std::strin
   co_return std::move(*n);
 }
 
-task::Task<Result<http::Response>> do_log(std::shared_ptr<Runner::Impl> m, std::string id, std::string node, bool follow) {
+task::Task<Result<http::Response>> do_log(std::shared_ptr<Runner::Impl> m, std::string id, std::string node,
+                                          bool follow) {
   MR_CO_TRY(auto l, m->find(id));
   std::optional<NodeView> found;
   for (auto& n : l->engine->nodes(false))
@@ -270,8 +271,12 @@ task::Task<Result<http::Response>> do_log(std::shared_ptr<Runner::Impl> m, std::
 
 }  // namespace
 
-task::Task<Result<>> Runner::terminate(std::string run_id) { return over_there(impl_->loop, do_terminate(impl_, std::move(run_id))); }
-task::Task<Result<>> Runner::retry(std::string run_id) { return over_there(impl_->loop, do_retry(impl_, std::move(run_id))); }
+task::Task<Result<>> Runner::terminate(std::string run_id) {
+  return over_there(impl_->loop, do_terminate(impl_, std::move(run_id)));
+}
+task::Task<Result<>> Runner::retry(std::string run_id) {
+  return over_there(impl_->loop, do_retry(impl_, std::move(run_id)));
+}
 task::Task<Result<std::vector<NodeView>>> Runner::nodes(std::string run_id) {
   return over_there(impl_->loop, do_nodes(impl_, std::move(run_id)));
 }

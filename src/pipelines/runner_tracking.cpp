@@ -1,6 +1,6 @@
-// The link to the tracking server: for a run that asks for it (plugins_input.mlflow), a parent run, and a nested run for
-// each attempt of a step, whose address and id the step finds in its environment. Trouble there is told in plugins_output and never
-// stops a run.
+// The link to the tracking server: for a run that asks for it (plugins_input.mlflow), a parent run, and a nested run
+// for each attempt of a step, whose address and id the step finds in its environment. Trouble there is told in
+// plugins_output and never stops a run.
 #include "json/parse.h"
 #include "log/log.h"
 #include "pipelines/runner_state.h"
@@ -80,12 +80,13 @@ task::Task<void> Runner::Impl::begin_tracking(LivePtr l) {
 task::Task<void> Runner::Impl::begin_nested(LivePtr l, NodeView n) {
   if (l->tracking_run.empty()) co_return;
   auto name = n.path.contains('/') ? n.path : n.display_name;
-  auto made = co_await options.tracking->create_run(l->tracking_experiment, name,
-                                                    {{"mlflow.parentRunId", l->tracking_run}});
+  auto made =
+      co_await options.tracking->create_run(l->tracking_experiment, name, {{"mlflow.parentRunId", l->tracking_run}});
   if (made)
     l->nested[n.path] = *made;
   else
-    log::warn("a step has no run on the tracking server", {{"run", l->run.id}, {"step", n.path}, {"error", made.error().message}});
+    log::warn("a step has no run on the tracking server",
+              {{"run", l->run.id}, {"step", n.path}, {"error", made.error().message}});
 }
 
 task::Task<void> Runner::Impl::end_nested(LivePtr l, NodeView n, const Event& end) {
@@ -99,16 +100,18 @@ task::Task<void> Runner::Impl::end_nested(LivePtr l, NodeView n, const Event& en
           if (m.value().is_number()) metrics[m.key()] = m.value().to_number<double>();
   std::map<std::string, std::string> params;
   for (const auto& p : n.inputs) params[p.key()] = json::serialize(p.value()).substr(0, 6000);
-  if (!metrics.empty() || !params.empty()) (void)co_await options.tracking->log(it->second, std::move(metrics), std::move(params));
-  auto state = end.kind == Event::Kind::succeeded        ? State::succeeded
-               : l->killed.contains(n.path) ? State::canceled
-                                                         : State::failed;
+  if (!metrics.empty() || !params.empty())
+    (void)co_await options.tracking->log(it->second, std::move(metrics), std::move(params));
+  auto state = end.kind == Event::Kind::succeeded ? State::succeeded
+               : l->killed.contains(n.path)       ? State::canceled
+                                                  : State::failed;
   (void)co_await options.tracking->update_run(it->second, status_of(state), options.now_ms());
 }
 
 task::Task<void> Runner::Impl::end_tracking(LivePtr l) {
   if (l->tracking_run.empty()) co_return;
-  auto r = co_await options.tracking->update_run(l->tracking_run, status_of(l->engine->state()), l->engine->finished_ms());
+  auto r =
+      co_await options.tracking->update_run(l->tracking_run, status_of(l->engine->state()), l->engine->finished_ms());
   if (r) co_return;
   auto& output = l->run.plugins_output["mlflow"].get_object();
   output["state"] = "PLUGIN_FAILED";
@@ -116,7 +119,8 @@ task::Task<void> Runner::Impl::end_tracking(LivePtr l) {
   (void)co_await store.set_plugins_output(l->run.id, l->run.plugins_output);
 }
 
-std::vector<std::pair<std::string, std::string>> Runner::Impl::step_env(const LivePtr& l, const std::string& node) const {
+std::vector<std::pair<std::string, std::string>> Runner::Impl::step_env(const LivePtr& l,
+                                                                        const std::string& node) const {
   auto env = options.env;
   if (options.tracking == nullptr) return env;
   env.emplace_back("MLFLOW_TRACKING_URI", options.tracking->inside_url());

@@ -14,7 +14,7 @@ namespace mr::pipelines {
 class Runs {
  public:
   virtual ~Runs() = default;
-  virtual void start(const std::string& run_id) = 0;      // just created, or after a restart
+  virtual void start(const std::string& run_id) = 0;  // just created, or after a restart
   virtual task::Task<Result<>> terminate(std::string run_id) = 0;
   virtual task::Task<Result<>> retry(std::string run_id) = 0;  // failed_precondition unless FAILED or CANCELED
   // The nodes of a run, live or from its events.
@@ -30,9 +30,10 @@ struct ServiceOptions {
   std::string default_root = "s3://mlpipeline/v2/artifacts";
   std::function<std::int64_t()> now_ms;                                       // the clock
   std::function<task::Task<Result<std::string>>(std::string url)> fetch_url;  // pipeline packages by URL
-  // Makes an artifact appear as a file at `path` (ArtifactFiles::fetch); empty: artifacts cannot be read through the API.
+  // Makes an artifact appear as a file at `path` (ArtifactFiles::fetch); empty: artifacts cannot be read through the
+  // API.
   std::function<task::Task<Result<void>>(std::string uri, std::string path)> fetch_artifact;
-  std::string scratch;                      // a folder for such files, on the artifacts' file system
+  std::string scratch;  // a folder for such files, on the artifacts' file system
   // Why a recurring run's last try to make a run failed; may be empty.
   std::function<std::optional<Error>(const std::string& recurring_id)> recurring_error;
   std::function<void()> recurring_changed;  // a recurring run was made, enabled, disabled or deleted; may be empty
@@ -46,8 +47,9 @@ class Service {
   void add_routes(http::Router& router);
 
   // Checks the request, compiles the spec, keeps the run and starts it. Used by the API and by schedules.
-  // `run`: name, experiment_id or ns, spec or pipeline/version ids, parameters, root, plugins_input. With recurring_run_id
-  // and scheduled_ms the schedule moves on in the same commit, and a name that the schedule has used gives the old run.
+  // `run`: name, experiment_id or ns, spec or pipeline/version ids, parameters, root, plugins_input. With
+  // recurring_run_id and scheduled_ms the schedule moves on in the same commit, and a name that the schedule has used
+  // gives the old run.
   task::Task<Result<Run>> submit(Run run);
   [[nodiscard]] Store& store() const;
   [[nodiscard]] const ServiceOptions& options() const;

@@ -39,7 +39,8 @@ Fields::Fields(const Value& v, std::string path) : path_(std::move(path)) {
   if (v.is_object())
     o_ = &v.get_object();
   else
-    error_ = Error{Code::invalid_argument, fmt::format("{}: must be an object", path_.empty() ? "the spec" : path_), {}, {}};
+    error_ =
+        Error{Code::invalid_argument, fmt::format("{}: must be an object", path_.empty() ? "the spec" : path_), {}, {}};
 }
 
 std::string Fields::at(std::string_view field) const {

@@ -1,5 +1,5 @@
-// Reads one message of a PipelineSpec by the names of its fields, in camelCase or snake_case. A field that nobody asked for is
-// an error, as the protobuf JSON reader has it. Internal to the room.
+// Reads one message of a PipelineSpec by the names of its fields, in camelCase or snake_case. A field that nobody asked
+// for is an error, as the protobuf JSON reader has it. Internal to the room.
 #pragma once
 #include <string>
 #include <string_view>

@@ -24,15 +24,15 @@ struct StepOptions {
 
 class Step {
  public:
-  // Finds the outputs' places and fills the placeholders. `scope` resolves values of the platform's settings in the task's scope.
-  // Errors: invalid_argument, with the placeholder or setting that has no value.
+  // Finds the outputs' places and fills the placeholders. `scope` resolves values of the platform's settings in the
+  // task's scope. Errors: invalid_argument, with the placeholder or setting that has no value.
   using Scope = std::function<Result<std::optional<Value>>(const Value& input_parameter_spec)>;
   static Result<Step> make(const RunFacts& run, const NodeView& node, StepOptions options, const Scope& scope);
   // Makes the folder and links the inputs into it.
   task::Task<Result<void>> prepare(ArtifactFiles& files);
   [[nodiscard]] const kube::Object& pod() const { return pod_; }
-  // After the end: output parameters and artifacts, the files of artifacts kept. `ok`: the step succeeded; otherwise what is
-  // missing is no error. Errors: an output parameter that was not written or does not fit its type.
+  // After the end: output parameters and artifacts, the files of artifacts kept. `ok`: the step succeeded; otherwise
+  // what is missing is no error. Errors: an output parameter that was not written or does not fit its type.
   struct Outputs {
     Object parameters;
     std::map<std::string, std::vector<Artifact>> artifacts;
@@ -47,7 +47,7 @@ class Step {
   std::string task_root_;  // URI, without the outputs' names
   Object executor_input_;
   std::map<std::string, std::vector<Artifact>> outputs_;
-  std::vector<std::string> argv_;     // command and args, placeholders filled
+  std::vector<std::string> argv_;      // command and args, placeholders filled
   std::string source_, requirements_;  // of a lightweight component
   bool lightweight_ = false;
   kube::Object pod_;
@@ -56,8 +56,8 @@ class Step {
 // The settings of the platform document in the pod: secrets, config maps, volumes, metadata, selectors and so on.
 Result<void> apply_kubernetes(const Object& config, const Step::Scope& scope, kube::Object& pod);
 
-// What the component's TASK_CONFIG input gets, and what is left for its own pod: `kubernetes` of the platform's settings,
-// and whether its resources and environment are its own too.
+// What the component's TASK_CONFIG input gets, and what is left for its own pod: `kubernetes` of the platform's
+// settings, and whether its resources and environment are its own too.
 struct TaskConfig {
   Object value, kubernetes;
   bool resources = true, env = true;

@@ -25,7 +25,8 @@ struct Pod {
     return v.get_array();
   }
   void env(Object one) { list(container(), "env").push_back(std::move(one)); }
-  void volume(std::string_view prefix, std::string_view kind, kube::Value source, std::string_view where, std::string_view sub_path = {}) {
+  void volume(std::string_view prefix, std::string_view kind, kube::Value source, std::string_view where,
+              std::string_view sub_path = {}) {
     auto name = fmt::format("{}-{}", prefix, volumes++);
     list(spec(), "volumes").push_back(Object{{"name", name}, {kind, std::move(source)}});
     Object m{{"name", name}, {"mountPath", where}};
@@ -179,7 +180,8 @@ Result<void> apply_kubernetes(const Object& config, const Step::Scope& scope, ku
   if (const auto* m = f.take("podMetadata")) {
     Fields one(*m, f.at("podMetadata"));
     for (const auto* part : {"labels", "annotations"})
-      for (const auto& kv : one.map(part)) kube::ensure(object, fmt::format("metadata.{}", part))[kv.key()] = kv.value();
+      for (const auto& kv : one.map(part))
+        kube::ensure(object, fmt::format("metadata.{}", part))[kv.key()] = kv.value();
     MR_CHECK(one.done());
   }
   for (const auto& item : f.list("fieldPathAsEnv")) {

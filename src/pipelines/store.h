@@ -14,16 +14,25 @@ namespace mr::pipelines {
 
 // One predicate of a list's filter, names already checked against the collection's fields.
 struct Predicate {
-  enum class Op : std::uint8_t { equals, not_equals, greater, greater_equals, less, less_equals, in, substring } op = Op::equals;
+  enum class Op : std::uint8_t {
+    equals,
+    not_equals,
+    greater,
+    greater_equals,
+    less,
+    less_equals,
+    in,
+    substring
+  } op = Op::equals;
   std::string key;
   std::vector<Value> values;  // strings or int64 (times as ms since the epoch); several only with `in`
 };
 struct ListQuery {
-  std::string ns;             // empty: all
-  std::string experiment_id;  // runs, recurring runs; empty: all
-  std::string pipeline_id;    // versions
-  std::vector<Predicate> all_of;                     // every one holds,
-  std::vector<std::vector<Predicate>> any_of;        // and of each group one
+  std::string ns;                              // empty: all
+  std::string experiment_id;                   // runs, recurring runs; empty: all
+  std::string pipeline_id;                     // versions
+  std::vector<Predicate> all_of;               // every one holds,
+  std::vector<std::vector<Predicate>> any_of;  // and of each group one
   std::string sort_key = "created_at";
   bool descending = false;
   std::int64_t page_size = 20;
@@ -119,7 +128,8 @@ class Store {
   task::Task<Result<>> set_recurring_enabled(std::string id, bool enabled, std::int64_t now_ms);
   task::Task<Result<>> delete_recurring(std::string id);
   // Makes the run of a schedule's time and moves the schedule on, in one commit; a (schedule, name) pair is made once.
-  task::Task<Result<Run>> create_scheduled(std::string recurring_id, Run r, std::int64_t last_ms, std::int64_t next_index);
+  task::Task<Result<Run>> create_scheduled(std::string recurring_id, Run r, std::int64_t last_ms,
+                                           std::int64_t next_index);
   // How many runs of a schedule are not over.
   Result<std::int64_t> active_runs_of(const std::string& recurring_id);
 

@@ -1,6 +1,6 @@
-// What the pipelines room asks of the tracking server: a parent run for a pipeline run, a nested run for each of its steps.
-// Implemented where the program is put together. Each call resumes on the loop that made it.
-// Source: KFP 2.17's mlflow plugin (what it creates, tags and closes).
+// What the pipelines room asks of the tracking server: a parent run for a pipeline run, a nested run for each of its
+// steps. Implemented where the program is put together. Each call resumes on the loop that made it. Source: KFP 2.17's
+// mlflow plugin (what it creates, tags and closes).
 #pragma once
 #include <map>
 #include <string>

@@ -62,7 +62,8 @@ Result<Artifact> artifact_from_json(const Value& v) {
     a.type.instance = member("instanceSchema", "instance_schema");
   }
   if (const auto* m = json::find(v, "metadata"); m != nullptr && m->is_object()) a.metadata = m->get_object();
-  if (auto id = json::string_or_empty(v, "artifactId"); !id.empty()) a.id = std::strtoll(std::string(id).c_str(), nullptr, 10);
+  if (auto id = json::string_or_empty(v, "artifactId"); !id.empty())
+    a.id = std::strtoll(std::string(id).c_str(), nullptr, 10);
   return a;
 }
 

@@ -20,7 +20,7 @@ using Array = boost::json::array;
 // Of runs and tasks; the names on the wire are state_name(). `cached` tasks are SKIPPED on KFP's wire only in
 // executions of its metadata store; tasks of a run say SUCCEEDED, and their detail says why.
 enum class State : std::uint8_t { unspecified, pending, running, succeeded, skipped, failed, canceling, canceled };
-std::string_view state_name(State s);                       // "SUCCEEDED"; unspecified: "RUNTIME_STATE_UNSPECIFIED"
+std::string_view state_name(State s);  // "SUCCEEDED"; unspecified: "RUNTIME_STATE_UNSPECIFIED"
 std::optional<State> parse_state(std::string_view name);
 constexpr bool is_final(State s) {
   return s == State::succeeded || s == State::skipped || s == State::failed || s == State::canceled;
@@ -66,7 +66,8 @@ struct Pipeline {
 struct Version {
   std::string id, pipeline_id, name, display_name, description, url, code_url;
   std::int64_t created_ms = 0;
-  Value spec;  // as the API returns it: the PipelineSpec, or {"pipeline_spec", "platform_spec"}; null in lists when not asked
+  Value spec;  // as the API returns it: the PipelineSpec, or {"pipeline_spec", "platform_spec"}; null in lists when not
+               // asked
   std::map<std::string, std::string> tags;
 };
 struct Run {
@@ -74,9 +75,9 @@ struct Run {
   std::string pipeline_id, version_id;  // empty: the spec came with the run
   std::string pipeline_name;            // pipelineInfo.name
   bool archived = false;
-  Value spec;                   // null in lists
-  Object parameters;            // runtime_config.parameters
-  std::string pipeline_root;    // runtime_config.pipeline_root
+  Value spec;                                                      // null in lists
+  Object parameters;                                               // runtime_config.parameters
+  std::string pipeline_root;                                       // runtime_config.pipeline_root
   std::int64_t created_ms = 0, scheduled_ms = 0, finished_ms = 0;  // 0: not yet
   State state = State::pending;
   std::optional<Error> error;
@@ -96,7 +97,7 @@ struct RecurringRun {
   std::int64_t max_concurrency = 1;
   bool enabled = true, no_catchup = false;
   std::int64_t created_ms = 0, updated_ms = 0;
-  std::int64_t last_ms = 0;   // the scheduled time of the last run that was made; 0: none yet
+  std::int64_t last_ms = 0;  // the scheduled time of the last run that was made; 0: none yet
   std::int64_t next_index = 1;
   Object plugins_input;
 };

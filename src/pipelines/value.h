@@ -8,14 +8,23 @@
 
 namespace mr::pipelines {
 
-enum class ParameterType : std::uint8_t { string, integer, number, boolean, list, structure, task_final_status, task_config };
+enum class ParameterType : std::uint8_t {
+  string,
+  integer,
+  number,
+  boolean,
+  list,
+  structure,
+  task_final_status,
+  task_config
+};
 // "NUMBER_INTEGER", and the old "INT" / "primitive" names. Errors: invalid_argument naming what is allowed.
 Result<ParameterType> parse_parameter_type(std::string_view name);
 std::string_view type_name(ParameterType t);
 
-// The text form of a value: strings as they are, numbers in the shortest decimal form without exponent and without ".0",
-// booleans true/false, lists and structs compact JSON (integral numbers inside without ".0").
-// null is the empty text.
+// The text form of a value: strings as they are, numbers in the shortest decimal form without exponent and without
+// ".0", booleans true/false, lists and structs compact JSON (integral numbers inside without ".0"). null is the empty
+// text.
 std::string to_text(const Value& v);
 // The compact JSON of an object, with the same numbers: what {{$}} becomes.
 std::string compact_json(const Object& o);
