@@ -27,6 +27,7 @@ struct Engine {
   bool memory = false, cpus = false;  // limits that it can set
   // Control groups of version 1: the container is put into a group of ours, which counts what the engine does not tell.
   bool own_groups = false;
+  bool rootless = false;  // users of its containers are ones that this program is not
   [[nodiscard]] std::string_view name() const { return podman ? "podman" : "docker"; }
 };
 
@@ -84,6 +85,8 @@ std::string engine_words(std::string_view err);
 
 // Removes all containers that have this label. Blocks.
 void clear_containers(const Engine& engine, const std::string& label);
+// Removes a folder in which containers may have made files as other users. Blocks.
+void remove_folder(const std::optional<Engine>& engine, const std::string& folder);
 // Waits until `fd` reaches its end (the program that holds the other side is gone), then removes what it left.
 // The body of the process that Containers starts beside itself. Blocks.
 void guard_containers(const std::string& choice, const std::string& label, int fd);

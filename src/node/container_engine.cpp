@@ -93,9 +93,9 @@ Result<Engine> find_podman(const std::string& program) {
     e.cpus = e.cpus || c.get_string() == "cpu";
   }
   const bool first = kube::text_at(o, "host.cgroupVersion") == "v1";
-  const bool rootless = kube::bool_at(o, "host.security.rootless");
-  if (first && rootless) e.memory = e.cpus = false;  // it says so itself, and ignores them
-  e.own_groups = first && !rootless && kube::text_at(o, "host.cgroupManager") == "cgroupfs";
+  e.rootless = kube::bool_at(o, "host.security.rootless");
+  if (first && e.rootless) e.memory = e.cpus = false;  // it says so itself, and ignores them
+  e.own_groups = first && !e.rootless && kube::text_at(o, "host.cgroupManager") == "cgroupfs";
   // crun does not run where controllers are split between both versions; runc does.
   if (first && kube::text_at(o, "host.ociRuntime.name") == "crun" &&
       not_empty("/sys/fs/cgroup/unified/cgroup.controllers"))
@@ -152,6 +152,15 @@ void clear_containers(const Engine& e, const std::string& label) {
   if (e.podman) args.insert(args.begin() + 1, {"--time", "0"});
   out.clear();
   run_blocking(engine_command(e, std::move(args)), out);
+}
+
+void remove_folder(const std::optional<Engine>& e, const std::string& folder) {
+  std::error_code ec;
+  std::filesystem::remove_all(folder, ec);
+  if (!ec || !e || !e->podman || !e->rootless) return;
+  // Inside the engine's user namespace they are its own.
+  std::string out;
+  run_blocking(engine_command(*e, {"unshare", "rm", "-rf", "--", folder}), out);
 }
 
 void guard_containers(const std::string& choice, const std::string& label, int fd) {

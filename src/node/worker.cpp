@@ -218,10 +218,10 @@ void Worker::stop_all(long grace_ms) {
 
 void Worker::cleanup() {
   // Beside the loop: a pod's folder may hold a gigabyte.
-  (void)task::disk_pool().submit([folder = folder_] {
-    std::error_code ec;
-    fs::remove_all(folder, ec);
-  });
+  std::optional<Engine> engine;
+  for (const auto& c : containers_)
+    if (c->engine) engine = c->engine;
+  (void)task::disk_pool().submit([folder = folder_, engine] { remove_folder(engine, folder); });
 }
 
 bool Worker::restarts(const Container& c) const {
