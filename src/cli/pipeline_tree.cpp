@@ -42,7 +42,8 @@ std::size_t width_of(std::string_view s) {
 void add_lines(const Branch& b, const std::string& before, bool last, bool framed, std::vector<std::string>& out) {
   out.push_back(framed ? before + (last ? "└─ " : "├─ ") + b.text : b.text);
   auto below = framed ? before + (last ? "   " : "│  ") : before;
-  for (const auto& note : b.notes) out.push_back(below + (b.children.empty() ? "   " : "│  ") + note);
+  for (const auto& note : b.notes)
+    out.push_back(fmt::format("{}{}{}", below, b.children.empty() ? "   " : "│  ", note));
   for (std::size_t i = 0; i < b.children.size(); ++i)
     add_lines(b.children[i], below, i + 1 == b.children.size(), true, out);
 }
@@ -295,7 +296,7 @@ void order_tasks(RunPicture& run, const pipelines::Plan& plan) {
   out.reserve(run.tasks.size());
   for (const auto& t : run.tasks)
     if (t.id == f.root) out.push_back(&t);
-  auto visit = [&](auto&& self, std::vector<const TaskPicture*> members, const pipelines::Component& c) -> void {
+  auto visit = [&](auto&& self, const std::vector<const TaskPicture*>& members, const pipelines::Component& c) -> void {
     std::map<std::string_view, std::pair<std::size_t, const pipelines::Task*>> ranks;  // by key
     for (std::size_t i = 0; i < c.order.size(); ++i) ranks[c.tasks[c.order[i]].key] = {i, &c.tasks[c.order[i]]};
     std::vector<std::pair<std::size_t, const TaskPicture*>> sorted;
