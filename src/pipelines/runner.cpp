@@ -124,6 +124,16 @@ void Runner::Impl::retire(const LivePtr& l) {
   if (recent.size() > kRecent) recent.pop_front();
 }
 
+// The folders of runs that were over when the program ended, and had no time to clear them.
+void Runner::Impl::clear_folders(const std::vector<std::string>& unfinished) const {
+  std::error_code ec;
+  for (std::filesystem::directory_iterator it(options.folder + "/steps", ec), end; !ec && it != end; it.increment(ec)) {
+    std::error_code ignored;
+    if (std::ranges::find(unfinished, it->path().filename().string()) == unfinished.end())
+      std::filesystem::remove_all(it->path(), ignored);
+  }
+}
+
 // Time limits of whole runs.
 void Runner::Impl::tick() {
   auto now = options.now_ms();
@@ -157,6 +167,7 @@ void Runner::begin() {
       log::error("the unfinished pipeline runs cannot be read", {{"error", ids.error().message}});
       return;
     }
+    m->clear_folders(*ids);
     for (auto& id : *ids) m->group.spawn(m->take_up(std::move(id), false));
   });
 }

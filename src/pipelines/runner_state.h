@@ -102,6 +102,7 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   // Applies, keeps, and does what follows. Errors: the event does not fit (nothing was kept).
   task::Task<Result<void>> record(LivePtr l, Event e);
   void retire(const LivePtr& l);
+  void clear_folders(const std::vector<std::string>& unfinished) const;
   void tick();
   Result<LivePtr> find(const std::string& id);
 
