@@ -52,6 +52,76 @@ std::string origin(const pipelines::Plan& plan, std::string_view path, std::stri
   return fmt::format("parameter {} of the run", name);
 }
 
+// The MLflow run that logged what this URI names (mlflow-artifacts/EXPERIMENT/RUN/artifacts/…); empty: none.
+std::string logged_by(std::string_view uri) {
+  auto at = uri.find("mlflow-artifacts");
+  if (at == std::string_view::npos) return {};
+  auto rest = uri.substr(at + std::string_view("mlflow-artifacts").size());
+  while (rest.starts_with(':') || rest.starts_with('/')) rest.remove_prefix(1);
+  auto parts = text::split(rest, '/');
+  bool run = parts.size() >= 3 && parts[2] == "artifacts" && parts[1].size() == 32 &&
+             parts[1].find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return run ? std::string(parts[1]) : std::string();
+}
+
+// What the tracking server knows of runs that are mirrored there; a server that does not answer knows nothing.
+class TrackedRuns {
+ public:
+  // Of the pipeline's run: the nested run of the step with this path or name, and the registered models it logged.
+  std::vector<std::string> notes(const value& entries, std::string_view path, std::string_view name) {
+    auto entry = [&](std::string_view key) {
+      const auto* e = json::find(entries, key);
+      return std::string(e == nullptr ? std::string_view() : json::string_or_empty(*e, "value"));
+    };
+    auto root = entry("root_run_id"), url = entry("run_url");
+    if (root.empty()) return {};
+    std::vector<std::string> out{fmt::format("tracked as MLflow run {}  {}", one_line(root), one_line(url))};
+    auto base = url.substr(0, url.find("/#/"));
+    if (!base.starts_with("http")) return out;
+    for (const auto& run : items_at(nested(base, entry("experiment_id"), root), "runs")) {
+      const auto* info = json::find(run, "info");
+      auto called = info == nullptr ? std::string_view() : json::string_or_empty(*info, "run_name");
+      if (called.empty() || (called != path && called != name)) continue;
+      std::string id(json::string_or_empty(*info, "run_id"));
+      out.push_back(fmt::format("its step as MLflow run {}", one_line(id)));
+      for (const auto& v : items_at(models(base, id), "model_versions"))
+        out.push_back(fmt::format("registered as models:/{}/{}", one_line(json::string_or_empty(v, "name")),
+                                  one_line(json::string_or_empty(v, "version"))));
+      break;
+    }
+    return out;
+  }
+
+ private:
+  value ask(http::Method method, const std::string& url, std::string_view body) {
+    http::ClientRequest q;
+    q.method = method;
+    q.url = url;
+    q.timeout_s = 5;
+    if (!body.empty()) q.headers.add("Content-Type", "application/json");
+    q.body = body;
+    auto answer = client_.send(q);
+    auto v = answer && answer->status == 200 ? json::parse(answer->body) : Result<value>(value());
+    return v ? std::move(*v) : value();
+  }
+  const value& nested(const std::string& base, const std::string& experiment, const std::string& root) {
+    auto known = nested_.find(root);
+    if (known != nested_.end()) return known->second;
+    auto body = json::serialize(boost::json::object{{"experiment_ids", boost::json::array{experiment}},
+                                                    {"filter", fmt::format("tags.mlflow.parentRunId = '{}'", root)},
+                                                    {"max_results", 1000}});
+    return nested_.emplace(root, ask(http::Method::post, base + "/api/2.0/mlflow/runs/search", body)).first->second;
+  }
+  value models(const std::string& base, const std::string& run_id) {
+    return ask(http::Method::get,
+               fmt::format("{}/api/2.0/mlflow/model-versions/search?filter={}", base,
+                           text::percent_encode(fmt::format("run_id='{}'", run_id))),
+               {});
+  }
+  http::Client client_;
+  std::map<std::string, value> nested_;  // by the run that they are in
+};
+
 struct Lines {
   PipelinesApi& api;
   const value& answer;
@@ -63,6 +133,7 @@ struct Lines {
   };
   std::map<std::string, RunFacts> runs = {};
   std::size_t asked = 0;
+  TrackedRuns tracked = {};
 
   void index() {
     for (const auto& a : items_at(answer, "artifacts")) artifacts.emplace(json::string_or_empty(a, "artifact_id"), &a);
@@ -113,12 +184,8 @@ struct Lines {
     const auto* mlflow = plugins == nullptr ? nullptr : json::find(*plugins, "mlflow");
     const auto* entries = mlflow == nullptr ? nullptr : json::find(*mlflow, "entries");
     if (entries == nullptr) return;
-    auto entry = [&](std::string_view name) {
-      const auto* e = json::find(*entries, name);
-      return e == nullptr ? std::string_view() : json::string_or_empty(*e, "value");
-    };
-    if (auto id = entry("root_run_id"); !id.empty())
-      notes.push_back(fmt::format("tracked as MLflow run {}  {}", one_line(id), one_line(entry("run_url"))));
+    for (auto& note : tracked.notes(*entries, path, json::string_or_empty(*task, "display_name")))
+      notes.push_back(std::move(note));
   }
 
   Branch artifact(const std::string& id, const std::string& as) {
@@ -134,6 +201,8 @@ struct Lines {
       b.text += "  (as above)";
       return b;
     }
+    if (auto run = logged_by(json::string_or_empty(*a->second, "uri")); !run.empty())
+      b.notes.push_back(fmt::format("logged by MLflow run {}", run));
     auto maker = makers.find(id);
     if (maker == makers.end()) {
       b.notes.emplace_back("made outside of the pipelines, or by a run that was deleted");

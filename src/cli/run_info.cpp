@@ -142,6 +142,7 @@ int run_completion(const Settings& s) {
     fmt::print(R"sh(_millrace() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" cmd="${{COMP_WORDS[1]}}"
   if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "{0}" -- "$cur")); return; fi
+  if [ "$cmd" = pipeline ] && [ "$COMP_CWORD" -eq 2 ]; then COMPREPLY=($(compgen -W "list show lint" -- "$cur")); return; fi
   case "$cur" in
     -*) COMPREPLY=($(compgen -W "$(millrace "$cmd" --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)" -- "$cur")) ;;
     *) COMPREPLY=($(compgen -f -- "$cur")) ;;
@@ -154,6 +155,7 @@ complete -F _millrace millrace
     fmt::print(R"sh(#compdef millrace
 _millrace() {{
   if (( CURRENT == 2 )); then compadd {0}; return; fi
+  if [[ $words[2] == pipeline ]] && (( CURRENT == 3 )); then compadd list show lint; return; fi
   if [[ $PREFIX == -* ]]; then compadd -- ${{(f)"$(millrace $words[2] --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)"}}; else _files; fi
 }}
 compdef _millrace millrace

@@ -11,7 +11,7 @@ import pytest
 
 from .raw import ask, get
 
-COMMANDS = ["up", "tracking", "serve", "version", "doctor", "completion"]
+COMMANDS = ["up", "tracking", "serve", "run", "pipeline", "lineage", "version", "doctor", "completion"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -108,6 +108,8 @@ def test_bash_completes_commands_and_flags():
 
     assert {"tracking"} <= complete("millrace", "tr")
     assert "--port-offset" in complete("millrace", "up", "--po")
+    assert complete("millrace", "pipeline", "l") == {"list", "lint"}
+    assert "--no-cache" in complete("millrace", "run", "--no")
 
 
 def test_a_second_platform_on_the_same_ports_is_refused(millrace, tmp_path):

@@ -14,7 +14,9 @@ import urllib.request
 
 import harness
 import pytest
+import yaml
 from kfp import compiler, dsl
+from mlflow.tracking import MlflowClient
 
 from pipelines.steps import BUSYBOX
 
@@ -41,6 +43,11 @@ def train(data: dsl.Input[dsl.Dataset], half: int, model: dsl.Output[dsl.Model])
 @dsl.container_component
 def show(model: dsl.Input[dsl.Model], words: list, deep: bool):
     return dsl.ContainerSpec(image=BUSYBOX, command=["printf", "%s %s\\n"], args=[words, deep])
+
+
+@dsl.container_component
+def look(data: dsl.Input[dsl.Dataset]):
+    return dsl.ContainerSpec(image=BUSYBOX, command=["cat"], args=[data.path])
 
 
 @dsl.pipeline(name="told-by-command", description="Makes, trains, shows")
@@ -457,3 +464,58 @@ def test_lineage_goes_from_an_artifact_to_its_first_inputs(cli, packages, millra
     assert [r["path"] for r in asked["readers"]] == ["train"]
     none = cli("lineage", "s3://mlpipeline/none")
     assert none.returncode == 1 and "no step of a pipeline" in none.stderr
+
+
+def test_lineage_knows_the_runs_and_models_of_the_tracking_server(cli, packages, millrace):
+    client = MlflowClient(tracking_uri=millrace.tracking_url)
+    spec = yaml.safe_load((packages / "told-by-command.yaml").read_text())
+    body = {
+        "display_name": "tracked",
+        "pipeline_spec": spec,
+        "runtime_config": {"parameters": {"rows": 4, "words": []}},
+        "plugins_input": {"mlflow": {"experiment_name": "tracked by command"}},
+    }
+    request = urllib.request.Request(
+        millrace.gateway_url + "/apis/v2beta1/runs",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        run_id = json.load(answer)["run_id"]
+    assert cli("run", "--follow", run_id).returncode == 0
+    entries = get(millrace, f"/runs/{run_id}")["plugins_output"]["mlflow"]["entries"]
+    root = entries["root_run_id"]["value"]
+    nested = {
+        r.info.run_name: r.info.run_id
+        for r in client.search_runs([entries["experiment_id"]["value"]], f"tags.mlflow.parentRunId = '{root}'")
+    }
+    client.create_registered_model("by-command")
+    client.create_model_version("by-command", f"runs:/{nested['train']}/model", run_id=nested["train"])
+    (model,) = [a for a in get(millrace, f"/artifacts?run_id={run_id}")["artifacts"] if a["name"] == "model"]
+    shown = cli("lineage", model["uri"]).stdout
+    assert f"│  tracked as MLflow run {root}  {millrace.tracking_url}/#/experiments/" in shown
+    assert f"│  its step as MLflow run {nested['train']}\n│  registered as models:/by-command/1\n" in shown
+    assert f"      its step as MLflow run {nested['make']}\n" in shown
+
+
+def test_lineage_of_what_a_run_of_the_tracking_server_logged(cli, millrace, tmp_path):
+    client = MlflowClient(tracking_uri=millrace.tracking_url)
+    logged = client.create_run(client.create_experiment("logged by hand"))
+    (tmp_path / "data.txt").write_text("some data")
+    client.log_artifact(logged.info.run_id, str(tmp_path / "data.txt"))
+
+    @dsl.pipeline(name="reads-logged")
+    def reads(uri: str):
+        made = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset)
+        look(data=made.output)
+
+    package = tmp_path / "reads.yaml"
+    compiler.Compiler().compile(reads, str(package))
+    key = f"{logged.info.experiment_id}/{logged.info.run_id}/artifacts/data.txt"
+    done = cli("run", package, "-p", f"uri=s3://mlflow-artifacts/{key}", "--watch")
+    assert done.returncode == 0, done
+    shown = cli("lineage", f"mlflow-artifacts:/{key}").stdout
+    assert shown.startswith(
+        f"s3://mlflow-artifacts/{key}  system.Dataset\n   logged by MLflow run {logged.info.run_id}\n"
+    )
+    assert "   made by importer as artifact" in shown and "read by look as data" in shown
