@@ -106,7 +106,7 @@ EngineCommand create_command(const Engine& e, const ContainerSpec& s) {
   auto& a = c.argv;
   auto add = [&](std::initializer_list<std::string> args) { a.insert(a.end(), args); };
   add({"--name", s.name, "--pull", "never", "--network", "host", "--log-driver", "none", "--no-healthcheck"});
-  for (const auto& [k, v] : s.labels) add({"--label", k + "=" + v});
+  for (const auto& [k, v] : s.labels) add({"--label", fmt::format("{}={}", k, v)});
   if (e.podman) {
     add({"--http-proxy=false", "--systemd=false"});
     // Those that it would set of itself are more than a user without further rights may have.
@@ -119,10 +119,10 @@ EngineCommand create_command(const Engine& e, const ContainerSpec& s) {
   for (const auto& [k, v] : s.env) {
     if (k.empty()) continue;
     if (for_client(k)) {
-      add({"--env", k + "=" + v});
+      add({"--env", fmt::format("{}={}", k, v)});
     } else {
       add({"--env", k});
-      c.env.push_back(k + "=" + v);
+      c.env.push_back(fmt::format("{}={}", k, v));
     }
   }
   if (s.uid)

@@ -1,5 +1,6 @@
 // Containers that an engine of this machine runs: their image, their making, their end.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -159,8 +160,8 @@ task::Task<Result<void>> Worker::launch_container(Container& c, EngineImage imag
   auto termination = c.sandbox.folder + "/termination-log";
   std::ofstream(termination).flush();
   // Who runs inside may be any user.
-  fs::permissions(termination, fs::perms(0666), ec);
-  fs::permissions(c.sandbox.folder + "/work", fs::perms(0777), ec);
+  ::chmod(termination.c_str(), 0666);
+  ::chmod((c.sandbox.folder + "/work").c_str(), 0777);
   s.mounts = std::move(mounts);
   s.mounts.push_back({termination, "/dev/termination-log", false});
   if (std::ranges::none_of(s.mounts, [](const Mount& m) { return m.target == "/etc/hosts"; }))

@@ -26,8 +26,8 @@ std::string back_off_text(long ms) {
 }  // namespace
 
 void Worker::end_came(Container& c, unsigned run) {
-  if (c.run != run || c.pending <= 0 || --c.pending > 0) return;
-  ended(c);
+  if (c.run != run || c.pending <= 0) return;
+  if (--c.pending == 0) ended(c);
 }
 
 void Worker::ended(Container& c) {

@@ -83,23 +83,25 @@ void add_scheduler(Manager& m, Api& api, std::string node_name) {
       "scheduler",
       [&m, &api, book, node = node_name](Key key) { return reconcile(m, api, node, book, std::move(key)); }, 16);
   m.informer(gvr::nodes);
-  m.informer(gvr::pods).on_change([&q, book, node = node_name](const ObjectPtr& now, const ObjectPtr& before) {
-    bool room = false;
-    // A pod of the same name is another one.
-    if (before && (!now || uid_of(*now) != uid_of(*before))) room = book->ledger.release(std::string(uid_of(*before)));
-    if (now) {
-      const auto where = text_at(*now, "spec.nodeName");
-      if (where.empty()) {
-        if (!deleting(*now)) q.add(key_of(*now));
-      } else if (finished(*now)) {
-        room = book->ledger.release(std::string(uid_of(*now))) || room;
-      } else if (where == node) {
-        book->ledger.take(std::string(uid_of(*now)), pod_requests(*now));
-      }
-    }
-    if (room)
-      for (const auto& key : std::exchange(book->waiting, {})) q.add(key);
-  });
+  m.informer(gvr::pods).on_change(
+      [&q, book, node = std::move(node_name)](const ObjectPtr& now, const ObjectPtr& before) {
+        bool room = false;
+        // A pod of the same name is another one.
+        if (before && (!now || uid_of(*now) != uid_of(*before)))
+          room = book->ledger.release(std::string(uid_of(*before)));
+        if (now) {
+          const auto where = text_at(*now, "spec.nodeName");
+          if (where.empty()) {
+            if (!deleting(*now)) q.add(key_of(*now));
+          } else if (finished(*now)) {
+            room = book->ledger.release(std::string(uid_of(*now))) || room;
+          } else if (where == node) {
+            book->ledger.take(std::string(uid_of(*now)), pod_requests(*now));
+          }
+        }
+        if (room)
+          for (const auto& key : std::exchange(book->waiting, {})) q.add(key);
+      });
 }
 
 }  // namespace mr::kube
