@@ -43,7 +43,8 @@ std::string last_line(std::string_view text) {
   std::string found;
   for (auto line : text::split(text, '\n')) {
     auto t = text::trim(line);
-    // A closing bracket says nothing.
+    // A closing bracket says nothing, and the SDK prints what it was given as JSON.
+    if (t.starts_with('"') || t.starts_with("[KFP Executor")) continue;
     if (std::ranges::any_of(t, [](unsigned char c) { return std::isalnum(c) != 0 || c >= 0x80; }))
       found = std::string(t);
   }

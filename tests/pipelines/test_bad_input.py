@@ -314,6 +314,20 @@ def test_code_that_raises(submit):
     assert "ValueError: the reason in full" in run.log("step")
 
 
+def test_code_that_says_nothing(submit):
+    @dsl.component(base_image=PYTHON)
+    def step():
+        import sys
+
+        sys.exit(3)
+
+    @dsl.pipeline
+    def bad():
+        say(text="never").after(step())
+
+    assert failure(submit(bad)) == "the step ended with exit code 3"
+
+
 def test_code_that_does_not_parse(submit):
     run = submit(sh("if then"))
     assert "2" in failure(run)
