@@ -75,3 +75,32 @@ def test_a_schedule_that_cannot_make_its_run_says_why(api, uploaded, every_secon
     assert api.call("DELETE", f"/pipelines/{uploaded}?cascade=true")[0] == 200
     said = harness.until(lambda: api.get(f"/recurringruns/{every_second}").get("error"), "an error")
     assert uploaded in said["message"], said
+
+
+@pytest.mark.binary
+def test_a_schedule_survives_a_crash(tmp_path):
+    spec = helpers.documents(helpers.compiled(pipeline(""), tmp_path))[0]
+    body = {
+        "display_name": "kept",
+        "mode": "ENABLE",
+        "max_concurrency": 10,
+        "trigger": {"periodic_schedule": {"interval_second": 1}},
+        "pipeline_spec": spec,
+        "runtime_config": {"parameters": {"text": "[[Index]]"}},
+    }
+    data = tmp_path / "data"
+    with harness.launch_platform(data) as platform:
+        server = helpers.Api(platform.gateway_url, data, platform.s3_url)
+        status, made = server.call("POST", "/recurringruns", body)
+        assert status == 200, made
+        harness.until(lambda: made_by(server, made["recurring_run_id"]), "a run")
+        platform.proc.kill()
+    with harness.launch_platform(data) as platform:
+        server = helpers.Api(platform.gateway_url, data, platform.s3_url)
+        before = len(made_by(server, made["recurring_run_id"]))
+        harness.until(lambda: len(made_by(server, made["recurring_run_id"])) >= before + 2, "two more runs")
+        runs = made_by(server, made["recurring_run_id"])
+        # Every second has its run, those of the time in between too, and none has two.
+        indices = sorted(int(r["runtime_config"]["parameters"]["text"]) for r in runs)
+        assert indices == list(range(1, len(runs) + 1))
+        assert len({r["scheduled_at"] for r in runs}) == len({r["display_name"] for r in runs}) == len(runs)
