@@ -262,23 +262,27 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
   co_return Result<void>{};
 }
 
-// A device that no node has will not come by waiting.
+// What no node has, devices or as much memory, will not come by waiting.
 task::Task<Result<void>> Runner::Impl::check_devices(kube::Object pod) {
   const auto& container = kube::array_at(pod, "spec.containers").front().get_object();
-  for (const auto& limit : kube::object_at(container, "resources.limits")) {
-    if (!std::string_view(limit.key()).contains('/')) continue;  // cpu, memory
-    auto nodes = co_await client.list(kube::gvr::nodes);
-    if (!nodes) co_return std::unexpected(nodes.error());
-    auto wanted = kube::quantity_milli(to_text(limit.value())).value_or(0);
+  Object asked = kube::object_at(container, "resources.limits");
+  // Limits bind devices; of the rest, what is requested is what must be there.
+  for (auto it = asked.begin(); it != asked.end();)
+    it = std::string_view(it->key()).contains('/') ? it + 1 : asked.erase(it);
+  for (const auto& request : kube::object_at(container, "resources.requests")) asked[request.key()] = request.value();
+  if (asked.empty()) co_return Result<void>{};
+  auto nodes = co_await client.list(kube::gvr::nodes);
+  if (!nodes) co_return std::unexpected(nodes.error());
+  for (const auto& one : asked) {
+    auto wanted = kube::quantity_milli(to_text(one.value())).value_or(0);
     bool there = std::ranges::any_of(nodes->items, [&](const kube::ObjectPtr& node) {
-      const auto& have = kube::object_at(*node, "status.allocatable");
-      const auto* v = have.if_contains(limit.key());
+      const auto* v = kube::object_at(*node, "status.allocatable").if_contains(one.key());
       return v != nullptr && kube::quantity_milli(to_text(*v)).value_or(0) >= wanted;
     });
     if (!there)
       co_return fail(Code::failed_precondition,
-                     fmt::format("Unschedulable: the step asks for {} {}, and no node has as many",
-                                 to_text(limit.value()), std::string_view(limit.key())));
+                     fmt::format("Unschedulable: the step asks for {} {}, and no node has as much",
+                                 to_text(one.value()), std::string_view(one.key())));
   }
   co_return Result<void>{};
 }

@@ -499,3 +499,14 @@ def test_large_values_travel(submit):
     run = submit(good)
     assert run.state == "SUCCEEDED", run.describe()
     assert "length 3000000" in run.log("count")
+
+
+def test_more_than_the_machine_has_is_said_at_once(api, tmp_path):
+    @dsl.pipeline
+    def greedy():
+        say(text="never").set_memory_request("900T").set_memory_limit("900T")
+
+    (spec,) = helpers.documents(helpers.compiled(greedy, tmp_path))
+    run = api.run(spec).wait(30)
+    assert run.state == "FAILED"
+    assert "Unschedulable: the step asks for 900T memory" in run.error("say")
