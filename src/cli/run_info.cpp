@@ -130,7 +130,7 @@ int run_kubeconfig(const Settings& s) {
 }
 
 int run_containers_guard(const Settings& s) {
-  node::guard_containers(s.guard_engine, s.guard_label, 0);
+  node::guard_containers(s.guard_engine, s.guard_label, s.guard_prefix, 0);
   return 0;
 }
 

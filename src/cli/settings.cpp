@@ -409,6 +409,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   auto* guard = app.add_subcommand("containers-guard", "Remove a killed program's containers")->group("");
   guard->add_option("engine", s.guard_engine)->required();
   guard->add_option("label", s.guard_label)->required();
+  guard->add_option("prefix", s.guard_prefix)->required();
   auto* completion = app.add_subcommand("completion", "Print a completion script: source <(millrace completion bash)");
   completion->add_option("shell", s.shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
 

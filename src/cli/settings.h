@@ -110,7 +110,7 @@ struct Settings {
   int pipeline_cache_days = 0, pipeline_pods = 16;
   std::string cron_timezone = "UTC";
   // containers-guard
-  std::string guard_engine, guard_label;
+  std::string guard_engine, guard_label, guard_prefix;
   // exec
   std::vector<std::string> exec_command;
   // completion

@@ -83,13 +83,14 @@ std::string full_image_name(std::string_view image);
 // What a failed command said: its last line that is no warning, without "Error: ".
 std::string engine_words(std::string_view err);
 
-// Removes all containers that have this label. Blocks.
-void clear_containers(const Engine& engine, const std::string& label);
+// Removes all containers that have this label, and what is left of those whose names begin with `prefix` and that were
+// never finished: a store of files that the engine lists apart, a monitor that nobody knows. Blocks.
+void clear_containers(const Engine& engine, const std::string& label, const std::string& prefix);
 // Removes a folder in which containers may have made files as other users. Blocks.
 void remove_folder(const std::optional<Engine>& engine, const std::string& folder);
 // Waits until `fd` reaches its end (the program that holds the other side is gone), then removes what it left.
 // The body of the process that Containers starts beside itself. Blocks.
-void guard_containers(const std::string& choice, const std::string& label, int fd);
+void guard_containers(const std::string& choice, const std::string& label, const std::string& prefix, int fd);
 
 class Containers : public std::enable_shared_from_this<Containers> {
  public:
@@ -130,11 +131,14 @@ class Containers : public std::enable_shared_from_this<Containers> {
 
   // The labels that every container of this program bears.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> labels() const;
+  // What the names of its containers begin with.
+  [[nodiscard]] std::string prefix() const { return fmt::format("{}{}-", data_prefix_, run_); }
 
  private:
   void start_guard();
   std::string choice_, data_folder_, guard_program_;
-  std::string run_;  // of this life of the program
+  std::string data_prefix_;  // of the names of all lives of this data folder
+  std::string run_;          // of this life of the program
   std::optional<Engine> engine_;
   task::Mutex looking_;
   Fd guard_;  // its end tells the guard that this program is gone

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "crypto/digest.h"
 #include "crypto/random.h"
 #include "json/parse.h"
 #include "kube/object.h"
@@ -140,18 +141,59 @@ Result<Engine> find_engine(const std::string& choice) {
               "ErrImagePull");
 }
 
-void clear_containers(const Engine& e, const std::string& label) {
+namespace {
+
+std::vector<std::string> lines_of(const Engine& e, std::vector<std::string> args) {
   std::string out;
-  if (run_blocking(engine_command(e, {"ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + label}), out) != 0)
-    return;
-  std::vector<std::string> args{"rm", "--force", "--volumes"};
-  const auto before = args.size();
+  std::vector<std::string> lines;
+  if (run_blocking(engine_command(e, std::move(args)), out) != 0) return lines;
   for (auto line : text::split(out, '\n'))
-    if (!text::trim(line).empty()) args.emplace_back(text::trim(line));
-  if (args.size() == before) return;
-  if (e.podman) args.insert(args.begin() + 1, {"--time", "0"});
-  out.clear();
+    if (!text::trim(line).empty()) lines.emplace_back(text::trim(line));
+  return lines;
+}
+
+void remove_all(const Engine& e, const std::vector<std::string>& which) {
+  if (which.empty()) return;
+  std::vector<std::string> args{"rm", "--force", "--volumes"};
+  if (e.podman) args.insert(args.end(), {"--time", "0", "--ignore"});
+  args.insert(args.end(), which.begin(), which.end());
+  std::string out;
   run_blocking(engine_command(e, std::move(args)), out);
+}
+
+// Processes that have to do with containers of this prefix: the engine's clients (true) or their monitors.
+std::vector<pid_t> processes_of(const std::string& prefix, bool clients) {
+  std::vector<pid_t> out;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
+    auto pid = text::to_i64(entry.path().filename().string());
+    if (!pid || *pid == ::getpid()) continue;
+    std::ifstream in(entry.path() / "cmdline", std::ios::binary);
+    std::string line(std::istreambuf_iterator<char>(in), {});
+    auto program = std::string_view(line).substr(0, line.find('\0'));
+    if (auto slash = program.rfind('/'); slash != std::string_view::npos) program.remove_prefix(slash + 1);
+    if ((clients ? program == "podman" || program == "docker" : program == "conmon") &&
+        line.contains(std::string(1, '\0') + prefix))
+      out.push_back(static_cast<pid_t>(*pid));
+  }
+  return out;
+}
+
+}  // namespace
+
+void clear_containers(const Engine& e, const std::string& label, const std::string& prefix) {
+  remove_all(e, lines_of(e, {"ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + label}));
+  if (!e.podman) return;
+  // What was killed while podman made it.
+  std::vector<std::string> unfinished;
+  for (auto& name : lines_of(e, {"ps", "--all", "--external", "--format", "{{.Names}}"}))
+    if (name.starts_with(prefix)) unfinished.push_back(std::move(name));
+  remove_all(e, unfinished);
+  for (auto pid : processes_of(prefix, false)) {
+    std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", pid));
+    for (pid_t child = 0; children >> child;) ::kill(child, SIGKILL);
+    ::kill(pid, SIGKILL);
+  }
 }
 
 void remove_folder(const std::optional<Engine>& e, const std::string& folder) {
@@ -163,19 +205,36 @@ void remove_folder(const std::optional<Engine>& e, const std::string& folder) {
   run_blocking(engine_command(*e, {"unshare", "rm", "-rf", "--", folder}), out);
 }
 
-void guard_containers(const std::string& choice, const std::string& label, int fd) {
+void guard_containers(const std::string& choice, const std::string& label, const std::string& prefix, int fd) {
   char byte = 0;
   for (ssize_t n = 1; n != 0;) {
     n = ::read(fd, &byte, 1);
     if (n < 0 && errno != EINTR) return;
   }
-  if (auto engine = find_engine(choice)) clear_containers(*engine, label);
+  auto engine = find_engine(choice);
+  // Commands that were under way end what they do, so that nothing is left half made; then it is removed as well.
+  constexpr int kMostLooks = 40;
+  for (int i = 1; engine; ++i) {
+    auto clients = processes_of(prefix, true);
+    // One that does not come to an end is broken off after all.
+    if (i == kMostLooks)
+      for (auto pid : clients) ::kill(pid, SIGKILL);
+    if (clients.empty() || i == kMostLooks) {
+      clear_containers(*engine, label, prefix);
+      return;
+    }
+    // One that waits for its container's end ends with it.
+    if (i % 5 == 1) remove_all(*engine, lines_of(*engine, {"ps", "--all", "--quiet", "--filter", "label=" + label}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
 }
 
 Containers::Containers(std::string choice, std::string data_folder, std::string guard)
     : choice_(std::move(choice)),
       data_folder_(std::move(data_folder)),
       guard_program_(std::move(guard)),
+      data_prefix_(
+          fmt::format("millrace-{}-", text::hex(crypto::digest(crypto::Algorithm::sha256, data_folder_)).substr(0, 8))),
       run_(crypto::random_hex(8)) {}
 
 std::vector<std::pair<std::string, std::string>> Containers::labels() const {
@@ -190,24 +249,25 @@ task::Task<void> Containers::begin() {
 }
 
 void Containers::clear() {
-  if (engine_) clear_containers(*engine_, fmt::format("{}={}", kRunLabel, run_));
+  if (engine_) clear_containers(*engine_, fmt::format("{}={}", kRunLabel, run_), prefix());
 }
 
 task::Task<Result<Engine>> Containers::engine() {
   if (engine_) co_return *engine_;
   auto guard = co_await looking_.lock();
   if (engine_) co_return *engine_;
-  auto found = co_await task::run_on(task::disk_pool(),
-                                     [choice = choice_, label = fmt::format("{}={}", kDataLabel, data_folder_),
-                                      mark = data_folder_ + "/node/containers"]() -> Result<Engine> {
-                                       MR_TRY(auto e, find_engine(choice));
-                                       std::error_code ec;
-                                       if (std::filesystem::exists(mark, ec))
-                                         clear_containers(e, label);
-                                       else
-                                         std::ofstream(mark) << e.name() << '\n';
-                                       return e;
-                                     });
+  auto found =
+      co_await task::run_on(task::disk_pool(),
+                            [choice = choice_, label = fmt::format("{}={}", kDataLabel, data_folder_),
+                             prefix = data_prefix_, mark = data_folder_ + "/node/containers"]() -> Result<Engine> {
+                              MR_TRY(auto e, find_engine(choice));
+                              std::error_code ec;
+                              if (std::filesystem::exists(mark, ec))
+                                clear_containers(e, label, prefix);
+                              else
+                                std::ofstream(mark) << e.name() << '\n';
+                              return e;
+                            });
   if (!found) co_return fail(Code::unavailable, "this machine is too busy to look for a container engine");
   if (!*found) co_return std::unexpected(found->error());
   engine_ = **found;
@@ -221,7 +281,7 @@ void Containers::start_guard() {
   auto pipe = make_pipe();
   if (!pipe) return;
   std::vector<std::string> words{"millrace", "containers-guard", std::string(engine_->name()),
-                                 fmt::format("{}={}", kRunLabel, run_)};
+                                 fmt::format("{}={}", kRunLabel, run_), prefix()};
   auto env = engine_environment();
   std::vector<char*> argv, envp;
   for (auto& w : words) argv.push_back(w.data());
@@ -269,6 +329,7 @@ task::Task<Result<Containers::Said>> Containers::run(EngineCommand command, long
   o.argv = std::move(command.argv);
   o.env = std::move(command.env);
   o.folder = std::move(command.folder);
+  o.outlives = true;  // a step that is broken off leaves things that the engine does not know
   MR_CO_TRY(auto out, make_pipe());
   MR_CO_TRY(auto err, make_pipe());
   o.out = out.write.get();

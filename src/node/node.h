@@ -33,8 +33,8 @@ struct NodeOptions {
   // "container" for the image itself in a container.
   std::map<std::string, std::string> images;
   std::string container_engine = "auto";  // or podman, docker, none
-  // This program's own path: started as `PROGRAM containers-guard ENGINE LABEL` it ends containers when this process is
-  // killed. Empty: they stay until the next start.
+  // This program's own path: started as `PROGRAM containers-guard ENGINE LABEL PREFIX` it ends containers when this
+  // process is killed. Empty: they stay until the next start.
   std::string program;
   std::function<Result<std::string>(const TokenRequest&)> issue_token;
   // Lines of the /etc/hosts of pods in namespace `ns` besides a pod's own: address, names.

@@ -68,7 +68,7 @@ int child(const SpawnOptions& o, char* const* argv, char* const* envp, const int
   }
   // Nothing of ours goes along: a listener that a child holds would outlive the program.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // until the sandbox sets its own
+  if (!o.outlives) ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // until the sandbox sets its own
   ::dup2(o.in >= 0 ? o.in : null_fd, 0);
   ::dup2(o.out >= 0 ? o.out : null_fd, 1);
   ::dup2(o.err >= 0 ? o.err : null_fd, 2);

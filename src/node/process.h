@@ -22,6 +22,7 @@ struct SpawnOptions {
   std::vector<std::pair<int, int>> fds;  // further ones: ours -> theirs; theirs from 3 on
   std::vector<std::string> cgroups;      // cgroup.procs files that the child enters before it runs
   bool terminal = false;                 // a session of its own with `in` as its controlling terminal
+  bool outlives = false;                 // it does not end with this program
   std::string folder;                    // where it runs; empty: where this program does
 };
 

@@ -121,7 +121,7 @@ task::Task<Result<void>> Worker::launch_container(Container& c, EngineImage imag
   std::map<std::string, std::string> values(env.begin(), env.end());
   ContainerSpec s;
   s.image = image.id;
-  s.name = fmt::format("millrace-{}-{}-{}-{}", uid_, c.name, c.restarts, crypto::random_hex(4));
+  s.name = fmt::format("{}{}-{}-{}-{}", ctx_->containers->prefix(), uid_, c.name, c.restarts, crypto::random_hex(4));
   s.labels = ctx_->containers->labels();
   for (auto [k, v] : {std::pair<std::string_view, std::string_view>{"pod.name", kube::name_of(*pod_)},
                       {"pod.namespace", kube::namespace_of(*pod_)},
@@ -224,6 +224,7 @@ task::Task<Result<void>> Worker::launch_container(Container& c, EngineImage imag
   o.argv = std::move(start.argv);
   o.env = std::move(start.env);
   o.folder = c.sandbox.folder;
+  o.outlives = true;
   const auto run = c.run;
   auto begun =
       begin(c, std::move(o), [this, &c, run](int) { task::detach(container_over(shared_from_this(), c, run)); });

@@ -1,10 +1,13 @@
 """Images that no process of this machine stands for: real containers, run by podman."""
 
 import base64
+import hashlib
 import json
 import os
 import signal
 import socket
+import subprocess
+import time
 
 import harness
 import pytest
@@ -490,6 +493,36 @@ def test_containers_end_with_the_program_and_begin_again(tmp_path):
         os.kill(platform.proc.pid, signal.SIGTERM)
         platform.proc.popen.wait(timeout=20)
         assert not labelled(mine)
+
+
+def test_a_kill_while_containers_start_leaves_nothing(tmp_path):
+    data = tmp_path / "data"
+    prefix = f"millrace-{hashlib.sha256(str(data).encode()).hexdigest()[:8]}-"
+
+    def left():
+        """Containers, what podman calls external, and processes that have to do with either."""
+        names = podman("ps", "--all", "--external", "--format", "{{.Names}}").split()
+        commands = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+        return [n for n in names if n.startswith(prefix)] + [c for c in commands.splitlines() if prefix in c]
+
+    def running(pods):
+        return len(pods.kubectl("get", "pods", "--field-selector=status.phase=Running", "-o", "name").split())
+
+    for started in (0, 1, 4):
+        with harness.launch_platform(data) as platform:
+            pods = pods_of(platform, tmp_path)
+            pods.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+            pods.apply(
+                *(
+                    pods.pod(f"p{i}", "sleep", "1000", image=IMAGE, container={"imagePullPolicy": "Never"})
+                    for i in range(8)
+                )
+            )
+            while running(pods) < started:
+                time.sleep(0.05)
+            os.kill(platform.proc.pid, signal.SIGKILL)
+            platform.proc.popen.wait(timeout=20)
+            harness.until(lambda: not left(), "nothing is left", 40)
 
 
 def test_names_for_containers_and_no_engine(tmp_path):
