@@ -104,7 +104,8 @@ def test_the_server_s_switch_is_off(tmp_path):
 def test_a_zone_that_does_not_exist_stops_the_start(tmp_path):
     import harness
 
-    with pytest.raises(harness.StartFailed, match="Europe/Nowhere"), harness.launch_platform(
-        tmp_path / "data", "--cron-timezone", "Europe/Nowhere"
+    with (
+        pytest.raises(harness.StartFailed, match="Europe/Nowhere"),
+        harness.launch_platform(tmp_path / "data", "--cron-timezone", "Europe/Nowhere"),
     ):
         pass
