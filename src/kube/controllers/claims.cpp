@@ -5,7 +5,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr const char* kFinalizer = "kubernetes.io/pvc-protection";
+constexpr const char* kClaimsFinalizer = "kubernetes.io/pvc-protection";
 
 bool uses(const Object& pod, std::string_view claim) {
   auto phase = text_at(pod, "status.phase");
@@ -15,7 +15,7 @@ bool uses(const Object& pod, std::string_view claim) {
   return false;
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, Api& api, Key key) {
+task::Task<Result<Again>> reconcile_claims(Manager& m, Api& api, Key key) {
   auto claim = m.informer(gvr::pvcs).get(key);
   if (!claim || !deleting(*claim)) co_return Again{};
   for (const auto& p : m.informer(gvr::pods).list(key.ns))
@@ -24,7 +24,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, Key key) {
   Object next = *claim;
   Array kept;
   for (const auto& f : array_at(*claim, "metadata.finalizers"))
-    if (f != Value(kFinalizer)) kept.push_back(f);
+    if (f != Value(kClaimsFinalizer)) kept.push_back(f);
   metadata(next)["finalizers"] = std::move(kept);
   WriteOptions w{.user = system_user(), .manager = "pvc-protection-controller"};
   auto r = co_await api.update({kind, kind->version("v1"), key.ns, key.name, {}}, std::move(next), std::move(w));
@@ -35,7 +35,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, Key key) {
 }  // namespace
 
 void add_claim_protection(Manager& m, Api& api) {
-  auto& q = m.controller("claims", [&m, &api](Key key) { return reconcile(m, api, std::move(key)); });
+  auto& q = m.controller("claims", [&m, &api](Key key) { return reconcile_claims(m, api, std::move(key)); });
   m.enqueue_changes(m.informer(gvr::pvcs), q);
   m.informer(gvr::pods).on_change([&q](const ObjectPtr& now, const ObjectPtr& before) {
     const auto& pod = now ? now : before;

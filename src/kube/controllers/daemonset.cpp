@@ -5,12 +5,12 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "daemonset-controller";
-constexpr const char* kHash = "controller-revision-hash";
+constexpr std::string_view kDaemonSetComponent = "daemonset-controller";
+constexpr const char* kDaemonSetHash = "controller-revision-hash";
 const Gvr kDaemonSets{"apps", "v1", "daemonsets"};
 
 // One machine, one node: a daemon set is one pod there, of today's template.
-task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
+task::Task<Result<Again>> reconcile_daemon_set(Manager& m, std::string node, Key key) {
   auto d = m.informer(kDaemonSets).get(key);
   if (!d || deleting(*d)) co_return Again{};
   auto hash = template_hash(object_at(*d, "spec.template"));
@@ -19,9 +19,9 @@ task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
   for (const auto& p : m.informer(gvr::pods).owned_by(uid_of(*d))) {
     auto phase = text_at(*p, "status.phase");
     bool finished = phase == "Failed" || phase == "Succeeded";
-    bool outdated = label(*p, kHash) != hash && text_at(*d, "spec.updateStrategy.type") != "OnDelete";
+    bool outdated = label(*p, kDaemonSetHash) != hash && text_at(*d, "spec.updateStrategy.type") != "OnDelete";
     if (!deleting(*p) && (finished || outdated)) {
-      MR_CO_CHECK(co_await delete_pod(m, *d, p, kComponent));
+      MR_CO_CHECK(co_await delete_pod(m, *d, p, kDaemonSetComponent));
     } else {
       mine.push_back(p);
     }
@@ -30,9 +30,9 @@ task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
       std::ranges::any_of(m.informer(gvr::pods).owned_by(uid_of(*d)), [](const ObjectPtr& p) { return deleting(*p); });
   if (mine.empty() && !going) {
     Object pod = pod_of_template(*d, object_at(*d, "spec.template"), "");
-    ensure(pod, "metadata.labels")[kHash] = hash;
+    ensure(pod, "metadata.labels")[kDaemonSetHash] = hash;
     ensure(pod, "spec")["nodeName"] = node;
-    MR_CO_CHECK(co_await create_pod(m, *d, std::move(pod), kComponent));
+    MR_CO_CHECK(co_await create_pod(m, *d, std::move(pod), kDaemonSetComponent));
     mine.clear();
   }
   std::int64_t current = 0, ready = 0, available = 0, updated = 0;
@@ -41,7 +41,7 @@ task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
     current = 1;
     ready += pod_ready(*p) ? 1 : 0;
     available += pod_available(*p, min_ready) ? 1 : 0;
-    updated += label(*p, kHash) == hash ? 1 : 0;
+    updated += label(*p, kDaemonSetHash) == hash ? 1 : 0;
   }
   Object status = object_at(*d, "status");
   status["currentNumberScheduled"] = current;
@@ -59,8 +59,9 @@ task::Task<Result<Again>> reconcile(Manager& m, std::string node, Key key) {
 }  // namespace
 
 void add_daemonset_controller(Manager& m, std::string node_name) {
-  auto& q = m.controller("daemonset",
-                         [&m, node = std::move(node_name)](Key key) { return reconcile(m, node, std::move(key)); });
+  auto& q = m.controller("daemonset", [&m, node = std::move(node_name)](Key key) {
+    return reconcile_daemon_set(m, node, std::move(key));
+  });
   m.enqueue_changes(m.informer(kDaemonSets), q);
   m.enqueue_owner(m.informer(gvr::pods), "DaemonSet", q);
 }

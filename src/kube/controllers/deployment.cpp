@@ -7,9 +7,9 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "deployment-controller";
+constexpr std::string_view kDeploymentComponent = "deployment-controller";
 constexpr const char* kRevision = "deployment.kubernetes.io/revision";
-constexpr const char* kHash = "pod-template-hash";
+constexpr const char* kDeploymentHash = "pod-template-hash";
 
 std::int64_t revision_of(const Object& rs) { return text::to_i64(annotation(rs, kRevision)).value_or(0); }
 std::int64_t replicas_of(const Object& o) { return int_at(o, "spec.replicas", 1); }
@@ -17,7 +17,7 @@ std::int64_t replicas_of(const Object& o) { return int_at(o, "spec.replicas", 1)
 // A replica set's template without the hash label that the controller added.
 Object bare_template(const Object& rs) {
   Object t = object_at(rs, "spec.template");
-  ensure(t, "metadata.labels").erase(kHash);
+  ensure(t, "metadata.labels").erase(kDeploymentHash);
   return t;
 }
 Object template_of(const Object& d) {
@@ -79,7 +79,7 @@ struct Deployment {
     if (!quiet)
       m.event(*d, "Normal", "ScalingReplicaSet",
               fmt::format("Scaled {} replica set {} from {} to {}", n > was ? "up" : "down", name_of(*rs), was, n),
-              kComponent);
+              kDeploymentComponent);
     co_return Result<void>{};
   }
   std::int64_t surge() const {
@@ -117,7 +117,7 @@ struct Deployment {
     Object rs = make_object("apps/v1", "ReplicaSet", namespace_of(*d), fmt::format("{}-{}", name_of(*d), hash));
     auto& meta = metadata(rs);
     meta["labels"] = object_at(tmpl, "metadata.labels");
-    ensure(rs, "metadata.labels")[kHash] = hash;
+    ensure(rs, "metadata.labels")[kDeploymentHash] = hash;
     meta["ownerReferences"] = Array{owner_reference(*d)};
     auto& notes = ensure(rs, "metadata.annotations");
     for (const auto& [k, v] : object_at(*d, "metadata.annotations"))
@@ -129,9 +129,9 @@ struct Deployment {
     spec["replicas"] = first_replicas;
     if (auto s = int_at(*d, "spec.minReadySeconds"); s > 0) spec["minReadySeconds"] = s;
     Object selector = object_at(*d, "spec.selector");
-    ensure(selector, "matchLabels")[kHash] = hash;
+    ensure(selector, "matchLabels")[kDeploymentHash] = hash;
     spec["selector"] = std::move(selector);
-    ensure(tmpl, "metadata.labels")[kHash] = hash;
+    ensure(tmpl, "metadata.labels")[kDeploymentHash] = hash;
     spec["template"] = std::move(tmpl);
     auto made = co_await m.client().create(gvr::replicasets, std::move(rs));
     if (!made) {
@@ -146,7 +146,8 @@ struct Deployment {
     co_await seen(sets(), key_of(**made), resource_version_of(**made));
     fresh = *made;
     m.event(*d, "Normal", "ScalingReplicaSet",
-            fmt::format("Scaled up replica set {} from 0 to {}", name_of(*fresh), first_replicas), kComponent);
+            fmt::format("Scaled up replica set {} from 0 to {}", name_of(*fresh), first_replicas),
+            kDeploymentComponent);
     co_return Result<void>{};
   }
 
@@ -296,7 +297,7 @@ struct Deployment {
   }
 };
 
-task::Task<Result<Again>> reconcile(Manager& m, Key key) {
+task::Task<Result<Again>> reconcile_deployment(Manager& m, Key key) {
   auto d = m.informer(gvr::deployments).get(key);
   if (!d || deleting(*d)) co_return Again{};
   Deployment x{m, d, nullptr, {}};
@@ -330,7 +331,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
 }  // namespace
 
 void add_deployment_controller(Manager& m) {
-  auto& q = m.controller("deployment", [&m](Key key) { return reconcile(m, std::move(key)); });
+  auto& q = m.controller("deployment", [&m](Key key) { return reconcile_deployment(m, std::move(key)); });
   m.enqueue_changes(m.informer(gvr::deployments), q);
   m.enqueue_owner(m.informer(gvr::replicasets), "Deployment", q);
   // Recreate waits for pods to be gone.

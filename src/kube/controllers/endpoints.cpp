@@ -60,7 +60,7 @@ task::Task<Result<void>> write(Manager& m, const Gvr& r, Object wanted) {
   co_return Result<void>{};
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, Key key) {
+task::Task<Result<Again>> reconcile_endpoints(Manager& m, Key key) {
   auto service = m.informer(gvr::services).get(key);
   if (!service) {
     // The slice goes with its owner; Endpoints of the same name have none, and go here.
@@ -147,7 +147,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
 }  // namespace
 
 void add_endpoints_controller(Manager& m) {
-  auto& q = m.controller("endpoints", [&m](Key key) { return reconcile(m, std::move(key)); });
+  auto& q = m.controller("endpoints", [&m](Key key) { return reconcile_endpoints(m, std::move(key)); });
   m.informer(gvr::endpoints);
   m.informer(gvr::endpointslices);
   m.enqueue_changes(m.informer(gvr::services), q);

@@ -7,7 +7,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "job-controller";
+constexpr std::string_view kJobComponent = "job-controller";
 constexpr const char* kIndex = "batch.kubernetes.io/job-completion-index";
 constexpr long kFirstDelayMs = 10'000;
 constexpr long kLastDelayMs = 600'000;
@@ -48,7 +48,7 @@ void condition_with_probe(Object& job, std::string_view type, std::string_view r
       v.get_object()["lastProbeTime"] = now_text();
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, Key key) {
+task::Task<Result<Again>> reconcile_job(Manager& m, Key key) {
   auto job = m.informer(gvr::jobs).get(key);
   if (!job || deleting(*job)) co_return Again{};
   auto now = time::now_ms() / 1000;
@@ -122,7 +122,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
   auto drop = [&](std::size_t n) -> task::Task<Result<void>> {
     auto order = by_deletion_order(active);
     for (std::size_t i = 0; i < n && i < order.size(); ++i)
-      MR_CO_CHECK(co_await delete_pod(m, *job, order[i], kComponent));
+      MR_CO_CHECK(co_await delete_pod(m, *job, order[i], kJobComponent));
     co_return Result<void>{};
   };
   if (!suspended && !status.contains("startTime")) status["startTime"] = now_text();
@@ -133,19 +133,19 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
     active_now = 0;
     condition_with_probe(next, "FailureTarget", fail_reason, fail_message);
     condition_with_probe(next, "Failed", fail_reason, fail_message);
-    m.event(*job, "Warning", fail_reason, fail_message, kComponent);
+    m.event(*job, "Warning", fail_reason, fail_message, kJobComponent);
   } else if (complete) {
     MR_CO_CHECK(co_await drop(active.size()));
     active_now = 0;
     condition_with_probe(next, "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods");
     condition_with_probe(next, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
     next["status"].get_object()["completionTime"] = now_text();
-    m.event(*job, "Normal", "Completed", "Job completed", kComponent);
+    m.event(*job, "Normal", "Completed", "Job completed", kJobComponent);
   } else if (suspended) {
     MR_CO_CHECK(co_await drop(active.size()));
     active_now = 0;
     if (set_condition(next, "Suspended", "True", "JobSuspended", "Job suspended"))
-      m.event(*job, "Normal", "Suspended", "Job suspended", kComponent);
+      m.event(*job, "Normal", "Suspended", "Job suspended", kJobComponent);
     next["status"].get_object().erase("startTime");
   } else {
     if (condition(*job, "Suspended") != nullptr && finished(*job, "Suspended"))
@@ -184,7 +184,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
                          Object{{"apiVersion", "v1"}, {"fieldPath", fmt::format("metadata.labels['{}']", kIndex)}}}}}});
           }
         }
-        MR_CO_CHECK(co_await create_pod(m, *job, std::move(pod), kComponent));
+        MR_CO_CHECK(co_await create_pod(m, *job, std::move(pod), kJobComponent));
         ++active_now;
       }
     }
@@ -207,7 +207,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
 }  // namespace
 
 void add_job_controller(Manager& m) {
-  auto& q = m.controller("job", [&m](Key key) { return reconcile(m, std::move(key)); });
+  auto& q = m.controller("job", [&m](Key key) { return reconcile_job(m, std::move(key)); });
   m.enqueue_changes(m.informer(gvr::jobs), q);
   m.enqueue_owner(m.informer(gvr::pods), "Job", q);
 }

@@ -49,7 +49,7 @@ task::Task<Result<Again>> empty_out(Deps& d, ObjectPtr ns) {
   co_return Again{};
 }
 
-task::Task<Result<Again>> reconcile(Deps& d, Key key) {
+task::Task<Result<Again>> reconcile_namespace(Deps& d, Key key) {
   auto ns = d.m.informer(gvr::namespaces).get(key);
   if (!ns) co_return Again{};
   if (deleting(*ns)) co_return co_await empty_out(d, ns);
@@ -80,7 +80,7 @@ task::Task<Result<Again>> reconcile(Deps& d, Key key) {
 
 void add_namespace_controller(Manager& m, Api& api, std::string ca_pem) {
   auto deps = std::make_shared<Deps>(Deps{m, api, std::move(ca_pem)});
-  auto& q = m.controller("namespace", [deps](Key key) { return reconcile(*deps, std::move(key)); });
+  auto& q = m.controller("namespace", [deps](Key key) { return reconcile_namespace(*deps, std::move(key)); });
   m.enqueue_changes(m.informer(gvr::namespaces), q);
   for (const auto& r : {gvr::serviceaccounts, gvr::configmaps})
     m.informer(r).on_change([&q](const ObjectPtr& now, const ObjectPtr& before) {

@@ -9,7 +9,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "notebook-controller";
+constexpr std::string_view kNotebookComponent = "notebook-controller";
 constexpr std::string_view kStopped = "kubeflow-resource-stopped";
 constexpr std::string_view kRewrite = "notebooks.kubeflow.org/http-rewrite-uri";
 constexpr std::string_view kHeaders = "notebooks.kubeflow.org/http-headers-request-set";
@@ -115,7 +115,7 @@ Object status_of_notebook(const Object& nb, const Object* set, const Object* pod
   return status;
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, const Kinds& kinds, Key key) {
+task::Task<Result<Again>> reconcile_notebook(Manager& m, const Kinds& kinds, Key key) {
   auto nb = m.informer(kNotebooks).get(key);
   if (!nb || deleting(*nb)) co_return Again{};
   auto done = co_await keep_owned(m, kinds, gvr::statefulsets, *nb, stateful_set(*nb),
@@ -127,7 +127,7 @@ task::Task<Result<Again>> reconcile(Manager& m, const Kinds& kinds, Key key) {
   if (!done) {
     // A lost race is nothing to tell; what stands in the way, or is refused, is.
     if (done.error().message.contains("is there already") || done.error().reason == "Invalid")
-      m.event(*nb, "Warning", "FailedCreate", done.error().message, kComponent);
+      m.event(*nb, "Warning", "FailedCreate", done.error().message, kNotebookComponent);
     co_return std::unexpected(done.error());
   }
   auto sts = m.informer(gvr::statefulsets).get(key);
@@ -156,13 +156,13 @@ void reissue(Manager& m, std::int64_t since, const ObjectPtr& now, const ObjectP
   m.event(
       *nb, text_at(*now, "type", "Normal"), text_at(*now, "reason"),
       fmt::format("Reissued from {}/{}: {}", kind == "Pod" ? "pod" : "statefulset", about, text_at(*now, "message")),
-      kComponent);
+      kNotebookComponent);
 }
 
 }  // namespace
 
 void add_notebook_controller(Manager& m, const Kinds& kinds) {
-  auto& q = m.controller("notebook", [&m, &kinds](Key key) { return reconcile(m, kinds, std::move(key)); });
+  auto& q = m.controller("notebook", [&m, &kinds](Key key) { return reconcile_notebook(m, kinds, std::move(key)); });
   m.enqueue_changes(m.informer(kNotebooks), q);
   for (const auto& r : {gvr::statefulsets, gvr::services, gvr::virtualservices})
     m.enqueue_owner(m.informer(r), "Notebook", q);

@@ -12,7 +12,7 @@ const Gvr kBindings{"rbac.authorization.k8s.io", "v1", "rolebindings"};
 const Gvr kQuotas{"", "v1", "resourcequotas"};
 const Gvr kPolicies{"security.istio.io", "v1", "authorizationpolicies"};
 constexpr const char* kQuota = "kf-resource-quota";
-constexpr const char* kFinalizer = "profile-finalizer";
+constexpr const char* kProfileFinalizer = "profile-finalizer";
 constexpr std::string_view kRbac = "rbac.authorization.k8s.io";
 
 // Who may speak for the users, and for the notebooks' controller, in the mesh.
@@ -144,7 +144,7 @@ struct Profile {
     Object next = *p;
     Array kept;
     for (const auto& f : array_at(next, "metadata.finalizers"))
-      if (f != Value(kFinalizer)) kept.push_back(f);
+      if (f != Value(kProfileFinalizer)) kept.push_back(f);
     if (kept.size() == array_at(next, "metadata.finalizers").size()) co_return Again{};
     metadata(next)["finalizers"] = std::move(kept);
     auto done = co_await m.client().update(kProfiles, std::move(next));
@@ -174,7 +174,7 @@ struct Profile {
   }
 };
 
-task::Task<Result<Again>> reconcile(Manager& m, const Kinds& kinds, Key key) {
+task::Task<Result<Again>> reconcile_profile(Manager& m, const Kinds& kinds, Key key) {
   auto p = m.informer(kProfiles).get(key);
   if (!p) co_return Again{};
   Profile profile{m, kinds, p};
@@ -184,7 +184,7 @@ task::Task<Result<Again>> reconcile(Manager& m, const Kinds& kinds, Key key) {
 }  // namespace
 
 void add_profile_controller(Manager& m, const Kinds& kinds) {
-  auto& q = m.controller("profile", [&m, &kinds](Key key) { return reconcile(m, kinds, std::move(key)); });
+  auto& q = m.controller("profile", [&m, &kinds](Key key) { return reconcile_profile(m, kinds, std::move(key)); });
   auto& profiles = m.informer(kProfiles);
   m.enqueue_changes(profiles, q);
   // A profile has its namespace's name: whatever of these changes there may be what its profile keeps.

@@ -5,10 +5,10 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "replicaset-controller";
+constexpr std::string_view kReplicaSetComponent = "replicaset-controller";
 constexpr std::size_t kBurst = 500;  // pods created or deleted in one reconcile
 
-task::Task<Result<Again>> reconcile(Manager& m, Key key) {
+task::Task<Result<Again>> reconcile_replica_set(Manager& m, Key key) {
   auto& pods = m.informer(gvr::pods);
   auto rs = m.informer(gvr::replicasets).get(key);
   if (!rs) co_return Again{};
@@ -35,7 +35,8 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
     if (mine.size() < wanted) {
       auto n = std::min(kBurst, wanted - mine.size());
       for (std::size_t i = 0; i < n; ++i) {
-        auto r = co_await create_pod(m, *rs, pod_of_template(*rs, object_at(*rs, "spec.template"), ""), kComponent);
+        auto r = co_await create_pod(m, *rs, pod_of_template(*rs, object_at(*rs, "spec.template"), ""),
+                                     kReplicaSetComponent);
         if (!r) {
           failure = r.error().message;
           break;
@@ -44,7 +45,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
     } else if (mine.size() > wanted) {
       auto order = by_deletion_order(mine);
       for (std::size_t i = 0; i < std::min(kBurst, mine.size() - wanted); ++i)
-        MR_CO_CHECK(co_await delete_pod(m, *rs, order[i], kComponent));
+        MR_CO_CHECK(co_await delete_pod(m, *rs, order[i], kReplicaSetComponent));
     }
   }
   // Counted again from the cache, which has seen what was done above.
@@ -83,7 +84,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
 }  // namespace
 
 void add_replicaset_controller(Manager& m) {
-  auto& q = m.controller("replicaset", [&m](Key key) { return reconcile(m, std::move(key)); });
+  auto& q = m.controller("replicaset", [&m](Key key) { return reconcile_replica_set(m, std::move(key)); });
   m.enqueue_changes(m.informer(gvr::replicasets), q);
   m.enqueue_owner(m.informer(gvr::pods), "ReplicaSet", q);
 }

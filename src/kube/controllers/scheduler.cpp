@@ -8,7 +8,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "default-scheduler";
+constexpr std::string_view kSchedulerComponent = "default-scheduler";
 
 // Why the one node cannot take the pod; empty: it can.
 std::string misfit(const Object& pod, const Object* node, const std::string& name) {
@@ -31,7 +31,8 @@ bool finished(const Object& pod) {
   return phase == "Succeeded" || phase == "Failed";
 }
 
-task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name, std::shared_ptr<Book> book, Key key) {
+task::Task<Result<Again>> reconcile_scheduler(Manager& m, Api& api, std::string node_name, std::shared_ptr<Book> book,
+                                              Key key) {
   auto pod = api.store().latest("pods", key);
   book->waiting.erase(key);
   if (!pod || deleting(*pod) || !text_at(*pod, "spec.nodeName").empty()) co_return Again{};
@@ -54,7 +55,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name,
     if (set_condition(next, "PodScheduled", "False", "Unschedulable", message)) {
       auto done = co_await api.store().put("pods", key, std::move(next), resource_version_of(*pod));
       if (!done) co_return std::unexpected(done.error());
-      m.event(*pod, "Warning", "FailedScheduling", message, kComponent);
+      m.event(*pod, "Warning", "FailedScheduling", message, kSchedulerComponent);
     }
     co_return Again{5000};
   }
@@ -71,7 +72,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Api& api, std::string node_name,
     co_return std::unexpected(done.error());
   }
   m.event(*pod, "Normal", "Scheduled", fmt::format("Successfully assigned {}/{} to {}", key.ns, key.name, node_name),
-          kComponent);
+          kSchedulerComponent);
   co_return Again{};
 }
 
@@ -81,7 +82,8 @@ void add_scheduler(Manager& m, Api& api, std::string node_name) {
   auto book = std::make_shared<Book>();
   auto& q = m.controller(
       "scheduler",
-      [&m, &api, book, node = node_name](Key key) { return reconcile(m, api, node, book, std::move(key)); }, 16);
+      [&m, &api, book, node = node_name](Key key) { return reconcile_scheduler(m, api, node, book, std::move(key)); },
+      16);
   m.informer(gvr::nodes);
   m.informer(gvr::pods).on_change(
       [&q, book, node = std::move(node_name)](const ObjectPtr& now, const ObjectPtr& before) {

@@ -7,7 +7,7 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::string_view kComponent = "statefulset-controller";
+constexpr std::string_view kStatefulSetComponent = "statefulset-controller";
 constexpr const char* kRevisionLabel = "controller-revision-hash";
 const Gvr kRevisions{"apps", "v1", "controllerrevisions"};
 
@@ -130,7 +130,7 @@ struct StatefulSet {
       if (at != have.end()) {
         auto phase = text_at(*at->second, "status.phase");
         if ((phase == "Failed" || phase == "Succeeded") && !deleting(*at->second)) {
-          MR_CO_CHECK(co_await delete_pod(m, *s, at->second, kComponent));
+          MR_CO_CHECK(co_await delete_pod(m, *s, at->second, kStatefulSetComponent));
           co_return Result<void>{};
         }
         if (!parallel && (deleting(*at->second) || !pod_available(*at->second, min_ready))) co_return Result<void>{};
@@ -140,13 +140,13 @@ struct StatefulSet {
       bool to_new = !rolling || n >= partition || current_revision == update_revision;
       auto pod = to_new ? new_pod(n, object_at(*s, "spec.template"), update_revision)
                         : new_pod(n, old_template(), current_revision);
-      MR_CO_CHECK(co_await create_pod(m, *s, std::move(pod), kComponent));
+      MR_CO_CHECK(co_await create_pod(m, *s, std::move(pod), kStatefulSetComponent));
       if (!parallel) co_return Result<void>{};
     }
     // What is too much goes from the top.
     for (auto i = have.rbegin(); i != have.rend(); ++i) {
       if (i->first >= first && i->first < first + wanted) continue;
-      if (!deleting(*i->second)) MR_CO_CHECK(co_await delete_pod(m, *s, i->second, kComponent));
+      if (!deleting(*i->second)) MR_CO_CHECK(co_await delete_pod(m, *s, i->second, kStatefulSetComponent));
       if (!parallel) co_return Result<void>{};
     }
     if (!rolling) co_return Result<void>{};
@@ -154,7 +154,7 @@ struct StatefulSet {
     for (auto i = have.rbegin(); i != have.rend(); ++i) {
       if (i->first < first + partition || i->first >= first + wanted) continue;
       if (label(*i->second, kRevisionLabel) != update_revision) {
-        if (!deleting(*i->second)) MR_CO_CHECK(co_await delete_pod(m, *s, i->second, kComponent));
+        if (!deleting(*i->second)) MR_CO_CHECK(co_await delete_pod(m, *s, i->second, kStatefulSetComponent));
         co_return Result<void>{};
       }
       if (!pod_available(*i->second, min_ready)) co_return Result<void>{};
@@ -198,7 +198,7 @@ struct StatefulSet {
   }
 };
 
-task::Task<Result<Again>> reconcile(Manager& m, Key key) {
+task::Task<Result<Again>> reconcile_stateful_set(Manager& m, Key key) {
   auto s = m.informer(gvr::statefulsets).get(key);
   if (!s || deleting(*s)) co_return Again{};
   StatefulSet x{m, s, {}, int_at(*s, "spec.ordinals.start"), std::max<std::int64_t>(0, int_at(*s, "spec.replicas", 1))};
@@ -210,7 +210,7 @@ task::Task<Result<Again>> reconcile(Manager& m, Key key) {
 }  // namespace
 
 void add_statefulset_controller(Manager& m) {
-  auto& q = m.controller("statefulset", [&m](Key key) { return reconcile(m, std::move(key)); });
+  auto& q = m.controller("statefulset", [&m](Key key) { return reconcile_stateful_set(m, std::move(key)); });
   m.informer(kRevisions);
   m.informer(gvr::pvcs);
   m.enqueue_changes(m.informer(gvr::statefulsets), q);

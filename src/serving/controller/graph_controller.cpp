@@ -19,7 +19,7 @@ using kube::Value;
 namespace {
 
 constexpr std::string_view kGraphLabel = "serving.kserve.io/inferencegraph";
-constexpr std::string_view kSource = "v1alpha1Controllers";
+constexpr std::string_view kGraphSource = "v1alpha1Controllers";
 
 Object owned(std::string_view api, std::string_view kind, const Object& owner) {
   auto o = kube::make_object(api, kind, kube::namespace_of(owner), kube::name_of(owner));
@@ -186,7 +186,7 @@ struct GraphController::Impl : std::enable_shared_from_this<GraphController::Imp
     bool was = is_true(*graph, "Ready");
     if (ready.status == "True" && !was)
       manager.event(*graph, "Normal", "InferenceGraphReady", fmt::format("InferenceGraph [{}] is Ready", key.name),
-                    kSource);
+                    kGraphSource);
     status["deploymentMode"] = "Knative";
     status["observedGeneration"] = kube::int_at(*graph, "metadata.generation", 1);
     if (ready.status == "True")

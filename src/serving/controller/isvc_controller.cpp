@@ -22,7 +22,7 @@ using kube::Value;
 namespace {
 
 constexpr std::string_view kIsvcLabel = "serving.kserve.io/inferenceservice";
-constexpr std::string_view kSource = "v1beta1Controllers";
+constexpr std::string_view kIsvcSource = "v1beta1Controllers";
 
 int wanted_replicas(const Object& spec) {
   return static_cast<int>(std::clamp<std::int64_t>(kube::int_at(spec, "minReplicas", 1), 1, 1000));
@@ -155,7 +155,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     fresh[kube::key_of(**made)] = {*made, time::mono_ns()};
     deployments_now.push_back(*made);
     manager.event(*isvc, "Normal", "Created",
-                  fmt::format("Created revision {}", revision_name(kube::name_of(*isvc), c, number)), kSource);
+                  fmt::format("Created revision {}", revision_name(kube::name_of(*isvc), c, number)), kIsvcSource);
     co_return Result<void>{};
   }
 
@@ -212,7 +212,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     bool adopt = gvr == kube::gvr::endpoints;
     auto r = co_await ensure_owned(manager.client(), gvr, isvc, want, cache.get(kube::key_of(want)), adopt);
     if (!r && r.error().code == Code::failed_precondition && r.error().reason.empty()) {
-      manager.event(*isvc, "Warning", "NameTaken", r.error().message, kSource);
+      manager.event(*isvc, "Warning", "NameTaken", r.error().message, kIsvcSource);
       co_return Result<void>{};
     }
     co_return r;
@@ -242,19 +242,19 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     auto name = kube::name_of(*isvc);
     if (was != "True" && now == "True")
       manager.event(*isvc, "Normal", "InferenceServiceReady", fmt::format("InferenceService [{}] is Ready", name),
-                    kSource);
+                    kIsvcSource);
     else if (was == "True" && now != "True") {
       const auto& why = *kube::condition(**done, "Ready");
       auto text = kube::text_at(why, "message");
       manager.event(*isvc, "Warning", "InferenceServiceNotReady",
                     fmt::format("InferenceService [{}] is no longer Ready because of: {}", name,
                                 text.empty() ? kube::text_at(why, "reason") : text),
-                    kSource);
+                    kIsvcSource);
     }
     auto failure = kube::text_at(**done, "status.modelStatus.lastFailureInfo.message");
     if (!failure.empty() && failure != kube::text_at(*isvc, "status.modelStatus.lastFailureInfo.message"))
       manager.event(*isvc, "Warning", std::string(kube::text_at(**done, "status.modelStatus.lastFailureInfo.reason")),
-                    std::string(failure), kSource);
+                    std::string(failure), kIsvcSource);
     co_return Result<void>{};
   }
 
