@@ -15,6 +15,8 @@ namespace mr::pipelines {
 namespace {
 constexpr std::size_t kRecent = 16;
 constexpr long kTickMs = 500;
+constexpr std::int64_t kTidyMs = 5000;
+constexpr std::size_t kTidyAtOnce = 500;
 }  // namespace
 
 Result<LivePtr> Runner::Impl::load(const std::string& id) {
@@ -146,7 +148,28 @@ void Runner::Impl::tick() {
         (void)co_await self->record(run, std::move(event));
       }(shared_from_this(), l, std::move(e)));
     }
+  if (now - tidied_ms >= kTidyMs) {
+    tidied_ms = now;
+    tidy_pods();
+  }
   clock.start(kTickMs, [this] { tick(); });
+}
+
+// The pods of finished steps stay for kubectl, as many as options say; the oldest go first, also those of an earlier
+// start.
+void Runner::Impl::tidy_pods() {
+  std::vector<std::pair<std::string, kube::Key>> over;
+  for (const auto& pod : pods.list()) {
+    if (kube::label(*pod, "millrace.dev/pipeline-step").empty() || kube::deleting(*pod)) continue;
+    auto phase = kube::text_at(*pod, "status.phase");
+    auto key = kube::key_of(*pod);
+    if ((phase != "Succeeded" && phase != "Failed") || waiting.contains(key)) continue;
+    over.emplace_back(kube::text_at(*pod, "metadata.creationTimestamp"), std::move(key));
+  }
+  if (over.size() <= options.kept_pods) return;
+  std::ranges::sort(over);
+  auto surplus = std::min(over.size() - options.kept_pods, kTidyAtOnce);
+  for (std::size_t i = 0; i < surplus; ++i) group.spawn(forget_pod(std::move(over[i].second)));
 }
 
 Runner::Runner(kube::Client& client, kube::Pods& pods, Store& store, ArtifactFiles& files, RunnerOptions options)

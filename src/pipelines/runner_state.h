@@ -78,7 +78,7 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   std::map<std::string, LivePtr> live;
   std::deque<std::pair<std::string, LivePtr>> recent;  // finished runs that were looked at, newest last
   std::map<kube::Key, task::Event*> waiting;           // for changes of a pod
-  std::deque<kube::Key> finished;                      // pods that are kept
+  std::int64_t tidied_ms = 0;                          // when the pods of finished steps were last counted
   Slots slots;
   task::Group group;
   bool stopping = false;
@@ -104,6 +104,7 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   void retire(const LivePtr& l);
   void clear_folders(const std::vector<std::string>& unfinished) const;
   void tick();
+  void tidy_pods();
   Result<LivePtr> find(const std::string& id);
 
   // runner_steps.cpp

@@ -227,12 +227,6 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
     end.artifacts = std::move(outputs->artifacts);
     if (auto line = last_line(tail); !line.empty()) over.error.message += ": " + line;
   }
-  finished.push_back(key);
-  while (finished.size() > options.kept_pods) {
-    auto oldest = finished.front();
-    finished.pop_front();
-    co_await forget_pod(oldest);
-  }
   for (const auto& [name, list] : n.input_artifacts)
     (void)co_await store.record_artifacts(l->run.ns, l->run.id, n.path, name, false, list);
   for (auto& [name, list] : end.artifacts) {
