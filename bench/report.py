@@ -381,6 +381,8 @@ def render(results: dict) -> str:
         f"- {m['cores']} cores ({m['cpu']}), {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']}.",
         f"- {m['filesystem']}; writing 4 KiB and making it durable took {m['sync_ms']:.2f} ms (median) before the run.",
     ]
+    for name, apart in results.get("apart", {}).items():
+        lines.append(f"- {RENDER[name][0]}, measured apart: {apart['date']}, commit {apart['commit']}.")
     for peer in results["peers"].values():
         if peer["missing"]:
             lines.append(f"- **{peer['name']} is missing**: {peer['missing'].splitlines()[0]}")

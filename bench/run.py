@@ -1,8 +1,9 @@
 """Millrace beside the real peers, in one run: what `make bench` runs.
 
-usage: run.py [--only NAME]... [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
+usage: run.py [--only NAME]... [--update] [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
 
   --only NAME   start, tracking, inference, s3, kube or pipelines; may be repeated
+  --update      put the parts named into the results that are there, each with its own date and commit
   --quick       rounds of one second, two of them: to try the benchmark, not to quote it
   --rounds N    rounds of each server in each case (default 3); the servers take turns
   --seconds N   seconds of a round (default 2)
@@ -136,6 +137,16 @@ def _rounded(value):
     return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
+def updated(old: dict, new: dict) -> dict:
+    """The old results with the parts of the new ones, which say when and of what they were measured."""
+    for name, part in new["parts"].items():
+        old["parts"][name] = part
+        old.setdefault("apart", {})[name] = {"date": new["date"], "commit": new["millrace"]["commit"]}
+    old["peers"].update(new["peers"])
+    old["failures"] = {name: why for name, why in old["failures"].items() if name not in new["parts"]}
+    return old
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure Millrace beside the real peers.")
     parser.add_argument("--only", action="append", choices=list(PARTS), metavar="NAME", help=", ".join(PARTS))
@@ -143,6 +154,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="rounds of each server in each case (default 3)")
     parser.add_argument("--seconds", type=int, help="seconds of a round (default 2)")
     parser.add_argument("--out", type=pathlib.Path, help="folder for RESULTS.md and results.json")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="put the parts named by --only into the results that are there, each with its own date and commit",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the servers' folders and logs")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -152,7 +168,7 @@ def main() -> int:
     work = home / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    complete = not args.only and not args.quick
+    complete = not args.quick and (not args.only or args.update)
     out = (args.out or (ROOT / "bench" if complete else home)).resolve()
     settings = load.Settings(args.rounds or (2 if args.quick else 3), args.seconds or (1 if args.quick else 2), work)
     binary = str(pathlib.Path(os.environ.get("MILLRACE_BIN") or ROOT / "build" / "release" / "millrace").resolve())
@@ -193,6 +209,8 @@ def main() -> int:
             del peer["program"]
         results["minutes"] = round((time.monotonic() - begin) / 60, 1)
         out.mkdir(parents=True, exist_ok=True)
+        if args.update and not failures:
+            results = updated(json.loads((ROOT / "bench" / "results.json").read_text()), results)
         (out / "results.json").write_text(json.dumps(_rounded(results), indent=1) + "\n")
         text = report.render(results)
         (out / "RESULTS.md").write_text(text)
