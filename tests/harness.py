@@ -38,6 +38,7 @@ STOP_TIMEOUT = 15.0
 S3_ACCESS_KEY = "minio"
 S3_SECRET_KEY = "minio123"
 ARTIFACT_BUCKET = "mlflow-artifacts"
+PIPELINE_BUCKET = "mlpipeline"
 
 
 def binary_path() -> pathlib.Path:

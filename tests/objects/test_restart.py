@@ -39,7 +39,7 @@ def test_everything_survives_a_restart(tmp_path):
     with harness.launch_platform(tmp_path) as platform:
         s3 = new_client(platform.s3_url)
         names = [b["Name"] for b in s3.list_buckets()["Buckets"]]
-        assert sorted(names) == sorted(["empty", "kept", harness.ARTIFACT_BUCKET])
+        assert sorted(names) == sorted(["empty", "kept", harness.ARTIFACT_BUCKET, harness.PIPELINE_BUCKET])
         found = [o["Key"] for o in s3.list_objects_v2(Bucket="kept")["Contents"]]
         assert found == sorted(KEYS, key=str.encode)
         for key in KEYS:
