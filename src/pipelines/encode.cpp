@@ -259,8 +259,9 @@ Version version_from(const Object& m) {
   return v;
 }
 
-Run run_from(const Object& m) {
-  Run r;
+// What a run and a recurring run have in common: what is to run, with what.
+template <class R>
+void read_wish(const Object& m, R& r) {
   r.name = text_of(m, "display_name");
   r.description = text_of(m, "description");
   r.experiment_id = text_of(m, "experiment_id");
@@ -274,25 +275,18 @@ Run run_from(const Object& m) {
     r.pipeline_root = text_of(*config, "pipeline_root");
   }
   r.plugins_input = document_of(m, "plugins_input");
+}
+
+Run run_from(const Object& m) {
+  Run r;
+  read_wish(m, r);
   return r;
 }
 
 Result<RecurringRun> recurring_from(const Object& m) {
   RecurringRun r;
-  r.name = text_of(m, "display_name");
-  r.description = text_of(m, "description");
+  read_wish(m, r);
   r.ns = text_of(m, "namespace");
-  r.experiment_id = text_of(m, "experiment_id");
-  r.service_account = text_of(m, "service_account");
-  auto source = source_from(m);
-  r.pipeline_id = std::move(source.pipeline_id);
-  r.version_id = std::move(source.version_id);
-  r.spec = std::move(source.spec);
-  if (const auto* config = message_of(m, "runtime_config")) {
-    r.parameters = document_of(*config, "parameters");
-    r.pipeline_root = text_of(*config, "pipeline_root");
-  }
-  r.plugins_input = document_of(m, "plugins_input");
   r.max_concurrency = integer_of(m, "max_concurrency");
   if (r.max_concurrency == 0) r.max_concurrency = 1;
   r.no_catchup = flag_of(m, "no_catchup");

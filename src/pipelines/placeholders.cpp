@@ -371,23 +371,6 @@ std::string substitute_constant(std::string_view text, const std::map<std::strin
   return out;
 }
 
-std::string substitute_siblings(std::string_view constant, const Object& siblings) {
-  std::string out;
-  for (;;) {
-    const auto open = constant.find("{{$.");
-    out += constant.substr(0, open);
-    if (open == std::string_view::npos) return out;
-    constant.remove_prefix(open);
-    auto parsed = PlaceholderParser(constant.substr(4)).run();
-    const Value* v = nullptr;
-    if (parsed && parsed->first.kind == PlaceholderUse::Kind::input_parameter)
-      v = siblings.if_contains(parsed->first.name);
-    const auto length = 4 + (v != nullptr ? parsed->second : 0);
-    out += v != nullptr ? to_text(*v) : std::string(constant.substr(0, length));
-    constant.remove_prefix(length);
-  }
-}
-
 Result<std::vector<PlaceholderUse>> placeholders_of(std::string_view text) {
   std::vector<PlaceholderUse> out;
   auto scan = [&](std::string_view t) {

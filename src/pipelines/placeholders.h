@@ -34,10 +34,6 @@ Result<std::string> substitute(std::string_view text, const PlaceholderContext& 
 Result<std::vector<std::string>> substitute_all(const std::vector<std::string>& texts, const PlaceholderContext& c);
 // A constant parameter: replaced only when the whole string is one engine variable; workspace_path anywhere.
 std::string substitute_constant(std::string_view text, const std::map<std::string, std::string>& variables);
-// A constant that an f-string made ("v{{$.inputs.parameters['pipelinechannel--train-Output']}}"): each placeholder of a
-// parameter among `siblings`, the other inputs of the same task, becomes its text (null: empty); all else stays. Only
-// for constants of the spec: values that a run or a step made are never searched for placeholders.
-std::string substitute_siblings(std::string_view constant, const Object& siblings);
 // Every placeholder that `text` names ("inputs.parameters['x']", …) with its kind, for checks at submission; errors:
 // an unknown form of placeholder or structure.
 struct PlaceholderUse {

@@ -239,23 +239,6 @@ TEST(Placeholders, Constants) {
       "{{$.workspace_path}}{{$.workspace_path}}");
 }
 
-TEST(Placeholders, Siblings) {
-  const auto siblings =
-      js(R"({"pipelinechannel--a": "x\"y {{$.inputs.parameters['pipelinechannel--b']}}", "pipelinechannel--b": 3.0, "n": null})")
-          .get_object();
-  EXPECT_EQ(
-      substitute_siblings(
-          R"({"a":"{{$.inputs.parameters['pipelinechannel--a']}}"} {{$.inputs.parameters['pipelinechannel--b']}}!)",
-          siblings),
-      R"({"a":"x"y {{$.inputs.parameters['pipelinechannel--b']}}"} 3!)");
-  for (std::string_view kept : {"", "plain", "{{$.inputs}}", "{{$}}", "{{$.", "{{$.inputs.parameters['other']}}",
-                                "{{$.inputs.artifacts['n'].path}}", "{{$.inputs.parameters['pipelinechannel--b'].x}}",
-                                "{{$.pipeline_job_name}}", "{{{{$.x}}}}", "{{$.{{$.{{$."})
-    EXPECT_EQ(substitute_siblings(kept, siblings), kept);
-  EXPECT_EQ(substitute_siblings("[{{$.inputs.parameters['n']}}]", siblings), "[]");
-  EXPECT_EQ(substitute_siblings("{{$.{{$.inputs.parameters['pipelinechannel--b']}}", siblings), "{{$.3");
-}
-
 TEST(Placeholders, Uses) {
   auto uses = [](std::string_view in) -> std::string {
     auto r = placeholders_of(in);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <filesystem>
-#include <fstream>
 #include <future>
 
 #include "log/log.h"

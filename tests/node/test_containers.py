@@ -136,9 +136,9 @@ def test_volumes_are_open_to_whoever_runs_inside(pods):
         "writer",
         "sh",
         "-c",
-        "touch /work/a /kept/a && echo written",
+        "touch /scratch/a /kept/a && echo written",
         container={
-            "volumeMounts": [{"name": "work", "mountPath": "/work"}, {"name": "kept", "mountPath": "/kept"}],
+            "volumeMounts": [{"name": "work", "mountPath": "/scratch"}, {"name": "kept", "mountPath": "/kept"}],
             "securityContext": {"runAsUser": 1001},
         },
         spec={
@@ -167,12 +167,12 @@ def test_volumes_hosts_and_the_termination_message(pods):
             "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]},
         },
     )
-    work = [{"name": "work", "mountPath": "/work"}]
+    work = [{"name": "work", "mountPath": "/scratch"}]
     pods.start(
         "files",
         "sh",
         "-c",
-        "cat /work/made /settings/key; echo; touch /settings/new 2>/dev/null || echo read only; "
+        "cat /scratch/made /settings/key; echo; touch /settings/new 2>/dev/null || echo read only; "
         "grep -c neighbour /etc/hosts; grep -c files /etc/hosts; ls /var/run/secrets/kubernetes.io/serviceaccount; "
         "echo why it ended > /dev/termination-log; exit 3",
         image=IMAGE,
@@ -186,7 +186,7 @@ def test_volumes_hosts_and_the_termination_message(pods):
                     "name": "first",
                     "image": IMAGE,
                     "imagePullPolicy": "Never",
-                    "args": ["echo made first > /work/made"],
+                    "args": ["echo made first > /scratch/made"],
                     "volumeMounts": work,
                 }
             ],
