@@ -25,6 +25,9 @@ Result<Place> place_of(std::string_view uri) {
           std::string(slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1))};
   while (p.key.ends_with('/')) p.key.pop_back();
   if (p.bucket.empty()) return fail(Code::invalid_argument, fmt::format("{} names no bucket", uri));
+  // Steps find objects at paths made of their URIs.
+  for (const auto& part : fs::path(p.bucket + "/" + p.key))
+    if (part == ".." || part == ".") return fail(Code::invalid_argument, fmt::format("{} is no path", uri));
   return p;
 }
 

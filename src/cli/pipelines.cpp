@@ -65,7 +65,6 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   r.folder = std::filesystem::absolute(options.data).lexically_normal().string() + "/pipelines";
   r.default_root = fmt::format("s3://{}/v2/artifacts", kBucket);
   r.now_ms = time::now_ms;
-  r.env = options.env;
   r.cache = options.cache;
   r.cache_max_age_s = std::int64_t{options.cache_days} * 86'400;
   r.max_pods = options.max_pods;

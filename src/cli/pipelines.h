@@ -16,9 +16,8 @@
 namespace mr::cli {
 
 struct PipelinesOptions {
-  std::string data;                                      // the data folder
-  std::string cron_zone = "UTC";                         // of recurring runs' cron texts
-  std::vector<std::pair<std::string, std::string>> env;  // that every step gets
+  std::string data;               // the data folder
+  std::string cron_zone = "UTC";  // of recurring runs' cron texts
   bool cache = true;
   int cache_days = 0;  // 0: of any age
   std::size_t max_pods = 16;

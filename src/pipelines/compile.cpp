@@ -64,9 +64,23 @@ Result<void> read_inputs(const Value& v, const std::string& path, Component& c) 
   return f.done();
 }
 
+// Names of outputs become names of files.
+Result<void> check_output_name(std::string_view name, const std::string& path) {
+  bool bad = name.empty() || name.front() == '/' || name.contains('\0');
+  for (std::size_t at = 0; at <= name.size();) {
+    auto end = std::min(name.find('/', at), name.size());
+    auto part = name.substr(at, end - at);
+    bad |= part == ".." || part == ".";
+    at = end + 1;
+  }
+  if (!bad) return {};
+  return fail(Code::invalid_argument, fmt::format("{}: \"{}\" cannot be the name of an output", path, name));
+}
+
 Result<void> read_outputs(const Value& v, const std::string& path, Component& c) {
   Fields f(v, path);
   for (const auto& member : f.map("parameters")) {
+    MR_CHECK(check_output_name(member.key(), f.at("parameters")));
     Fields p(member.value(), below(f.at("parameters"), member.key()));
     MR_TRY(auto type, read_parameter_type(p));
     p.ignore({"description", "isOptional"});
@@ -74,6 +88,7 @@ Result<void> read_outputs(const Value& v, const std::string& path, Component& c)
     c.output_parameters.emplace(member.key(), type);
   }
   for (const auto& member : f.map("artifacts")) {
+    MR_CHECK(check_output_name(member.key(), f.at("artifacts")));
     Fields a(member.value(), below(f.at("artifacts"), member.key()));
     OutputArtifact out;
     if (const auto* t = a.take("artifactType")) {

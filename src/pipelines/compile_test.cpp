@@ -47,6 +47,17 @@ TEST(Compile, WrongSpecsNameTheirField) {
                  "root.dag.tasks.a.triggerPolicy.condition");
 }
 
+TEST(Compile, OutputsAreNoPathsOut) {
+  for (std::string name : {"../x", "a/../../x", "/etc/passwd", "..", "a/./b"})
+    expect_refused(
+        spec(
+            fmt::format(
+                R"("leaf":{{"executorLabel":"exec","outputDefinitions":{{"parameters":{{"{}":{{"parameterType":"STRING"}}}}}}}})",
+                name),
+            task("a")),
+        "cannot be the name of an output");
+}
+
 TEST(Compile, SnakeCaseIsRead) {
   auto p = compile(ir(R"({"pipeline_info":{"name":"p"},"components":{"c":{"executor_label":"e"}},
     "deployment_spec":{"executors":{"e":{"container":{"image":"busybox"}}}},

@@ -24,8 +24,6 @@ struct RunnerOptions {
   std::size_t kept_pods = 200;       // finished ones that stay for kubectl
   bool cache = true;                 // server-wide
   std::int64_t cache_max_age_s = 0;  // 0: for ever
-  std::string service_account;       // of steps whose run names none; empty: the namespace's default
-  std::vector<std::pair<std::string, std::string>> env;  // that every step gets
   TrackingLink* tracking = nullptr;  // outlives stop(); null: runs have no part on a tracking server
 };
 

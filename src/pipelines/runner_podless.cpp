@@ -134,7 +134,9 @@ task::Task<void> Runner::Impl::import(LivePtr l, NodeView n, int number) {
   if (e.kind == Event::Kind::succeeded && a.uri.starts_with("oci://") && a.type.title != "system.Model")
     bad(error_of(Code::invalid_argument, "an oci:// URI can be imported as system.Model only"));
   if (e.kind == Event::Kind::succeeded && files.serves(a.uri))
-    if (auto there = files.exists(a.uri); there && !*there)
+    if (auto there = files.exists(a.uri); !there)
+      bad(there.error());
+    else if (!*there)
       bad(error_of(Code::not_found, fmt::format("there is nothing at {}", a.uri)));
   if (e.kind == Event::Kind::succeeded) {
     auto with_ids = co_await store.record_artifacts(l->run.ns, l->run.id, n.path, output, true, {a});

@@ -90,7 +90,7 @@ Result<Step> Runner::Impl::make_step(const LivePtr& l, const NodeView& n) const 
   if (root.empty()) root = options.default_root;
   while (root.ends_with('/')) root.pop_back();
   o.root_uri = fmt::format("{}/{}/{}", root, l->engine->plan().name, l->run.id);
-  o.service_account = l->run.service_account.empty() ? options.service_account : l->run.service_account;
+  o.service_account = l->run.service_account;
   o.env = step_env(l, n.path);
   if (!l->engine->facts().workspace_path.empty()) {
     o.workspace_folder = fmt::format("{}/steps/{}/workspace", options.folder, l->run.id);

@@ -121,7 +121,7 @@ task::Task<void> Runner::Impl::end_tracking(LivePtr l) {
 
 std::vector<std::pair<std::string, std::string>> Runner::Impl::step_env(const LivePtr& l,
                                                                         const std::string& node) const {
-  auto env = options.env;
+  std::vector<std::pair<std::string, std::string>> env;
   if (options.tracking == nullptr) return env;
   env.emplace_back("MLFLOW_TRACKING_URI", options.tracking->inside_url());
   if (auto it = l->nested.find(node); it != l->nested.end()) {

@@ -32,6 +32,19 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return std::string((std::istreambuf_iterator<char>(in)), {});
 }
 
+// Whether `path` lies below `folder` once every link is followed: what a step left behind may lead anywhere.
+bool within(const std::string& folder, const std::string& path) {
+  std::error_code ec;
+  auto root = fs::canonical(folder, ec).string();
+  if (ec) return false;
+  auto real = fs::canonical(path, ec).string();
+  return !ec && (real == root || real.starts_with(root + "/"));
+}
+
+bool climbs(const std::string& path) {
+  return std::ranges::any_of(fs::path(path), [](const fs::path& part) { return part == ".."; });
+}
+
 Result<void> write_file(const std::string& path, std::string_view bytes) {
   std::ofstream out(path, std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -73,6 +86,8 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
   s.options_ = std::move(options);
   const auto& c = *node.component;
   s.task_root_ = fmt::format("{}/{}/{}", s.options_.root_uri, node.key, node.uuid);
+  if (climbs(s.task_root_))
+    return fail(Code::invalid_argument, fmt::format("the pipeline root {} is no path", s.options_.root_uri));
 
   Object in_artifacts, out_parameters, out_artifacts;
   for (const auto& [name, list] : node.input_artifacts) in_artifacts[name] = Object{{"artifacts", list_json(list)}};
@@ -330,7 +345,8 @@ task::Task<Result<Step::Outputs>> Step::collect(ArtifactFiles& files, bool ok) c
       if (value) out.parameters[name] = std::move(*value);
       continue;
     }
-    auto bytes = read_file(fmt::format("{}/kfp/outputs/{}", options_.folder, name), kMaxOutput);
+    auto place = fmt::format("{}/kfp/outputs/{}", options_.folder, name);
+    auto bytes = within(options_.folder + "/kfp", place) ? read_file(place, kMaxOutput) : fail(Code::not_found, place);
     if (!bytes) {
       // A function that returned None has written its metadata without the parameter.
       if (bytes.error().code == Code::not_found && (text || !ok)) continue;
@@ -362,7 +378,7 @@ task::Task<Result<Step::Outputs>> Step::collect(ArtifactFiles& files, bool ok) c
           path = options_.folder + "/out" + a.custom_path.substr(mine.size());
         a.custom_path.clear();
       }
-      if (path.empty() || path.contains("/../") || !files.serves(a.uri)) continue;
+      if (path.empty() || !within(options_.folder, path) || !files.serves(a.uri)) continue;
       auto status = fs::symlink_status(path, ec);
       if (!fs::is_regular_file(status) && !fs::is_directory(status)) continue;
       auto kept = co_await files.keep(path, a.uri);

@@ -510,3 +510,47 @@ def test_more_than_the_machine_has_is_said_at_once(api, tmp_path):
     run = api.run(spec).wait(30)
     assert run.state == "FAILED"
     assert "Unschedulable: the step asks for 900T memory" in run.error("say")
+
+
+def test_links_lead_no_step_out_of_its_folder(api, tmp_path):
+    """Outputs that lie behind links are not what the machine has there."""
+
+    @dsl.container_component
+    def by_parameter(passwd: dsl.OutputPath(str)):
+        return dsl.ContainerSpec(
+            image=BUSYBOX, command=["sh", "-c", "rm -rf /tmp/kfp/outputs && ln -s /etc /tmp/kfp/outputs"], args=[passwd]
+        )
+
+    @dsl.container_component
+    def by_artifact(loot: dsl.Output[dsl.Dataset]):
+        script = (
+            'here=$(dirname "$0") && ln -s /etc "$here/way" && '
+            'printf \'{"artifacts":{"loot":{"artifacts":[{"uri":"%s/way/passwd"}]}}}\' "${1%/*}" '
+            '> "$here/output_metadata.json"'
+        )
+        return dsl.ContainerSpec(image=BUSYBOX, command=["sh", "-c", script], args=[loot.path, loot.uri])
+
+    @dsl.pipeline
+    def stealing():
+        by_parameter().set_caching_options(False)
+        by_artifact().set_caching_options(False)
+
+    (spec,) = helpers.documents(helpers.compiled(stealing, tmp_path))
+    run = api.run(spec).wait(30)
+    assert "did not write its output parameter" in run.error("by-parameter")
+    assert run.states()["by-artifact"] == "SUCCEEDED", run.describe()
+    (loot,) = run.artifacts("by-artifact", "loot")
+    assert loot["uri"].endswith("/way/passwd"), "what the step said is kept, what lies there is not"
+    listed = api.s3.list_objects_v2(Bucket="mlpipeline", Prefix="v2/artifacts/stealing/").get("Contents", [])
+    assert listed == [], run.describe()
+
+
+def test_uris_that_climb_are_refused(api, tmp_path):
+    @dsl.pipeline
+    def climbing():
+        dsl.importer(artifact_uri="s3://mlpipeline/../../../etc/passwd", artifact_class=dsl.Dataset)
+
+    (spec,) = helpers.documents(helpers.compiled(climbing, tmp_path))
+    run = api.run(spec).wait(30)
+    assert run.state == "FAILED"
+    assert "is no path" in run.error("importer")
