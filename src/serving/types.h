@@ -1,6 +1,7 @@
 // The serving room's nouns: data types of the Open Inference Protocol, frames, outputs, signatures. Plain values.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,13 +33,26 @@ inline bool is_float(DataType t) { return t == DataType::fp16 || t == DataType::
 // A text from outside, safe to print: control characters escaped, at most 200 bytes.
 std::string printable(std::string_view s);
 
+// A column of texts beside the numbers. missing[row] is 1 for None, NaN or pandas.NA.
+struct TextColumn {
+  std::vector<std::string> values;
+  std::vector<std::uint8_t> missing;
+};
+
 // What an engine computes on: rows of numbers, row-major. f32: the values came as 32-bit floats, and scalers keep them
-// so.
+// so. A column of texts is in `texts` under its index, and its cells in `data` are NaN. A frame may be sparse instead
+// (CSR: row r holds indices[starts[r]] .. indices[starts[r+1] - 1], ascending): then `data` and `texts` are empty.
 struct Frame {
   std::size_t rows = 0;
   std::size_t columns = 0;
   std::vector<double> data;
   bool f32 = false;
+  std::map<std::size_t, TextColumn> texts;
+  std::vector<std::string> names;  // of the columns, or empty: ColumnTransformer selects by them
+  bool sparse = false;
+  std::vector<std::size_t> starts;  // rows + 1
+  std::vector<std::uint32_t> indices;
+  std::vector<double> values;
 };
 
 // What an engine gives: rows of `width` values each.

@@ -8,6 +8,7 @@
 
 #include "core/fd.h"
 #include "json/parse.h"
+#include "serving/engines/estimator.h"
 #include "serving/engines/linear.h"
 #include "serving/formats/pickle.h"
 #include "serving/formats/skops.h"
@@ -172,7 +173,11 @@ Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_f
     return std::unexpected(e);
   }
   if (version.empty()) version = tree->text_of(tree->get(tree->root, "_sklearn_version"));
+  // The linear engine knows plain linear pipelines and is the fastest for them; the graph of estimators knows the rest.
   auto engine = make_linear_engine(*tree, predict_fn, version);
+  if (!engine)
+    if (auto graph = make_engine(*tree, predict_fn, version); graph || graph.error().code != Code::unimplemented)
+      engine = std::move(graph);
   if (!engine)
     return bad(fmt::format("{}: {}{}", file.filename().string(), engine.error().message,
                            version.empty() ? "" : fmt::format(" (written by scikit-learn {})", printable(version))));

@@ -1,0 +1,212 @@
+#include "serving/engines/estimator.h"
+
+#include "text/text.h"
+
+namespace mr::serving {
+
+namespace {
+
+constexpr int kMaxDepth = 64;
+constexpr int kMaxEstimators = 100'000;
+
+std::unexpected<Error> lacks(const Estimator& e, std::string_view what) {
+  return fail(Code::unimplemented, fmt::format("{} has no {}", e.name, what));
+}
+
+// "1.8.0" -> 1008; 0 when it is no version.
+int version_number(const std::string& v) {
+  auto parts = text::split(v, '.');
+  if (parts.size() < 2) return 0;
+  return static_cast<int>(text::to_i64(parts[0]).value_or(0) * 1000 + text::to_i64(parts[1]).value_or(0));
+}
+
+DataType type_of(const Array& a) {
+  auto sized = [&](DataType one, DataType two, DataType four, DataType eight) {
+    return a.itemsize == 8 ? eight : a.itemsize == 4 ? four : a.itemsize == 2 ? two : one;
+  };
+  switch (a.kind) {
+    case 'U':
+    case 'O':
+      return DataType::bytes;
+    case 'b':
+      return DataType::boolean;
+    case 'f':
+      return sized(DataType::fp64, DataType::fp16, DataType::fp32, DataType::fp64);
+    case 'i':
+      return sized(DataType::int8, DataType::int16, DataType::int32, DataType::int64);
+    default:
+      return sized(DataType::uint8, DataType::uint16, DataType::uint32, DataType::uint64);
+  }
+}
+
+enum class Answer : std::uint8_t { predict, probability, log_probability, decision, transform };
+
+class EstimatorEngine : public Engine {
+ public:
+  EstimatorEngine(EstimatorPtr root, Answer answer) : root_(std::move(root)), answer_(answer) {}
+  [[nodiscard]] std::size_t features() const override { return root_->features(); }
+  [[nodiscard]] const std::vector<std::string>& feature_names() const override { return root_->feature_names(); }
+  [[nodiscard]] std::string description() const override { return "native engine: " + root_->name; }
+
+  [[nodiscard]] Result<Output> predict(const Frame& in) const override {
+    if (answer_ == Answer::predict) return root_->predict(in);
+    auto frame = answer_ == Answer::decision    ? root_->decision_function(in)
+                 : answer_ == Answer::transform ? root_->transform(in)
+                                                : root_->predict_proba(in);
+    if (!frame) return std::unexpected(frame.error());
+    if (frame->sparse || !frame->texts.empty())
+      return fail(Code::unimplemented,
+                  fmt::format("{} gives texts or sparse rows, which have no answer yet", root_->name));
+    if (answer_ == Answer::log_probability)
+      for (auto& v : frame->data) v = std::log(v);
+    Output out;
+    out.type = frame->f32 ? DataType::fp32 : DataType::fp64;
+    out.rows = frame->rows;
+    out.width = frame->columns;
+    out.numbers = std::move(frame->data);
+    return out;
+  }
+
+ private:
+  EstimatorPtr root_;
+  Answer answer_;
+};
+
+}  // namespace
+
+Result<Frame> Estimator::transform(const Frame&) const { return lacks(*this, "transform"); }
+Result<Output> Estimator::predict(const Frame&) const { return lacks(*this, "predict"); }
+Result<Frame> Estimator::predict_proba(const Frame&) const { return lacks(*this, "predict_proba"); }
+Result<Frame> Estimator::decision_function(const Frame&) const { return lacks(*this, "decision_function"); }
+
+Output labels(const Array& classes, const std::vector<std::size_t>& index) {
+  Output out;
+  out.type = type_of(classes);
+  out.rows = index.size();
+  for (auto i : index) {
+    if (out.type == DataType::bytes)
+      out.texts.push_back(classes.texts[i]);
+    else
+      out.numbers.push_back(classes.numbers[i]);
+  }
+  return out;
+}
+
+Result<> check_numbers(const Frame& in, std::size_t features, bool missing) {
+  if (in.rows == 0) return fail(Code::invalid_argument, "there are no rows (0 samples); at least one is needed");
+  if (features != 0 && in.columns != features)
+    return fail(Code::invalid_argument,
+                fmt::format("the input has {} columns; the model was fitted with {}", in.columns, features));
+  if (!in.texts.empty())
+    return fail(Code::invalid_argument,
+                fmt::format("column #{} holds texts, and this model takes numbers", in.texts.begin()->first));
+  if (missing) return {};
+  for (std::size_t i = 0; i < in.data.size(); ++i)
+    if (!std::isfinite(in.data[i]))
+      return fail(Code::invalid_argument,
+                  fmt::format("column #{} has a missing (NaN) or infinite value, which this model does not take",
+                              i % in.columns));
+  return {};
+}
+
+std::string Build::short_class(NodeId id) const {
+  auto full = tree.class_of(id);
+  return full.substr(full.rfind('.') + 1);
+}
+
+std::unexpected<Error> Build::bad(NodeId id, std::string_view what) const {
+  return fail(Code::invalid_argument, fmt::format("{}: {}", short_class(id), what));
+}
+
+Result<EstimatorPtr> Build::estimator(NodeId id) {
+  if (depth_ >= kMaxDepth) return fail(Code::invalid_argument, "estimators are nested too deep");
+  if (++count_ > kMaxEstimators) return fail(Code::invalid_argument, "the model holds more estimators than are read");
+  auto full = tree.class_of(id);
+  if (full.empty()) return fail(Code::invalid_argument, "the file does not hold an estimator");
+  auto it = makers().find(full);
+  if (it == makers().end() && full.starts_with("sklearn.")) it = makers().find("sklearn*" + short_class(id));
+  if (it == makers().end()) return fail(Code::unimplemented, fmt::format("'{}' is not read natively", full));
+  ++depth_;
+  auto made = it->second(*this, id);
+  --depth_;
+  if (!made) return made;
+  if ((*made)->name.empty()) (*made)->name = short_class(id);
+  if (auto a = tree.array_of(tree.get(id, "feature_names_in_")); a && (a->kind == 'O' || a->kind == 'U'))
+    (*made)->names = a->texts;
+  return made;
+}
+
+int Build::version_of(NodeId id) const {
+  auto own = tree.text_of(tree.get(id, "_sklearn_version"));
+  return version_number(own.empty() ? written_by_ : own);
+}
+
+Result<Array> Build::array(NodeId id, std::string_view attribute) const {
+  auto at = tree.get(id, attribute);
+  if (tree.is_none(at)) return bad(id, fmt::format("it has no {}: is it fitted?", attribute));
+  auto a = tree.array_of(at);
+  if (!a) return bad(id, fmt::format("{}: {}", attribute, a.error().message));
+  return a;
+}
+
+Result<std::vector<double>> Build::numbers(NodeId id, std::string_view attribute) const {
+  MR_TRY(auto a, array(id, attribute));
+  if (a.kind == 'U' || a.kind == 'O') return bad(id, fmt::format("{} is not made of numbers", attribute));
+  for (double v : a.numbers)
+    if (!std::isfinite(v)) return bad(id, fmt::format("{} is not finite", attribute));
+  return std::move(a.numbers);
+}
+
+Result<double> Build::number(NodeId id, std::string_view attribute) const {
+  MR_TRY(auto all, numbers(id, attribute));
+  if (all.size() != 1) return bad(id, fmt::format("{} is not one number", attribute));
+  return all[0];
+}
+
+double Build::number_or(NodeId id, std::string_view attribute, double fallback) const {
+  auto at = tree.get(id, attribute);
+  if (tree.is_none(at)) return fallback;
+  auto a = tree.array_of(at);
+  return a && a->numbers.size() == 1 ? a->numbers[0] : fallback;
+}
+
+bool Build::flag_or(NodeId id, std::string_view attribute, bool fallback) const {
+  auto at = tree.get(id, attribute);
+  return at == kNoNode || tree.at(at).kind != NodeKind::boolean ? fallback : tree.at(at).integer != 0;
+}
+
+std::string Build::text_or(NodeId id, std::string_view attribute, std::string fallback) const {
+  auto at = tree.get(id, attribute);
+  return at == kNoNode || tree.at(at).kind != NodeKind::text ? fallback : tree.text_of(at);
+}
+
+std::vector<NodeId> Build::items(NodeId id, std::string_view attribute) const {
+  auto at = tree.get(id, attribute);
+  if (at == kNoNode) return {};
+  const auto& n = tree.at(at);
+  return n.kind == NodeKind::list || n.kind == NodeKind::tuple ? n.items : std::vector<NodeId>{};
+}
+
+const Makers& makers() {
+  static const Makers all = [] {
+    Makers m;
+    return m;
+  }();
+  return all;
+}
+
+Result<std::unique_ptr<Engine>> make_engine(const Tree& tree, const std::string& predict_fn,
+                                            const std::string& written_by) {
+  static const std::map<std::string, Answer, std::less<>> answers{{"predict", Answer::predict},
+                                                                  {"predict_proba", Answer::probability},
+                                                                  {"predict_log_proba", Answer::log_probability},
+                                                                  {"decision_function", Answer::decision},
+                                                                  {"transform", Answer::transform}};
+  auto answer = answers.find(predict_fn);
+  if (answer == answers.end())
+    return fail(Code::unimplemented, fmt::format("predict_fn '{}' is not served natively", printable(predict_fn)));
+  MR_TRY(auto root, Build(tree, written_by).estimator(tree.root));
+  return std::make_unique<EstimatorEngine>(std::move(root), answer->second);
+}
+
+}  // namespace mr::serving
