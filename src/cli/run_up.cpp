@@ -8,9 +8,11 @@
 #include "cli/mysql.h"
 #include "cli/pipelines.h"
 #include "cli/platform.h"
+#include "dashboard/dashboard.h"
 #include "log/log.h"
 #include "objects/api.h"
 #include "serving/api.h"
+#include "time/clock.h"
 #include "tracking/service.h"
 
 namespace mr::cli {
@@ -146,17 +148,37 @@ int run_up(const Settings& s) {
   serving::add_routes(inference, repository);
   http::Router routes;
   (*tracking)->add_routes(routes);
+  auto tracking_handler = (*tracking)->handler(std::move(routes));
+  dashboard::DashboardDeps pages;
+  pages.kube = (*platform)->handler();
+  pages.tracking = tracking_handler;
+  pages.pipelines = (*pipelines)->handler();
+  pages.objects = objects::make_handler(**objects, keys);
+  pages.sign = [keys](std::string_view method, const std::string& at, const std::string& bucket, const std::string& key,
+                      std::vector<std::pair<std::string, std::string>> query) {
+    auto root = "http://" + at;
+    return objects::presign(keys, method, root, bucket, key, std::move(query), time::now_ms() / 1000, 300)
+        .substr(root.size());
+  };
+  pages.allowed_hosts = s.allowed_hosts;
+  pages.local = loopback(s.listen);
+  pages.version = MILLRACE_VERSION;
+  pages.addresses = {{"tracking", fmt::format("http://{}:{}", host, port(5000))},
+                     {"s3", fmt::format("http://{}:{}", host, port(9000))},
+                     {"gateway", fmt::format("http://{}:{}", host, port(8080))},
+                     {"kubernetes", fmt::format("https://{}:{}", host, port(6443))}};
+  dashboard::Dashboard dash(std::move(pages));
+  auto front = dash.at_front_door(serving::make_handler(std::move(inference)));
   auto added = [&]() -> Result<> {
     MR_CHECK(listeners.add("tracking", s.listen, 5000 + s.port_offset,
-                           with_part_log((*tracking)->handler(std::move(routes)), tracking_log),
+                           with_part_log(dash.observed(tracking_handler), tracking_log),
                            "MLflow API and UI: MLFLOW_TRACKING_URI"));
     MR_CHECK(listeners.add("s3", s.listen, 9000 + s.port_offset,
                            with_part_log(objects::make_handler(**objects, keys), objects_log),
                            "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
-    MR_CHECK(
-        listeners.add("gateway", s.listen, 8080 + s.port_offset,
-                      (*platform)->gateway((*pipelines)->at_front_door(serving::make_handler(std::move(inference)))),
-                      "kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
+    MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
+                           (*platform)->gateway((*pipelines)->at_front_door(std::move(front))),
+                           "dashboard, kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
     MR_CHECK(listeners.add("pipelines", s.listen, 8888 + s.port_offset,
                            with_part_log((*pipelines)->handler(), pipelines_log), "Kubeflow Pipelines API"));
     MR_CHECK(listeners.add("kubernetes", s.listen, 6443 + s.port_offset, (*platform)->handler(),
@@ -166,6 +188,7 @@ int run_up(const Settings& s) {
   if (!added) return report(added.error());
   (*platform)->start();
   (*pipelines)->start(listeners.loops().at(0));
+  dash.start(listeners.loops().at(0));
   listeners.check("database", [&] {
     return (*tracking)->db().read([](sql::Connection& c) {
       return c.query("SELECT version_num FROM alembic_version", "s", {}, [](const sql::Row&) {});
@@ -176,6 +199,7 @@ int run_up(const Settings& s) {
     return check_disk(s.data);
   });
   listeners.run([&] {
+    dash.stop();
     (*pipelines)->stop();
     (*platform)->stop();
   });
