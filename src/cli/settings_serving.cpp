@@ -1,0 +1,106 @@
+#include "cli/settings_serving.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/settings.h"
+#include "log/log.h"
+#include "node/env.h"
+#include "serving/python/host.h"
+
+namespace mr::cli {
+
+void add_engine_options(CLI::App* c, Settings& s) {
+  auto& e = s.engine;
+  c->add_option("--engine", e.engine,
+                "What computes a model: native reads it as data, python runs its own library in a sandboxed worker; "
+                "auto takes a worker for what no native engine knows")
+      ->check(CLI::IsMember({"auto", "native", "python"}))
+      ->capture_default_str();
+  c->add_option("--check", e.check,
+                "Before a model answers: auto computes its logged input example, and compares with a stored output, or "
+                "with its own library where an environment is there; strict refuses models that cannot be checked")
+      ->check(CLI::IsMember({"auto", "off", "strict"}))
+      ->capture_default_str();
+  c->add_flag("--allow-network", e.allow_network, "Python workers may use the network");
+  c->add_option("--worker-memory", e.memory, "How much memory a Python worker may use: 512Mi, 4Gi; 0: no limit")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  c->add_option("--worker-start-timeout", e.start_timeout_s,
+                "Seconds in which a Python worker must have loaded its model, once its environment is there")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+  c->add_option("--worker-timeout", e.timeout_s, "Seconds in which a Python worker must have answered a request")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+  c->add_option("--worker-replicas", e.replicas, "Python workers of each model")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  c->add_option("--worker-batch", e.batch,
+                "How many rows of waiting requests a Python worker is given at once; 1: each request alone")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  c->add_option("--worker-queue", e.queue, "How many requests may wait for a model's workers; further ones get 429")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+}
+
+void add_model_command(CLI::App& app, Settings& s) {
+  auto& m = s.model;
+  auto* c = app.add_subcommand(
+      "model", "Look at a model before it is served: explain says which engine takes it, predict computes a file");
+  c->add_option("ACTION", m.action, "explain or predict")
+      ->type_name("")
+      ->required()
+      ->check(CLI::IsMember({"explain", "predict"}));
+  c->add_option("URI", m.uri, "A folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY")
+      ->type_name("")
+      ->required();
+  c->add_flag("--json", m.json, "For programs");
+  c->add_option("-i,--input", m.input,
+                "For predict: a .json file in a form of MLflow's scoring protocol, or a .csv file with a header; - is "
+                "JSON from standard input")
+      ->type_name("FILE");
+  c->add_option("--data", s.data, "Folder where Python environments are kept")->type_name("DIR");
+  c->add_option("--tracking-uri", s.tracking_uri,
+                "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "
+                "http://127.0.0.1:5000)")
+      ->type_name("URL");
+  c->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models")->type_name("URL");
+  c->add_option("--access-key", s.access_key, "S3 access key");
+  c->add_option("--secret-key", s.secret_key, "S3 secret key (better: MILLRACE_SECRET_KEY)");
+  c->add_option("--log-level", s.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  add_engine_options(c, s);
+  c->footer(
+      "Examples:\n  millrace model explain ./model\n  millrace model explain models:/churn@champion --json\n"
+      "  millrace model predict ./model --input rows.csv");
+}
+
+Result<serving::LoadOptions> load_options(const Settings& s, bool workers) {
+  const auto& e = s.engine;
+  serving::LoadOptions out;
+  out.engine = e.engine == "native"   ? serving::EngineChoice::native
+               : e.engine == "python" ? serving::EngineChoice::python
+                                      : serving::EngineChoice::automatic;
+  out.check = e.check == "off"      ? serving::CheckMode::off
+              : e.check == "strict" ? serving::CheckMode::strict
+                                    : serving::CheckMode::automatic;
+  auto memory = node::parse_quantity(e.memory);
+  if (memory < 0 || memory > 1e15)
+    return fail(Code::invalid_argument, fmt::format("--worker-memory {}: write a size, like 512Mi or 4Gi", e.memory));
+  out.log = [](std::string_view line) { log::info("model", {{"said", line}}); };
+  if (!workers) return out;
+  serving::python::HostOptions host;
+  host.data = s.data;
+  host.worker.allow_network = e.allow_network;
+  host.worker.memory = static_cast<std::int64_t>(memory);
+  host.worker.start_timeout_ms = e.start_timeout_s * 1000L;
+  host.worker.request_timeout_ms = e.timeout_s * 1000L;
+  host.worker.replicas = e.replicas;
+  host.worker.batch_rows = static_cast<std::size_t>(e.batch);
+  host.worker.queue = static_cast<std::size_t>(e.queue);
+  out.python = serving::python::make_python_models(std::move(host));
+  return out;
+}
+
+}  // namespace mr::cli

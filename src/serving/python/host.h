@@ -1,0 +1,21 @@
+// Python workers as engines: makes a model's environment, starts its workers, and gives an Engine whose predict() puts
+// a request into their queue and waits. One host a process; it owns the loop that the workers live on.
+// Thread safe.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "serving/load.h"
+#include "serving/python/group.h"
+
+namespace mr::serving::python {
+
+struct HostOptions {
+  std::string data;  // environments lie in data/model-envs, the workers' views in data/workers
+  WorkerOptions worker;
+};
+std::shared_ptr<PythonModels> make_python_models(HostOptions options);
+
+}  // namespace mr::serving::python
