@@ -6,7 +6,16 @@ task::Pool& compute_pool() {
   static task::Pool pool("mr-compute", std::max(1U, std::thread::hardware_concurrency()), 1024);
   return pool;
 }
-http::Response refused(const Refusal& r) { return http::Response::json(r.status, r.body); }
+task::Pool& waiting_pool() {
+  // Sleeping threads cost little; as many requests can be gathered into a worker's batch.
+  static task::Pool pool("mr-waiting", 64, 4096);
+  return pool;
+}
+http::Response refused(const Refusal& r) {
+  auto out = http::Response::json(r.status, r.body);
+  if (r.status == 429) out.headers.add("Retry-After", "1");
+  return out;
+}
 http::Response body_error(const Error& e) {
   int status = e.code == Code::too_large           ? 413
                : e.code == Code::unsupported       ? 415
@@ -15,9 +24,7 @@ http::Response body_error(const Error& e) {
   return refused(refusal(status, e.message));
 }
 http::Response too_busy() {
-  auto busy = refused(refusal(429, "too many inference requests are waiting; try again later"));
-  busy.headers.add("Retry-After", "1");
-  return busy;
+  return refused(refusal(429, "too many inference requests are waiting; try again later"));
 }
 
 }  // namespace mr::serving

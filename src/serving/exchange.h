@@ -19,9 +19,14 @@ http::Response refused(const Refusal& r);
 http::Response body_error(const Error& e);
 http::Response too_busy();
 
-// fn() on this loop when the body is small, else on the pool; nullopt: the pool's queue is full.
+// Threads that wait for engines outside this process; made when the first is asked.
+task::Pool& waiting_pool();
+
+// fn() on this loop when the body is small, else on the pool; nullopt: the pool's queue is full. What a remote engine
+// computes is waited for on threads of its own.
 template <class F>
-task::Task<std::optional<std::invoke_result_t<F>>> compute(std::size_t body_bytes, F fn) {
+task::Task<std::optional<std::invoke_result_t<F>>> compute(const Engine& engine, std::size_t body_bytes, F fn) {
+  if (engine.remote()) co_return co_await task::run_on(waiting_pool(), std::move(fn));
   if (body_bytes <= kInlineBody) co_return fn();
   co_return co_await task::run_on(compute_pool(), std::move(fn));
 }

@@ -5,9 +5,9 @@
 #include "core/durable_file.h"
 #include "crypto/random.h"
 #include "http/server.h"
+#include "node/env.h"
 #include "serving/api.h"
 #include "serving/controller/runtimes.h"
-#include "serving/v1.h"
 #include "task/event.h"
 #include "task/pool.h"
 #include "text/text.h"
@@ -66,6 +66,7 @@ struct Folder {
 
 // Everything of one predictor that worker threads and requests share.
 struct Served {
+  explicit Served(LoadOptions options) : repository(std::move(options)) {}
   Repository repository;
   Folder folder;
   std::unique_ptr<http::Server> http, queue;
@@ -76,13 +77,46 @@ struct Plan {
   std::uint16_t port = 8080, queue_port = 8012;
   Environment env;
   bool v1 = true;
+  LoadOptions load;
 };
+
+// What a model's own code is told: the container's variables, but for those that open stores.
+bool for_model(std::string_view name) {
+  for (std::string_view other : {"AWS_", "S3_", "STORAGE_", "MLFLOW_", "GOOGLE_", "AZURE_", "KUBERNETES_"})
+    if (name.starts_with(other)) return false;
+  return !name.contains("_SERVICE_") && !name.contains("_PORT_");
+}
+
+// The engine that a container asks for: --engine, else MILLRACE_ENGINE, else what the program was told.
+Result<LoadOptions> load_options(const LoadOptions& all, const BuiltinStart& start) {
+  auto out = all;
+  auto engine = argument(start.container, "engine");
+  for (const auto& [name, value] : start.env) {
+    if (name == "MILLRACE_ENGINE" && engine.empty()) engine = value;
+    if (for_model(name)) out.env.emplace_back(name, value);
+  }
+  if (engine == "native")
+    out.engine = EngineChoice::native;
+  else if (engine == "python")
+    out.engine = EngineChoice::python;
+  else if (engine == "auto")
+    out.engine = EngineChoice::automatic;
+  else if (!engine.empty())
+    return fail(Code::invalid_argument,
+                fmt::format("--engine={} is none of auto, native and python", printable(engine)));
+  auto memory = node::parse_quantity(kube::text_at(start.container, "resources.limits.memory"));
+  if (memory > 0 && memory < 1e15) out.memory = static_cast<std::int64_t>(memory);
+  out.log = [log = start.log](std::string_view line) {
+    if (log) log(std::string(line) + "\n");
+  };
+  return out;
+}
 
 // Fetches, reads, binds. On the disk pool.
 Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions& options, const Plan& plan,
                                      const node::LogSink& log, const std::atomic<bool>& stop) {
   auto began = time::mono_ns();
-  auto served = std::make_shared<Served>();
+  auto served = std::make_shared<Served>(plan.load);
   auto path = plan.dir;
   if (!plan.uri.empty()) {
     served->folder.path = options.folder + "/" + crypto::random_hex(8);
@@ -103,8 +137,7 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
       fmt::format("Loaded model '{}' successfully: fetched in {:.1f} ms, read in {:.1f} ms.", plan.name,
                   static_cast<double>(fetched - began) / 1e6, static_cast<double>(loaded - fetched) / 1e6));
   http::Router routes;
-  add_routes(routes, served->repository);
-  add_v1_routes(routes, served->repository);
+  add_server_routes(routes, served->repository);
   auto handler = make_handler(std::move(routes));
   if (options.access_log) handler = with_access_lines(std::move(handler), log);
   http::ServerOptions o;
@@ -188,6 +221,9 @@ class PredictorRuntime final : public node::BuiltinRuntime {
           co_return fail(Code::invalid_argument, fmt::format("--{}={} is not a port", name, printable(text)));
         *port = static_cast<std::uint16_t>(*n);
       }
+    auto engine = load_options(options_.load, start);
+    if (!engine) co_return std::unexpected(engine.error());
+    plan.load = std::move(*engine);
     if (plan.name.empty() || (plan.uri.empty() && plan.dir.empty()))
       co_return fail(Code::invalid_argument, "the predictor needs --model_name, and --storage_uri or --model_dir");
     auto state = std::make_shared<Predictor::State>();

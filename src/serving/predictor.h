@@ -7,6 +7,7 @@
 
 #include "node/node.h"
 #include "serving/controller/storage.h"
+#include "serving/load.h"
 #include "task/loop.h"
 
 namespace mr::serving {
@@ -15,6 +16,7 @@ struct PredictorOptions {
   StorageOptions storage;
   std::string folder;      // for fetched models; one folder a container beneath, removed with it
   bool access_log = true;  // a line a request in the container's log
+  LoadOptions load;        // whose log, variables and memory are each container's own
 };
 
 // Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012).

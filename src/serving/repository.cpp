@@ -5,6 +5,7 @@
 
 #include "json/parse.h"
 #include "json/writer.h"
+#include "serving/check.h"
 
 namespace mr::serving {
 
@@ -62,8 +63,8 @@ std::string render_metadata(const std::string& name, const Signature& s) {
   return out;
 }
 
-Result<std::shared_ptr<const Model>> read(const ModelSource& src) {
-  MR_TRY(LoadedModel loaded, load_model(src.path));
+Result<std::shared_ptr<const Model>> read(const ModelSource& src, const LoadOptions& options) {
+  MR_TRY(LoadedModel loaded, load_served(src.path, options));
   metrics::Labels labels{{"model", src.name}, {"version", src.version.empty() ? "None" : src.version}};
   auto m = std::make_shared<Model>(Model{
       src.name,
@@ -83,6 +84,7 @@ Result<std::shared_ptr<const Model>> read(const ModelSource& src) {
       "io.seldon.serving.inference.response\r\nce-modelid: {0}\r\nce-inferenceservicename: mlserver\r\nce-endpoint: "
       "{0}\r\n",
       safe);
+  MR_CHECK(check_model(*m, options));
   return m;
 }
 
@@ -95,7 +97,7 @@ Result<> Repository::add(const ModelSource& src) {
     return fail(
         Code::invalid_argument,
         fmt::format("'{}' cannot be a model's name: it must fit into one part of a URL's path", printable(src.name)));
-  auto model = read(src);
+  auto model = read(src, options_);
   if (!model) {
     auto e = model.error();
     e.message = fmt::format("model '{}' cannot be loaded: {}", printable(src.name), e.message);
@@ -109,7 +111,7 @@ Result<> Repository::add(const ModelSource& src) {
       return fail(Code::invalid_argument,
                   fmt::format("the model name '{}'{} is given twice", printable(src.name),
                               src.version.empty() ? "" : fmt::format(" with version '{}'", printable(src.version))));
-  slots.push_back({src, *model});
+  slots.push_back({src, *model, ++loaded_});
   table_.store(std::move(next));
   return {};
 }
@@ -180,13 +182,23 @@ Result<std::shared_ptr<const Model>> Repository::find(const std::string& name, c
   return fail(Code::not_found, fmt::format("Model {} not found", name));
 }
 
+std::shared_ptr<const Model> Repository::last() const {
+  auto t = table();
+  const Slot* best = nullptr;
+  for (const auto& [_, slots] : *t)
+    for (const auto& s : slots)
+      if (s.model && (best == nullptr || s.order > best->order)) best = &s;
+  return best == nullptr ? nullptr : best->model;
+}
+
 Result<> Repository::load(const std::string& name) {
   std::lock_guard guard(write_);
   auto next = std::make_shared<Table>(*table());
   auto it = next->find(name);
   if (it == next->end()) return fail(Code::not_found, fmt::format("Model {} not found", name));
   for (auto& s : it->second) {
-    MR_TRY(s.model, read(s.source));
+    MR_TRY(s.model, read(s.source, options_));
+    s.order = ++loaded_;
   }
   table_.store(std::move(next));
   return {};

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "metrics/metrics.h"
-#include "serving/formats/mlmodel.h"
+#include "serving/load.h"
 
 namespace mr::serving {
 
@@ -32,6 +32,7 @@ struct ModelSource {
 
 class Repository {
  public:
+  explicit Repository(LoadOptions options = {}) : options_(std::move(options)) {}
   // Reads and adds a model. A name and version that is there already is refused.
   Result<> add(const ModelSource& source);
   // A tree of model-settings.json files (MLServer's), at any depth; or sub-folders with MLmodel.
@@ -39,6 +40,8 @@ class Repository {
 
   // The model that answers a request; an empty version means the newest added. Errors: not_found with MLServer's text.
   Result<std::shared_ptr<const Model>> find(const std::string& name, const std::string& version) const;
+  // The model that was loaded last and still is; null: none.
+  [[nodiscard]] std::shared_ptr<const Model> last() const;
   Result<> load(const std::string& name);  // again, from its source; unknown names are not_found
   Result<> unload(const std::string& name);
   struct IndexEntry {
@@ -53,11 +56,14 @@ class Repository {
   struct Slot {
     ModelSource source;
     std::shared_ptr<const Model> model;  // null while unloaded
+    std::uint64_t order = 0;             // of its loading among all
   };
   using Table = std::map<std::string, std::vector<Slot>, std::less<>>;
   [[nodiscard]] std::shared_ptr<const Table> table() const { return table_.load(); }
+  LoadOptions options_;
   std::atomic<std::shared_ptr<const Table>> table_{std::make_shared<const Table>()};
   std::mutex write_;
+  std::uint64_t loaded_ = 0;  // under write_
 };
 
 }  // namespace mr::serving

@@ -3,6 +3,8 @@
 #include "log/log.h"
 #include "serving/api.h"
 #include "serving/exchange.h"
+#include "serving/scoring.h"
+#include "serving/v1.h"
 #include "task/pool.h"
 #include "text/text.h"
 #include "time/clock.h"
@@ -43,7 +45,7 @@ Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::stri
     co_return refused(refusal_422("model_attributes_type", R"(["body"])",
                                   "Input should be a valid dictionary or object to extract fields from"));
   }
-  auto computed = co_await compute(body->size(), [&] { return infer(**model, *body); });
+  auto computed = co_await compute(*(*model)->loaded.engine, body->size(), [&] { return infer(**model, *body); });
   if (!computed) co_return too_busy();
   auto answer = std::move(*computed);
   if (!answer) {
@@ -145,6 +147,12 @@ void add_routes(http::Router& router, Repository& repo) {
     if (!r) co_return not_found(r.error());
     co_return empty(200);
   });
+}
+
+void add_server_routes(http::Router& router, Repository& repo) {
+  add_routes(router, repo);
+  add_v1_routes(router, repo);
+  add_scoring_routes(router, repo);
 }
 
 http::Handler make_handler(http::Router router) {

@@ -53,23 +53,48 @@ struct Frame {
   std::vector<std::size_t> starts;  // rows + 1
   std::vector<std::uint32_t> indices;
   std::vector<double> values;
+  // What engines outside this process can use besides; native ones pass over it.
+  std::vector<DataType> types;      // of the columns as the request gave them, or empty: all are floats
+  std::vector<std::int64_t> shape;  // of one tensor, its rows first; empty: {rows, columns}
+  std::string params;               // the request's parameters for the model, as the text of a JSON object, or empty
 };
 
-// What an engine gives: rows of `width` values each.
+// One array of an answer that has several (the columns of a DataFrame, a dict), or a shape of its own.
+struct OutputPart {
+  std::string name;
+  std::string content_type;  // np, str, pd_json (each text is a JSON value); empty: none is said
+  DataType type = DataType::fp64;
+  std::vector<std::int64_t> shape;
+  std::vector<double> numbers;
+  std::vector<std::int64_t> integers;  // instead of `numbers` for INT64 and UINT64 (as bits), which doubles cannot hold
+  std::vector<std::string> texts;      // for bytes
+};
+
+// What an engine gives: rows of `width` values each; or, when `parts` is not empty, those, and nothing else here counts
+// but `form`.
 struct Output {
   DataType type = DataType::fp64;
   std::size_t rows = 0;
   std::size_t width = 1;
   std::vector<double> numbers;
   std::vector<std::string> texts;  // for bytes
+  // array: one tensor. frame: parts are columns. dict: parts are named arrays. list: one part of texts, each a JSON
+  // value. value: one part with one text, a JSON value that is no list of rows.
+  enum class Form : std::uint8_t { array, frame, dict, list, value } form = Form::array;
+  std::vector<OutputPart> parts;
 };
 
 class Engine {
  public:
   virtual ~Engine() = default;
   // Thread safe. Errors (invalid_argument): the values cannot be used, naming the column by its index as "#3".
+  // A remote engine also gives resource_exhausted (its queue is full: 429), unavailable (503), deadline_exceeded (504),
+  // internal (the model's own code failed: 500).
   [[nodiscard]] virtual Result<Output> predict(const Frame& frame) const = 0;
-  [[nodiscard]] virtual std::size_t features() const = 0;
+  // True: predict() waits for another process, so it must not be called on a loop or on the compute pool (see
+  // compute() in exchange.h).
+  [[nodiscard]] virtual bool remote() const { return false; }
+  [[nodiscard]] virtual std::size_t features() const = 0;  // 0: takes what comes
   // Names the model was fitted with, or empty.
   [[nodiscard]] virtual const std::vector<std::string>& feature_names() const = 0;
   [[nodiscard]] virtual std::string description() const = 0;

@@ -20,8 +20,16 @@ RECORDED = "mlserver 1.7.1, mlflow 3.17.2, pandas 2.3"
 
 
 def load():
-    lines = (harness.shared_dir() / "reference" / "v2-vectors.jsonl").read_text().splitlines()
-    return [v for v in map(json.loads, lines) if v["server"] == RECORDED and v.get("transport") != "grpc"]
+    lines = (
+        (harness.shared_dir() / "reference" / "v2-vectors.jsonl")
+        .read_text()
+        .splitlines()
+    )
+    return [
+        v
+        for v in map(json.loads, lines)
+        if v["server"] == RECORDED and v.get("transport") != "grpc"
+    ]
 
 
 VECTORS = {v["name"]: v for v in load()}
@@ -45,8 +53,12 @@ CHURN_NAME = r"CreditScore|Geography|Gender|Age|Tenure|Balance|NumOfProducts|Has
 
 BETTER = {
     "zero-rows": Want(FAULT, 400, names=[r"\b(0|no|zero|empty)\b"]),
-    "missing-column": Want(COLUMN, 400, names=["missing", "EstimatedSalary"], silent=["125510", "79084"]),
-    "missing-two-columns": Want(COLUMN, 400, names=["missing", "IsActiveMember", "EstimatedSalary"]),
+    "missing-column": Want(
+        COLUMN, 400, names=["missing", "EstimatedSalary"], silent=["125510", "79084"]
+    ),
+    "missing-two-columns": Want(
+        COLUMN, 400, names=["missing", "IsActiveMember", "EstimatedSalary"]
+    ),
     "wrong-column-name": Want(COLUMN, 400, names=["missing", "CreditScore"]),
     "no-inputs": Want(COLUMN, 400, names=["missing", *CHURN_NAME.split("|")]),
     "request-content-type-unknown": Want(
@@ -59,7 +71,10 @@ BETTER = {
     "dtype-all-UINT64": Want(LOSSLESS, 200, outputs=[0]),
     "dtype-all-BOOL": Want(LOSSLESS, 200, outputs=[0]),
     "dtype-int64-fraction": Want(
-        "a fraction in an INT64 tensor is refused, not cut off", 400, names=["Balance"], silent=["125510"]
+        "a fraction in an INT64 tensor is refused, not cut off",
+        400,
+        names=["Balance"],
+        silent=["125510"],
     ),
     "data-string-text": Want(COLUMN, 400, names=["CreditScore"], silent=["abc"]),
     "data-null": Want(COLUMN, 400, names=["CreditScore"]),
@@ -71,9 +86,15 @@ BETTER = {
     "single-input-pd-2d": Want(COLUMN, 400, names=[r"CreditScore|\bx\b"]),
     "single-input-np-2d": Want(FAULT, 400, names=["CreditScore"]),
     "tensor-fp32": Want(
-        "a tensor of another type is a 400 that names both types", 400, names=["FP32|float32", "FP64|float64"]
+        "a tensor of another type is a 400 that names both types",
+        400,
+        names=["FP32|float32", "FP64|float64"],
     ),
-    "tensor-wrong-width": Want("a tensor of another shape is a 400 that names both shapes", 400, names=["3", "4"]),
+    "tensor-wrong-width": Want(
+        "a tensor of another shape is a 400 that names both shapes",
+        400,
+        names=["3", "4"],
+    ),
     "tensor-data-shape-mismatch": Want(FAULT, 400, names=["shape|size|element"]),
     "nosig-no-content-type": Want(
         "no signature and no content type: a 400 that says so, and no headers in it",
@@ -100,13 +121,15 @@ NOT_ASKED = {
     "repo-infer-unloaded": "asked of another model in test_unload_and_load",
     "repo-index-after-unload": "asked of another model in test_unload_and_load",
     "repo-load": "asked of another model in test_unload_and_load",
-    "inv-v1-instances-path": "the scoring protocol of MLflow is not part of this server yet",
-    "ping": "the scoring protocol of MLflow is not part of this server yet",
-    "health": "the scoring protocol of MLflow is not part of this server yet",
-    "version": "the scoring protocol of MLflow is not part of this server yet",
+    "inv-v1-instances-path": "says only that MLServer has no V1 protocol",
+    "ping": "asked in test_scoring, as `mlflow models serve` answers it",
+    "health": "asked in test_scoring, as `mlflow models serve` answers it",
+    "version": "asked in test_scoring, as `mlflow models serve` answers it",
 }
 # These models are Python code or need a column transformer.
-OTHER_MODELS = re.compile(r"/v2/(repository/)?models/(mixed|frame|tdict|describe|fail)(/|$)")
+OTHER_MODELS = re.compile(
+    r"/v2/(repository/)?models/(mixed|frame|tdict|describe|fail)(/|$)"
+)
 
 
 def is_asked(vector):
@@ -127,7 +150,9 @@ def ask(server, vector):
     headers = dict(request.get("headers") or {})
     body = json.dumps(request["json"]) if "json" in request else request.get("text")
     if vector["name"] == "gzip-request":
-        body = gzip.compress(json.dumps(VECTORS["seed-exact"]["request"]["json"]).encode())
+        body = gzip.compress(
+            json.dumps(VECTORS["seed-exact"]["request"]["json"]).encode()
+        )
     return server.call(request["method"], request["path"], body, headers)
 
 
@@ -143,11 +168,19 @@ def test_every_line_is_known():
     unknown = {
         n
         for n, v in VECTORS.items()
-        if n not in known and v["request"]["path"] != "/invocations" and not OTHER_MODELS.match(v["request"]["path"])
+        if n not in known
+        and v["request"]["path"] != "/invocations"
+        and not OTHER_MODELS.match(v["request"]["path"])
     }
     assert not unknown
     assert set(BETTER) <= set(ASKED)
-    assert {"seed-exact", "two-rows", "proba-two-rows", "nosig-np", "versioned-infer"} <= set(ASKED)
+    assert {
+        "seed-exact",
+        "two-rows",
+        "proba-two-rows",
+        "nosig-np",
+        "versioned-infer",
+    } <= set(ASKED)
     assert len(ASKED) > 70
 
 
@@ -169,14 +202,18 @@ def test_as_recorded(vector_server, name):
         assert headers["ce-id"] == headers["ce-requestid"] == given
         assert body == want
         for output, recorded in zip(body["outputs"], want["outputs"], strict=True):
-            assert [type(v) for v in output["data"]] == [type(v) for v in recorded["data"]]
-    elif isinstance(want, dict) and "detail" in want and isinstance(want["detail"], list):
+            assert [type(v) for v in output["data"]] == [
+                type(v) for v in recorded["data"]
+            ]
+    elif (
+        isinstance(want, dict) and "detail" in want and isinstance(want["detail"], list)
+    ):
         compare_details(body, want)
     elif name in ("request-content-type-np", "tensor-two-inputs"):
         # The name of the Python class in front of it says nothing here.
-        assert re.search(r"single input tensor \(\d+ were received\)", want["error"]).group() in support.only_error(
-            body
-        )
+        assert re.search(
+            r"single input tensor \(\d+ were received\)", want["error"]
+        ).group() in support.only_error(body)
     else:
         assert body == want
     if name == "trailing-slash":
@@ -197,7 +234,10 @@ def compare_details(body, want):
             return entry["type"], entry["loc"][0], entry["msg"]
         return entry["type"], entry["loc"], entry["msg"]
 
-    ours, theirs = [facts(e) for e in body["detail"]], [facts(e) for e in want["detail"]]
+    ours, theirs = (
+        [facts(e) for e in body["detail"]],
+        [facts(e) for e in want["detail"]],
+    )
     assert ours[0] == theirs[0]
     assert all(o in theirs for o in ours)
 
@@ -240,7 +280,9 @@ def test_infer_stream(vector_server):
     ours = json.loads(events[0].removeprefix("data: "))
     theirs = json.loads(vector["response"].removeprefix("data: "))
     assert UUID4.match(ours.pop("id")) and UUID4.match(theirs.pop("id"))
-    assert ours["parameters"].pop("content_type") == theirs["parameters"].pop("content_type")
+    assert ours["parameters"].pop("content_type") == theirs["parameters"].pop(
+        "content_type"
+    )
     for body in (ours, theirs):
         body.pop("parameters")
     assert ours == theirs
@@ -260,7 +302,10 @@ def test_repository_index(vector_server):
         assert status == 200
         versions = {"versioned": {"version": "v3"}}
         assert sorted(body, key=lambda m: m["name"]) == sorted(
-            ({"name": n, **versions.get(n, {}), "state": "READY", "reason": ""} for n in VECTOR_MODELS),
+            (
+                {"name": n, **versions.get(n, {}), "state": "READY", "reason": ""}
+                for n in VECTOR_MODELS
+            ),
             key=lambda m: m["name"],
         )
 
@@ -277,15 +322,24 @@ def test_unload_and_load(tmp_path):
     row = [{"name": "x", "datatype": "FP64", "shape": [1, 4], "data": [1, 2, 3, 4]}]
     with support.serve(None, "--model-repository", tmp_path) as server:
         assert server.infer("tensor", row)[0] == 200
-        assert server.call("POST", "/v2/repository/models/tensor/unload")[::2] == (200, b"")
+        assert server.call("POST", "/v2/repository/models/tensor/unload")[::2] == (
+            200,
+            b"",
+        )
         status, _, body = server.post("/v2/repository/models/tensor/unload", "")
         assert (status, body) == (404, {"error": "Model tensor not found"})
         status, _, body = server.infer("tensor", row)
         assert (status, body) == (404, {"error": "Model tensor not found"})
         _, _, body = server.post("/v2/repository/index", {})
-        assert {m["name"]: m["state"] for m in body} == {"tensor": "UNAVAILABLE", "other": "READY"}
+        assert {m["name"]: m["state"] for m in body} == {
+            "tensor": "UNAVAILABLE",
+            "other": "READY",
+        }
         assert server.infer("other", row)[0] == 200
-        assert server.call("POST", "/v2/repository/models/tensor/load")[::2] == (200, b"")
+        assert server.call("POST", "/v2/repository/models/tensor/load")[::2] == (
+            200,
+            b"",
+        )
         assert server.infer("tensor", row)[0] == 200
         status, _, body = server.post("/v2/repository/models/nope/load", "")
         assert (status, body) == (404, {"error": "Model nope not found"})
@@ -294,7 +348,9 @@ def test_unload_and_load(tmp_path):
 def test_column_transformer_is_served_or_refused_by_name():
     """The recorded model `mixed` needs a ColumnTransformer. Once that is read natively its lines are replayed here;
     until then the refusal must name it."""
-    folder = harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
+    folder = (
+        harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
+    )
     try:
         with support.serve({"mixed": folder}) as server:
             for name in (
