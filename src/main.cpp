@@ -30,6 +30,8 @@ int main(int argc, char** argv) {
       return run_client(s);
     case Command::pipelines:
       return run_pipelines(s);
+    case Command::model:
+      return run_model(s);
     case Command::containers_guard:
       return run_containers_guard(s);
     default:

@@ -14,6 +14,7 @@ int run_kubeconfig(const Settings& s);
 int run_exec(const Settings& s);
 int run_client(const Settings& s);
 int run_pipelines(const Settings& s);
+int run_model(const Settings& s);
 // Waits for the end of standard input, then removes the containers that a killed `up` has left.
 int run_containers_guard(const Settings& s);
 

@@ -217,6 +217,7 @@ struct Platform::Impl {
     predictor.storage = options.storage;
     predictor.storage.resolve = [this](const std::string& h, int p) { return resolve(h, p); };
     predictor.folder = options.data + "/models";
+    predictor.load = options.load;
     node->add_runtime("millrace/predictor", serving::make_predictor_runtime(loops, predictor));
     node->add_runtime("millrace/storage-initializer", serving::make_initializer_runtime(predictor));
     node->add_runtime("millrace/router", serving::make_router_runtime(loops, {predictor.storage.resolve}));

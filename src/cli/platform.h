@@ -13,6 +13,7 @@
 #include "kube/client.h"
 #include "kube/pods.h"
 #include "serving/controller/storage.h"
+#include "serving/load.h"
 #include "task/loop.h"
 
 namespace mr::cli {
@@ -24,6 +25,7 @@ struct PlatformOptions {
   std::uint16_t gateway_port = 8080;
   std::string version;
   serving::StorageOptions storage;            // how predictors reach models
+  serving::LoadOptions load;                  // and by which engines they serve them
   std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
   std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
   std::string container_engine = "auto";      // and what runs those that none of them names

@@ -1,6 +1,7 @@
 #include "cli/commands.h"
 #include "cli/listener.h"
 #include "cli/model_fetch.h"
+#include "cli/settings_serving.h"
 #include "log/log.h"
 #include "serving/api.h"
 
@@ -21,7 +22,9 @@ int run_serve(const Settings& s) {
     return report(e);
   };
   std::optional<FetchFolder> folder;
-  serving::Repository repository;
+  auto load = load_options(s);
+  if (!load) return report(load.error());
+  serving::Repository repository(std::move(*load));
   for (const auto& m : *specs) {
     auto path = fetch_model(s, m.uri, folder);
     if (!path) return unreadable(path.error());
@@ -31,7 +34,7 @@ int run_serve(const Settings& s) {
     if (auto r = repository.add_tree(s.model_repository); !r) return unreadable(r.error());
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   http::Router routes;
-  serving::add_routes(routes, repository);
+  serving::add_server_routes(routes, repository);
   if (auto r = listeners.add(
           "inference", s.listen, s.port != 0 ? s.port : 8080 + s.port_offset, serving::make_handler(std::move(routes)),
           fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));

@@ -8,6 +8,7 @@
 #include "cli/mysql.h"
 #include "cli/pipelines.h"
 #include "cli/platform.h"
+#include "cli/settings_serving.h"
 #include "dashboard/dashboard.h"
 #include "log/log.h"
 #include "objects/api.h"
@@ -64,7 +65,9 @@ int run_up(const Settings& s) {
 
   auto specs = paired_models(s);
   if (!specs) return report(specs.error());
-  serving::Repository repository;
+  auto load = load_options(s);
+  if (!load) return report(load.error());
+  serving::Repository repository(*load);
   std::optional<FetchFolder> folder;
   for (const auto& m : *specs) {
     if (!folder) {
@@ -131,6 +134,7 @@ int run_up(const Settings& s) {
                                  .address = "127.0.0.1",
                                  .ready = [m = mysql.get()] { return m->ready(); },
                                  .log = mysql_log};
+  p.load = *load;
   auto platform = Platform::open(listeners.loops(), std::move(p));
   if (!platform) return report(platform.error());
   PipelinesOptions runs;

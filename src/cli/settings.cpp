@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "cli/settings_pipelines.h"
+#include "cli/settings_serving.h"
 #include "text/text.h"
 
 namespace mr::cli {
@@ -339,6 +340,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   up->footer(
       "Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model "
       "models:/bankchurn-model@champion --name bankchurn-model");
+  add_engine_options(up, s);
 
   auto* tracking =
       app.add_subcommand("tracking", "The MLflow tracking server alone; takes `mlflow server`'s own flags");
@@ -385,12 +387,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
           "S3 endpoint of s3:// models (default: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL, else http://127.0.0.1:9000)")
       ->type_name("URL");
   s3_keys(serve, s);
+  add_engine_options(serve, s);
   serve->footer(
       "Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion "
       "--name churn --tracking-uri http://127.0.0.1:5000");
 
   client_commands(app, s);
   add_pipeline_commands(app, s);
+  add_model_command(app, s);
   auto* kubeconfig = app.add_subcommand(
       "kubeconfig", "Print where the platform's kubeconfig lies: export KUBECONFIG=$(millrace kubeconfig)");
   kubeconfig->add_option("--data", s.data, "Folder of the platform")->capture_default_str();
@@ -424,7 +428,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   };
   if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
     fmt::print(stderr,
-               "millrace: '{}' is no command; up, tracking, serve, run, pipeline, lineage, get, describe, apply, "
+               "millrace: '{}' is no command; up, tracking, serve, run, pipeline, lineage, model, get, describe, apply, "
                "delete, logs, "
                "port-forward, kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
                argv[1]);
@@ -452,6 +456,10 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
                                      : Command::client;
   if (s.command == Command::client) {
     auto* c = app.get_subcommands()[0];
+    if (c->get_name() == "model") {
+      s.command = Command::model;
+      return true;
+    }
     s.client.verb = c->get_name();
     s.client.data_given = c->get_option("--data")->count() > 0;
     if (const auto& verb = c->get_name(); verb == "run" || verb == "pipeline" || verb == "lineage") {

@@ -20,6 +20,7 @@ enum class Command : std::uint8_t {
   exec,
   client,
   pipelines,
+  model,
   containers_guard
 };
 
@@ -62,6 +63,20 @@ struct PipelineSettings {
   std::string parameters_file, name, experiment;
   bool watch = false, no_cache = false;
   std::string follow, terminate;  // ids of runs
+};
+
+// How models are computed, and what their Python workers may.
+struct EngineSettings {
+  std::string engine = "auto", check = "auto";
+  bool allow_network = false;
+  std::string memory = "0";  // a quantity
+  int start_timeout_s = 120, timeout_s = 60, replicas = 1, batch = 64, queue = 1000;
+};
+
+// What `millrace model` is told.
+struct ModelSettings {
+  std::string action, uri, input;
+  bool json = false;
 };
 
 struct ModelSpec {
@@ -117,6 +132,8 @@ struct Settings {
   std::string shell;
   ClientSettings client;
   PipelineSettings pipelines;
+  EngineSettings engine;
+  ModelSettings model;
 };
 
 // Parses; on --help or an error prints and returns the process's exit code in `exit_code`.

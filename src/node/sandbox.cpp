@@ -172,6 +172,7 @@ Result<SandboxCommand> sandbox_command(const SandboxSpec& s, const std::string& 
     for (auto cap :
          {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"})
       add({"--cap-add", cap});
+  if (s.no_network) add({"--unshare-net"});
   if (s.status_fd >= 0) add({"--json-status-fd", std::to_string(s.status_fd)});
   add({"--ro-bind", "/usr", "/usr"});
   if (std::error_code ec; s.image.ash && fs::exists("/usr/bin/bash", ec)) {

@@ -30,6 +30,7 @@ struct SandboxSpec {
   std::string working_dir;
   long uid = 0, gid = 0;
   bool read_only_root = false;
+  bool no_network = false;  // only a loopback of its own
   int status_fd = -1;  // where bubblewrap writes what became of the command, as JSON lines
 };
 
