@@ -199,6 +199,8 @@ Branch branch_of(const Forest& f, const TaskPicture& t, const Look& look, const 
   // A group's error repeats that of the member that failed.
   if (!t.error.empty() && t.state == "FAILED" && members.empty())
     b.notes.push_back(painted(one_line(t.error, 400), "31", look));
+  if (!t.waiting_for.empty() && !over(t.state))
+    b.notes.push_back(painted("waits for " + one_line(t.waiting_for, 400), "33", look));
   if (!closed) add_members(f, members, look, d, b.children);
   return b;
 }
@@ -279,6 +281,7 @@ RunPicture read_run_picture(const value& run, const value& tasks) {
     if (const auto* e = json::find(v, "error")) t.error = json::string_or_empty(*e, "message");
     if (const auto* more = json::find(v, "more")) {
       t.key = json::string_or_empty(*more, "key");
+      t.waiting_for = json::string_or_empty(*more, "waiting_for");
       if (auto note = json::string_or_empty(*more, "cache"); note.starts_with("hit")) t.cache = note;
       if (const auto* i = json::find(*more, "iteration"); i != nullptr && i->is_int64())
         t.iteration = static_cast<int>(i->get_int64());
@@ -366,18 +369,21 @@ std::vector<std::string> run_changes(const RunPicture& before, const RunPicture&
   struct Was {
     std::string_view state;
     int attempts = 0;
+    std::string_view waiting_for;
   };
   std::map<std::string_view, Was> was;
-  for (const auto& t : before.tasks) was[t.id] = {t.state, t.attempts};
+  for (const auto& t : before.tasks) was[t.id] = {t.state, t.attempts, t.waiting_for};
   Forest f(now);
   std::vector<std::string> out;
   for (const auto& t : now.tasks) {
     auto w = was.find(t.id);
-    auto old = w == was.end() ? Was{"PENDING", 0} : w->second;
+    auto old = w == was.end() ? Was{"PENDING", 0, {}} : w->second;
     if (t.id == f.root || t.state == "RUNTIME_STATE_UNSPECIFIED") continue;
     // Of groups only what goes wrong is news; their members tell the rest.
     bool group = !f.is_leaf(t);
     if (group && t.state != "FAILED") continue;
+    if (!t.waiting_for.empty() && t.waiting_for != old.waiting_for && !over(t.state))
+      out.push_back(fmt::format("{} waits for {}", task_place(now, t), one_line(t.waiting_for, 400)));
     bool again = t.state == "RUNNING" && t.attempts > 1 && t.attempts != old.attempts;
     if (old.state == t.state && !again) continue;
     if (t.state == "PENDING") continue;

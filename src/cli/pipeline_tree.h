@@ -27,6 +27,7 @@ std::string cut_to_width(std::string_view line, std::size_t width);
 
 struct TaskPicture {
   std::string id, parent, key, name, state, error, cache;  // states as on the wire; `cache`: not empty for a hit
+  std::string waiting_for;                                 // what keeps the step from starting
   int iteration = -1, attempts = 0;
   std::int64_t start_ms = 0, end_ms = 0;
 };

@@ -4,6 +4,7 @@
 
 #include "cli/pipeline_files.h"
 #include "cli/pipeline_tracking.h"
+#include "http/address_kind.h"
 #include "http/client.h"
 #include "http/router.h"
 #include "pipelines/cron.h"
@@ -20,19 +21,32 @@ namespace {
 constexpr const char* kBucket = "mlpipeline";
 constexpr std::size_t kMaxPackage = 32U << 20;
 
+// Who may ask this server for pipelines must not reach through it what is closed to them.
+bool may_fetch_from(PrivateUrls rule, const std::string& ip) {
+  using enum http::AddressKind;
+  const auto kind = http::address_kind(ip);
+  return kind == public_net || rule == PrivateUrls::yes ||
+         (rule == PrivateUrls::of_this_machine && (kind == loopback || kind == private_net));
+}
+
 // A pipeline package by its URL, on a pool thread: the blocking client may wait for a slow server.
-task::Task<Result<std::string>> fetch_package(std::string url) {
+task::Task<Result<std::string>> fetch_package(std::string url, PrivateUrls rule) {
   auto r = co_await task::run_on(task::disk_pool(), [&]() -> Result<std::string> {
     http::Client client;
     http::ClientRequest q;
     q.url = url;
     q.max_body = kMaxPackage;
     q.timeout_s = 30;
-    MR_TRY(auto answer, client.send(q));
-    if (answer.status != 200)
+    q.allow = [rule](const std::string& ip) { return may_fetch_from(rule, ip); };
+    auto answer = client.send(q);
+    if (!answer && answer.error().code == Code::permission_denied)
       return fail(Code::invalid_argument,
-                  fmt::format("{} answered {} where a package was expected", url, answer.status));
-    return std::move(answer.body);
+                  fmt::format("{}: {} (millrace up --pipeline-private-urls)", url, answer.error().message));
+    if (!answer) return std::unexpected(answer.error());
+    if (answer->status != 200)
+      return fail(Code::invalid_argument,
+                  fmt::format("{} answered {} where a package was expected", url, answer->status));
+    return std::move(answer->body);
   });
   if (!r) co_return fail(Code::unavailable, "too many packages are being fetched; try again later");
   co_return std::move(*r);
@@ -68,6 +82,10 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   r.cache = options.cache;
   r.cache_max_age_s = std::int64_t{options.cache_days} * 86'400;
   r.max_pods = options.max_pods;
+  r.step_disk = options.step_disk;
+  r.cache_ignore = {options.cache_ignore.begin(), options.cache_ignore.end()};
+  r.cache_entries = options.cache_entries;
+  r.start_limit_s = options.start_limit_s;
   // A zone that is not there would show with the first schedule only.
   if (auto cron = pipelines::Cron::parse("@daily", options.cron_zone); !cron)
     return fail(Code::invalid_argument, fmt::format("--cron-timezone {}: {}", options.cron_zone, cron.error().message));
@@ -79,7 +97,7 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
   pipelines::ServiceOptions s;
   s.default_root = r.default_root;
   s.now_ms = time::now_ms;
-  s.fetch_url = fetch_package;
+  s.fetch_url = [rule = options.private_urls](std::string url) { return fetch_package(std::move(url), rule); };
   s.fetch_artifact = [f = impl->files.get()](std::string uri, std::string path) {
     return f->fetch(std::move(uri), std::move(path));
   };

@@ -15,12 +15,24 @@
 
 namespace mr::cli {
 
+// Whether pipelines may be fetched by URL from where not everybody gets to.
+enum class PrivateUrls : std::uint8_t {
+  no,
+  of_this_machine,  // loopback and private networks: who asks is on this machine already
+  yes,              // link-local addresses too
+};
+
 struct PipelinesOptions {
   std::string data;               // the data folder
   std::string cron_zone = "UTC";  // of recurring runs' cron texts
   bool cache = true;
-  int cache_days = 0;  // 0: of any age
+  int cache_days = 0;                     // 0: of any age
+  std::vector<std::string> cache_ignore;  // names of inputs whose values do not matter to it
+  std::int64_t cache_entries = 100'000;
+  long start_limit_s = 600;  // that a step waits for a volume that is not there; 0: for ever
   std::size_t max_pods = 16;
+  std::string step_disk;  // a quantity; empty: a step may take what there is
+  PrivateUrls private_urls = PrivateUrls::no;
   std::string tracking_address = "127.0.0.1";
   std::uint16_t tracking_port = 5000;
 };

@@ -28,8 +28,9 @@ struct PlatformOptions {
   serving::LoadOptions load;                  // and by which engines they serve them
   std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
   std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
-  std::string container_engine = "auto";      // and what runs those that none of them names
-  bool mysql = false;                         // publish the Service of a MariaDB
+  std::string container_engine = "auto";                 // and what runs those that none of them names
+  std::int64_t min_free_disk = std::int64_t{512} << 20;  // node::NodeOptions
+  bool mysql = false;                                    // publish the Service of a MariaDB
 };
 
 class Platform {

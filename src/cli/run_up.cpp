@@ -10,6 +10,7 @@
 #include "cli/platform.h"
 #include "cli/settings_serving.h"
 #include "dashboard/dashboard.h"
+#include "kube/names.h"
 #include "log/log.h"
 #include "objects/api.h"
 #include "serving/api.h"
@@ -104,6 +105,7 @@ int run_up(const Settings& s) {
     mysql->start();
   }
   PlatformOptions p;
+  std::int64_t step_disk = 0;
   p.data = s.data;
   p.address = host;
   p.api_port = port(6443);
@@ -111,6 +113,15 @@ int run_up(const Settings& s) {
   p.version = MILLRACE_VERSION;
   p.mysql = s.mysql;
   p.container_engine = s.container_engine;
+  // Sizes are quantities of Kubernetes.
+  for (auto [flag, text, bytes] : {std::tuple{"--min-free-disk", &s.min_free_disk, &p.min_free_disk},
+                                   {"--pipeline-step-disk", &s.pipeline_step_disk, &step_disk}}) {
+    const auto milli = kube::quantity_milli(*text);
+    if (!milli || *milli < 0)
+      return report(
+          Error{Code::invalid_argument, fmt::format("{} {}: write a size, like 512Mi or 64Gi", flag, *text), {}, {}});
+    *bytes = static_cast<std::int64_t>(*milli / 1000);
+  }
   for (const auto& one : s.images) {
     auto at = one.rfind('=');
     if (at == std::string::npos || at == 0 || at + 1 == one.size())
@@ -145,6 +156,13 @@ int run_up(const Settings& s) {
   runs.cache = s.pipeline_cache;
   runs.cache_days = s.pipeline_cache_days;
   runs.max_pods = static_cast<std::size_t>(s.pipeline_pods);
+  if (step_disk > 0) runs.step_disk = s.pipeline_step_disk;
+  runs.private_urls = s.pipeline_private_urls ? PrivateUrls::yes
+                      : loopback(s.listen)    ? PrivateUrls::of_this_machine
+                                              : PrivateUrls::no;
+  runs.start_limit_s = s.pipeline_start_limit;
+  runs.cache_ignore = s.pipeline_cache_ignore;
+  runs.cache_entries = s.pipeline_cache_entries;
   auto pipelines = Pipelines::open((*platform)->client(), (*platform)->pods(), **objects, std::move(runs));
   if (!pipelines) return report(pipelines.error());
 

@@ -331,6 +331,31 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   up->add_option("--pipeline-pods", s.pipeline_pods, "How many steps of pipelines run at once; further ones wait")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  up->add_option("--pipeline-cache-ignore", s.pipeline_cache_ignore,
+                 "An input of any step whose value does not matter to the cache: run_date. May be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  up->add_option("--pipeline-cache-entries", s.pipeline_cache_entries,
+                 "How many results the cache of pipelines remembers; the oldest go first")
+      ->check(CLI::Range(1, 100'000'000))
+      ->capture_default_str();
+  up->add_option("--pipeline-step-disk", s.pipeline_step_disk,
+                 "How much of the disk a step of a pipeline may take: 500Mi, 64Gi; 0: as much as there is")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  up->add_option("--pipeline-start-limit", s.pipeline_start_limit,
+                 "Seconds that a step waits for a Secret, ConfigMap or claim that is not there before it fails; 0: for "
+                 "ever, as on a cluster")
+      ->check(CLI::Range(0, 31'536'000))
+      ->capture_default_str();
+  up->add_flag("--pipeline-private-urls", s.pipeline_private_urls,
+               "Pipelines may be fetched by URL from any address. Without it: from public ones, and from this machine "
+               "and private networks while --listen is a loopback address");
+  up->add_option("--min-free-disk", s.min_free_disk,
+                 "While less than this is free on the data folder's disk, the pod that takes most of it is evicted; 0: "
+                 "never")
+      ->type_name("SIZE")
+      ->capture_default_str();
   up->add_option("--cron-timezone", s.cron_timezone, "The zone of the cron texts of recurring runs: Europe/Berlin")
       ->capture_default_str();
   up->add_flag(
@@ -340,6 +365,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   up->footer(
       "Examples:\n  millrace up\n  millrace up --port-offset 100 --data ./scratch\n  millrace up --model "
       "models:/bankchurn-model@champion --name bankchurn-model");
+
   add_engine_options(up, s);
 
   auto* tracking =

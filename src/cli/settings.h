@@ -124,6 +124,10 @@ struct Settings {
   bool pipeline_cache = true;
   int pipeline_cache_days = 0, pipeline_pods = 16;
   std::string cron_timezone = "UTC";
+  std::vector<std::string> pipeline_cache_ignore;
+  int pipeline_cache_entries = 100'000, pipeline_start_limit = 600;
+  std::string pipeline_step_disk = "64Gi", min_free_disk = "512Mi";
+  bool pipeline_private_urls = false;
   // containers-guard
   std::string guard_engine, guard_label, guard_prefix;
   // exec

@@ -59,7 +59,7 @@ SSL_CTX* tls_context() {
 }
 
 Result<Transport> connect(const std::string& host, const std::string& port, bool tls, SSL_CTX* own,
-                          const std::string& server_name, int timeout_s) {
+                          const std::string& server_name, const ClientRequest& rq) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
@@ -67,9 +67,17 @@ Result<Transport> connect(const std::string& host, const std::string& port, bool
     return fail(Code::unavailable, fmt::format("cannot resolve host '{}': {}", host, gai_strerror(r)));
   Transport t;
   int err = 0;
+  std::string refused;
   for (auto* a = list; a != nullptr; a = a->ai_next) {
+    if (rq.allow) {
+      char ip[NI_MAXHOST] = "";
+      if (getnameinfo(a->ai_addr, a->ai_addrlen, ip, sizeof ip, nullptr, 0, NI_NUMERICHOST) != 0 || !rq.allow(ip)) {
+        refused = ip;
+        continue;
+      }
+    }
     Fd fd(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
-    timeval tv{timeout_s, 0};
+    timeval tv{rq.timeout_s, 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
     setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
     int one = 1;
@@ -81,6 +89,8 @@ Result<Transport> connect(const std::string& host, const std::string& port, bool
     err = errno;
   }
   freeaddrinfo(list);
+  if (!t.fd && err == 0 && !refused.empty())
+    return fail(Code::permission_denied, fmt::format("{} leads to {}, where this server does not go", host, refused));
   if (!t.fd) return fail(Code::unavailable, fmt::format("cannot connect to {}:{}: {}", host, port, std::strerror(err)));
   if (tls) {
     t.ssl = SSL_new(own != nullptr ? own : tls_context());
@@ -134,8 +144,8 @@ Result<ClientResponse> Client::send(const ClientRequest& rq) {
       if (tls && impl_->tls && !impl_->context) {
         MR_TRY(impl_->context, make_client_context(*impl_->tls));
       }
-      MR_TRY(impl_->transport, connect(host, port, tls, impl_->context.get(),
-                                       impl_->tls ? impl_->tls->server_name : std::string(), rq.timeout_s));
+      MR_TRY(impl_->transport,
+             connect(host, port, tls, impl_->context.get(), impl_->tls ? impl_->tls->server_name : std::string(), rq));
       impl_->key = key;
     }
     auto& t = impl_->transport;

@@ -24,6 +24,8 @@ struct ClientRequest {
   std::string_view body;
   std::size_t max_body = 256U << 20;
   int timeout_s = 60;  // for each read or write of a connection that this request opens; 0: none
+  // Set: asked before a connection to each address of the host, as a number; false: not to that one.
+  std::function<bool(const std::string& ip)> allow;
   // Set: called with each piece of a 2xx answer's body instead of gathering it; false ends the transfer.
   std::function<bool(std::string_view)> sink;
 };
@@ -34,7 +36,7 @@ class Client {
   // Errors of the texts show with the first request: invalid_argument.
   explicit Client(ClientTls tls);
   ~Client();
-  // Errors: unavailable (cannot connect), deadline_exceeded, invalid_argument (bad URL), data_loss (cut short).
+  // Errors: permission_denied (`allow` refused every address), unavailable (cannot connect), deadline_exceeded, invalid_argument (bad URL), data_loss (cut short).
   Result<ClientResponse> send(const ClientRequest& request);
 
  private:

@@ -70,8 +70,23 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(const std::string& folder, in
 
 LogWriter::~LogWriter() { finish(); }
 
-void LogWriter::line(std::string_view stream, bool full, std::string_view text, std::string& out) const {
-  out += nano_text(wall_ns());
+// Each line a little later than the one before. The clock is asked once for each piece of output, and the text of a
+// second is made once: a flood of short lines spends its time here.
+void LogWriter::stamp(std::string& out) {
+  const auto ns = now_ns_++;
+  if (const auto second = ns / 1'000'000'000; second != second_) {
+    second_ = second;
+    second_text_ = nano_text(second * 1'000'000'000).substr(0, 20);  // up to the point
+  }
+  char digits[10] = {'0', '0', '0', '0', '0', '0', '0', '0', '0', 'Z'};
+  auto rest = ns % 1'000'000'000;
+  for (int i = 8; rest > 0; --i, rest /= 10) digits[i] = static_cast<char>('0' + rest % 10);
+  out += second_text_;
+  out.append(digits, sizeof digits);
+}
+
+void LogWriter::line(std::string_view stream, bool full, std::string_view text, std::string& out) {
+  stamp(out);
   out += ' ';
   out += stream;
   out += full ? " F " : " P ";
@@ -80,6 +95,7 @@ void LogWriter::line(std::string_view stream, bool full, std::string_view text, 
 }
 
 void LogWriter::append(std::string_view stream, std::string_view bytes) {
+  now_ns_ = std::max(wall_ns(), now_ns_);
   last_ += bytes;
   if (last_.size() > 8192) last_.erase(0, last_.size() - 4096);
   auto& partial = partial_[stream == "stderr" ? 1 : 0];
@@ -121,6 +137,7 @@ void LogWriter::put(std::string_view record) {
 
 void LogWriter::finish() {
   if (std::exchange(finished_, true)) return;
+  now_ns_ = std::max(wall_ns(), now_ns_);
   std::string out;
   // `P`: it had no line end, and reading it back adds none.
   if (!partial_[0].empty()) line("stdout", false, partial_[0], out);

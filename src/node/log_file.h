@@ -63,13 +63,16 @@ class LogWriter {
 
  private:
   LogWriter() = default;
-  void line(std::string_view stream, bool full, std::string_view text, std::string& out) const;
+  void line(std::string_view stream, bool full, std::string_view text, std::string& out);
+  void stamp(std::string& out);
   void put(std::string_view record);
   std::string path_;
   Fd fd_;
   std::size_t size_ = 0, limit_ = 0;
   std::string partial_[2];
   std::string last_;
+  std::int64_t now_ns_ = 0, second_ = -1;  // of the last line's stamp, and its text up to the second
+  std::string second_text_;
   std::shared_ptr<Changes> changes_;
   bool finished_ = false;
 };

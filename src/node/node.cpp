@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 using kube::ObjectPtr;
 
 namespace {
-constexpr long kLeaseMs = 20'000, kHeartbeatMs = 300'000, kRetryMs = 1000, kTidyMs = 30'000, kHostsMs = 50;
+constexpr long kLeaseMs = 20'000, kHeartbeatMs = 300'000, kRetryMs = 1000, kTidyMs = 30'000, kHostsMs = 50,
+               kDiskMs = 2000;
 constexpr std::uint32_t kFirstPodIp = 0x7f600001, kLastPodIp = 0x7f7ffffe;  // 127.96.0.0/11
 }  // namespace
 
@@ -37,7 +38,7 @@ struct Node::Impl : std::enable_shared_from_this<Node::Impl> {
   std::map<std::string, std::shared_ptr<Worker>> workers;  // by uid
   kube::Informer *pods = nullptr, *configmaps = nullptr, *secrets = nullptr, *services = nullptr, *claims = nullptr,
                  *endpoints = nullptr, *volumes = nullptr;
-  std::unique_ptr<task::Timer> lease, heartbeat, tidy, hosts;
+  std::unique_ptr<task::Timer> lease, heartbeat, tidy, hosts, disk;
   bool started = false, stopping = false;
   std::size_t live = 0;
   std::promise<void> idle;
@@ -53,6 +54,7 @@ struct Node::Impl : std::enable_shared_from_this<Node::Impl> {
   void refresh_users(const ObjectPtr& object, bool secret);
   void refresh_hosts();
   void tidy_folders();
+  void watch_disk();
   Result<std::pair<std::shared_ptr<Worker>, Container*>> locate(const ObjectPtr& pod,
                                                                 const std::string& container) const;
 };
@@ -163,6 +165,8 @@ void Node::Impl::start() {
     self->heartbeat = std::make_unique<task::Timer>();
     self->tidy = std::make_unique<task::Timer>();
     self->hosts = std::make_unique<task::Timer>();
+    self->disk = std::make_unique<task::Timer>();
+    self->watch_disk();
     ++self->live;
     task::detach(self->announce(self));
     ++self->live;
@@ -303,6 +307,24 @@ void Node::Impl::tidy_folders() {
   });
 }
 
+void Node::Impl::watch_disk() {
+  if (options.min_free_disk <= 0) return;
+  disk->start(kDiskMs, [weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self || self->stopping) return;
+    ++self->live;
+    task::detach([](std::shared_ptr<Impl> impl) -> task::Task<void> {
+      std::vector<std::shared_ptr<Worker>> running;
+      for (const auto& [uid, w] : impl->workers)
+        if (w->running()) running.push_back(w);
+      if (!running.empty())
+        co_await relieve_disk(impl->options.data_folder, impl->options.min_free_disk, std::move(running));
+      if (!impl->stopping) impl->watch_disk();
+      if (--impl->live == 0 && impl->stopping) impl->idle.set_value();
+    }(self));
+  });
+}
+
 Node::Node(task::Loop& loop, kube::Manager& manager, NodeOptions options)
     : impl_(std::make_shared<Impl>(loop, manager, std::move(options))) {}
 Node::~Node() { stop(); }
@@ -321,7 +343,7 @@ void Node::stop() {
   auto idle = impl_->idle.get_future();
   impl_->loop.post([impl = impl_] {
     impl->stopping = true;
-    for (auto* t : {&impl->lease, &impl->heartbeat, &impl->tidy, &impl->hosts})
+    for (auto* t : {&impl->lease, &impl->heartbeat, &impl->tidy, &impl->hosts, &impl->disk})
       if (*t) (*t)->cancel();
     for (const auto& [uid, w] : impl->workers) w->stop();
     if (impl->live == 0) impl->idle.set_value();

@@ -33,6 +33,8 @@ struct NodeOptions {
   // "container" for the image itself in a container.
   std::map<std::string, std::string> images;
   std::string container_engine = "auto";  // or podman, docker, none
+  // Pods are evicted while less than this is free on the data folder's disk, the one that takes most first; 0: never.
+  std::int64_t min_free_disk = std::int64_t{512} << 20;
   // This program's own path: started as `PROGRAM containers-guard ENGINE LABEL PREFIX` it ends containers when this
   // process is killed. Empty: they stay until the next start.
   std::string program;

@@ -207,6 +207,7 @@ task::Task<void> Worker::run() {
   timer_.cancel();
   deadline_timer_.cancel();
   refresh_timer_.cancel();
+  disk_timer_.cancel();
 }
 
 void Worker::stop_all(long grace_ms) {
@@ -222,6 +223,16 @@ void Worker::cleanup() {
   for (const auto& c : containers_)
     if (c->engine) engine = c->engine;
   (void)task::disk_pool().submit([folder = folder_, engine] { remove_folder(engine, folder); });
+}
+
+// Once the pod is over and its status says so, nobody can look into its folders any more: the disk they take is given
+// back. Its logs stay as long as its object.
+void Worker::drop_folders() {
+  if (dropped_ || any_running() || !prepared_) return;
+  auto phase = kube::text_at(*pod_, "status.phase");
+  if (phase != "Succeeded" && phase != "Failed") return;
+  dropped_ = true;
+  cleanup();
 }
 
 bool Worker::restarts(const Container& c) const {
@@ -286,16 +297,21 @@ task::Task<void> Worker::sync() {
     }
     co_return;
   }
-  if (terminal_) co_return;
+  if (terminal_) {
+    drop_folders();
+    co_return;
+  }
   if (start_time_.empty()) start_time_ = kube::now_text();
   check_deadline();
   if (!fail_reason_.empty()) {
-    stop_all(kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000);
+    stop_all(fail_grace_ms_.value_or(kube::int_at(*pod_, "spec.terminationGracePeriodSeconds", 30) * 1000));
     co_await write_status();
+    drop_folders();
     co_return;
   }
   if (co_await prepare()) co_await sync_containers();
   co_await write_status();
+  if (terminal_) drop_folders();
 }
 
 // The pod's address, folders and volumes.
@@ -347,6 +363,7 @@ task::Task<bool> Worker::prepare() {
   refresh_timer_.start(20L * 60 * 1000, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->refresh(false);
   });
+  watch_disk();
   co_return true;
 }
 

@@ -12,6 +12,7 @@
 
 #include "node/cgroup.h"
 #include "node/container.h"
+#include "node/disk_use.h"
 #include "node/env.h"
 #include "node/environments.h"
 #include "node/images.h"
@@ -142,6 +143,10 @@ class Worker : public std::enable_shared_from_this<Worker> {
   [[nodiscard]] bool over() const { return over_; }
   [[nodiscard]] const std::string& pod_ip() const { return pod_ip_; }
   [[nodiscard]] std::string log_folder(const std::string& container) const;
+  // What of the disk is the pod's, and its end because it takes too much. Nothing happens once it is over.
+  [[nodiscard]] std::vector<std::string> disk() const { return pod_disk(*pod_, disk_folders()); }
+  [[nodiscard]] bool running() const { return any_running() && fail_reason_.empty(); }
+  void evict(std::string message);
 
  private:
   // worker.cpp: what to do next
@@ -157,6 +162,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void again_in(long ms);
   void wake() { event_.set(); }
   void cleanup();
+  void drop_folders();
   [[nodiscard]] PodFacts facts() const;
   [[nodiscard]] VolumeContext volume_context() const;
   void event(std::string_view type, std::string_view reason, std::string message) const;
@@ -180,6 +186,11 @@ class Worker : public std::enable_shared_from_this<Worker> {
   task::Task<void> stop_gently(std::shared_ptr<Worker> self, Container& c, unsigned run, long grace_ms);
   void terminate(Container& c, long grace_ms);
   void watch_memory(Container& c);
+
+  // worker_disk.cpp
+  [[nodiscard]] PodFolders disk_folders() const;
+  void watch_disk();
+  task::Task<void> look_at_disk(std::shared_ptr<Worker> self, std::vector<DiskUser> users);
 
   // worker_container.cpp: one that an engine runs
   task::Task<Result<EngineImage>> take_image(Container& c, Engine engine, bool& pulled);
@@ -217,15 +228,21 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::string api_access_;
   bool prepared_ = false, initialized_ = false, work_over_ = false;
   long prepare_backoff_ms_ = 0;
-  std::string fail_reason_, fail_message_;  // of the whole pod: DeadlineExceeded
+  std::string fail_reason_, fail_message_;  // of the whole pod: DeadlineExceeded, Evicted
+  std::optional<long> fail_grace_ms_;       // instead of the pod's own grace
+  bool dropped_ = false;                    // its folders are gone
   bool closing_ = false, over_ = false, removed_ = false, terminal_ = false;
   bool refresh_volumes_ = false, refresh_hosts_ = false;
   std::shared_ptr<Containers::Call> pull_;  // an image is being fetched
   kube::Object written_;                    // the status that was written last
   task::Event event_;
-  task::Timer timer_, deadline_timer_, refresh_timer_;
+  task::Timer timer_, deadline_timer_, refresh_timer_, disk_timer_;
   std::int64_t timer_at_ = 0;
 };
+
+// Where less than the options' min_free_disk is left on the node's disk, the pod that takes most of it is evicted.
+task::Task<void> relieve_disk(std::string data_folder, std::int64_t min_free,
+                              std::vector<std::shared_ptr<Worker>> workers);
 
 // The phase by the kubelet's rules.
 std::string pod_phase(const kube::Object& spec, const std::vector<std::unique_ptr<Container>>& containers, bool failed,

@@ -19,6 +19,14 @@ namespace {
 
 constexpr std::size_t kGatheredLog = 256 * 1024;  // of a builtin container, between two deliveries
 
+constexpr std::size_t kTurn = 128 * 1024;  // of output, before others of the loop have their turn
+// A program that prints without end has always more to read.
+struct Turn {
+  static bool await_ready() { return false; }
+  static void await_suspend(std::coroutine_handle<> h) { task::resume_later(h); }
+  static void await_resume() {}
+};
+
 double quantity(const Object& container, std::string_view path) {
   const auto* v = kube::at(container, path);
   if (v == nullptr) return 0;
@@ -399,12 +407,16 @@ Result<void> Worker::begin(Container& c, SpawnOptions o, std::move_only_function
 
 task::Task<void> Worker::read_output(std::shared_ptr<Worker>, Container& c, unsigned run, int channel,
                                      std::shared_ptr<http::ByteStream> from) {
-  for (;;) {
+  for (std::size_t turn = 0;;) {
     auto piece = co_await from->read();
     if (!piece || piece->empty()) break;
     if (c.run != run) co_return;
     c.log->append(channel == 1 ? "stdout" : "stderr", *piece);
     c.output->write(channel, *piece);
+    if ((turn += piece->size()) < kTurn) continue;
+    turn = 0;
+    co_await Turn{};
+    if (c.run != run) co_return;
   }
   end_came(c, run);
 }

@@ -174,6 +174,8 @@ Object Worker::make_status() const {
   }
   if (!start_time_.empty()) status["startTime"] = start_time_;
   status["qosClass"] = qos_class(*pod_);
+  if (fail_reason_ == "Evicted")
+    kube::set_condition(next, "DisruptionTarget", "True", "TerminationByKubelet", fail_message_);
   if (!fail_reason_.empty()) {
     status["reason"] = fail_reason_;
     status["message"] = fail_message_;

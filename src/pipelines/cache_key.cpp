@@ -10,6 +10,8 @@ namespace mr::pipelines {
 
 namespace {
 
+constexpr std::string_view kIgnoreAnnotation = "pipelines.millrace.dev/cache-ignore";
+
 // As Go writes JSON: members sorted, no spaces, and <, >, & and two separators escaped.
 void write_go(const Value& v, std::string& out) {
   switch (v.kind()) {
@@ -60,11 +62,18 @@ void write_go(const Value& v, std::string& out) {
 
 }  // namespace
 
-CacheKey cache_key(const NodeView& n, const std::vector<std::string>& pvc_names) {
+CacheKey cache_key(const NodeView& n, const std::vector<std::string>& pvc_names,
+                   const std::set<std::string>& everywhere) {
   const auto& c = *n.component;
+  auto ignored = everywhere;
+  if (const auto* meta = c.kubernetes.if_contains("podMetadata"))
+    if (const auto* annotations = json::find(*meta, "annotations"))
+      for (auto name : text::split(json::string_or_empty(*annotations, kIgnoreAnnotation), ','))
+        if (auto t = text::trim(name); !t.empty()) ignored.emplace(t);
   Object parts;
   Object names;
   for (const auto& [input, list] : n.input_artifacts) {
+    if (ignored.contains(input)) continue;
     Array each;
     // The original's names are unique, ours are those of the outputs: the URI tells one execution's artifact from
     // another's.
@@ -72,7 +81,9 @@ CacheKey cache_key(const NodeView& n, const std::vector<std::string>& pvc_names)
     names[input] = Object{{"artifactNames", std::move(each)}};
   }
   if (!names.empty()) parts["inputArtifactNames"] = std::move(names);
-  if (!n.inputs.empty()) parts["inputParameterValues"] = n.inputs;
+  auto inputs = n.inputs;
+  for (const auto& name : ignored) inputs.erase(name);
+  if (!inputs.empty()) parts["inputParameterValues"] = std::move(inputs);
   Object artifacts, parameters;
   for (const auto& [name, out] : c.output_artifacts) {
     Object type;

@@ -59,6 +59,7 @@ void add_more(Object& m, const NodeView& n) {
               {"cache", n.cache_note},
               {"cached_run_id", n.cached_run}};
   if (n.iteration >= 0) more["iteration"] = n.iteration;
+  if (!n.waiting_for.empty()) more["waiting_for"] = n.waiting_for;
   if (!n.cached_run.empty()) more["cached_task_id"] = task_id(n.cached_run, n.cached_node);
   m["more"] = std::move(more);
 }
@@ -288,7 +289,6 @@ Result<RecurringRun> recurring_from(const Object& m) {
   read_wish(m, r);
   r.ns = text_of(m, "namespace");
   r.max_concurrency = integer_of(m, "max_concurrency");
-  if (r.max_concurrency == 0) r.max_concurrency = 1;
   r.no_catchup = flag_of(m, "no_catchup");
   r.enabled = text_of(m, "mode") == "ENABLE";
   const auto* trigger = message_of(m, "trigger");

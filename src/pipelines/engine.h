@@ -68,6 +68,7 @@ struct NodeView {
   int attempts = 0;
   std::string pod, uuid, cache_note, cached_run, cached_node;
   std::vector<std::string> children;  // paths
+  std::string waiting_for;            // what keeps its pod from starting; the engine knows nothing of it
 };
 
 // Facts about the run that reach inputs and placeholders.

@@ -86,7 +86,8 @@ constexpr MessageField more_fields[] = {{"path"},
                                         {"output_parameters", K::value, map},
                                         {"cache"},
                                         {"cached_run_id"},
-                                        {"cached_task_id"}};
+                                        {"cached_task_id"},
+                                        {"waiting_for"}};
 constexpr MessageType task_more{"TaskMore", more_fields};
 constexpr MessageField task_fields[] = {{"run_id"},
                                         {"task_id"},

@@ -7,9 +7,6 @@ namespace {
 
 Result<void> check_recurring(const RecurringRun& r) {
   if (r.name.empty()) return invalid("Recurring run name is empty. Please specify a valid name");
-  if (r.max_concurrency < 1 || r.max_concurrency > 10)
-    return invalid(fmt::format("Max concurrency of a recurring run must be at least 1 and at most 10. Received {}",
-                               r.max_concurrency));
   if (r.kind == TriggerKind::cron) {
     if (auto cron = Cron::parse(r.cron); !cron)
       return invalid(

@@ -85,7 +85,9 @@ Answer delete_run(Service::Impl& s, Call& c) {
   MR_CO_TRY(auto run, s.store.run(c.param(0)));
   // What still runs is ended first; that it ended meanwhile, or is not carried out by anyone, is no reason to keep it.
   if (!is_final(run.state)) (void)co_await s.runs.terminate(run.id);
-  co_return nothing(co_await s.store.delete_run(run.id));
+  auto deleted = co_await s.store.delete_run(run.id);
+  if (deleted) s.runs.forget(run.id);
+  co_return nothing(std::move(deleted));
 }
 
 // A node by its path, the id of its task, or its pod.

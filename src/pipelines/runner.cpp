@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kRecent = 16;
 constexpr long kTickMs = 500;
 constexpr std::int64_t kTidyMs = 5000;
-constexpr std::size_t kTidyAtOnce = 500;
+constexpr std::int64_t kCacheTidyMs = 600'000;
 }  // namespace
 
 Result<LivePtr> Runner::Impl::load(const std::string& id) {
@@ -103,7 +103,7 @@ task::Task<Result<void>> Runner::Impl::record(LivePtr l, Event e) {
   for (long wait = 100;; wait = std::min(wait * 2, 10'000L)) {
     auto kept = co_await store.append(l->run.id, events, engine.state(), engine.finished_ms(), engine.error(),
                                       engine.history());
-    if (kept) break;
+    if (kept || kept.error().code == Code::not_found) break;  // it was deleted meanwhile
     log::error("an event of a pipeline run cannot be kept; trying again",
                {{"run", l->run.id}, {"error", kept.error().message}, {"detail", kept.error().detail}});
     if (stopping) co_return std::unexpected(kept.error());
@@ -119,20 +119,11 @@ void Runner::Impl::retire(const LivePtr& l) {
   if (!is_final(l->engine->state()) || l->busy > 0) return;
   if (!l->tracking_run.empty() && !std::exchange(l->tracking_ended, true) && !stopping) group.spawn(end_tracking(l));
   if (live.erase(l->run.id) == 0) return;
+  if (l->deleted) return drop_files(l->run.id);
   std::error_code ec;
   std::filesystem::remove_all(fmt::format("{}/steps/{}", options.folder, l->run.id), ec);
   recent.emplace_back(l->run.id, l);
   if (recent.size() > kRecent) recent.pop_front();
-}
-
-// The folders of runs that were over when the program ended, and had no time to clear them.
-void Runner::Impl::clear_folders(const std::vector<std::string>& unfinished) const {
-  std::error_code ec;
-  for (std::filesystem::directory_iterator it(options.folder + "/steps", ec), end; !ec && it != end; it.increment(ec)) {
-    std::error_code ignored;
-    if (std::ranges::find(unfinished, it->path().filename().string()) == unfinished.end())
-      std::filesystem::remove_all(it->path(), ignored);
-  }
 }
 
 // Time limits of whole runs.
@@ -150,25 +141,12 @@ void Runner::Impl::tick() {
   if (now - tidied_ms >= kTidyMs) {
     tidied_ms = now;
     tidy_pods();
+    if (now - cache_tidied_ms >= kCacheTidyMs) {
+      cache_tidied_ms = now;
+      group.spawn(tidy_cache());
+    }
   }
   clock.start(kTickMs, [this] { tick(); });
-}
-
-// The pods of finished steps stay for kubectl, as many as options say; the oldest go first, also those of an earlier
-// start.
-void Runner::Impl::tidy_pods() {
-  std::vector<std::pair<std::string, kube::Key>> over;
-  for (const auto& pod : pods.list()) {
-    if (kube::label(*pod, "millrace.dev/pipeline-step").empty() || kube::deleting(*pod)) continue;
-    auto phase = kube::text_at(*pod, "status.phase");
-    auto key = kube::key_of(*pod);
-    if ((phase != "Succeeded" && phase != "Failed") || waiting.contains(key)) continue;
-    over.emplace_back(kube::text_at(*pod, "metadata.creationTimestamp"), std::move(key));
-  }
-  if (over.size() <= options.kept_pods) return;
-  std::ranges::sort(over);
-  auto surplus = std::min(over.size() - options.kept_pods, kTidyAtOnce);
-  for (std::size_t i = 0; i < surplus; ++i) group.spawn(forget_pod(std::move(over[i].second)));
 }
 
 Runner::Runner(kube::Client& client, kube::Pods& pods, Store& store, ArtifactFiles& files, RunnerOptions options)
@@ -190,6 +168,7 @@ void Runner::begin() {
       return;
     }
     m->clear_folders(*ids);
+    m->group.spawn(m->clear_logs());
     for (auto& id : *ids) m->group.spawn(m->take_up(std::move(id), false));
   });
 }
@@ -216,6 +195,12 @@ void Runner::stop() {
 void Runner::start(const std::string& run_id) {
   impl_->loop.post([m = impl_.get(), run_id] {
     if (!m->stopping) m->group.spawn(m->take_up(run_id, true));
+  });
+}
+
+void Runner::forget(const std::string& run_id) {
+  impl_->loop.post([m = impl_.get(), run_id] {
+    if (!m->stopping) m->forget(run_id);
   });
 }
 
@@ -258,13 +243,17 @@ task::Task<Result<>> do_retry(std::shared_ptr<Runner::Impl> m, std::string id) {
 
 task::Task<Result<std::vector<NodeView>>> do_nodes(std::shared_ptr<Runner::Impl> m, std::string id) {
   MR_CO_TRY(auto l, m->find(id));
-  co_return l->engine->nodes(false);
+  auto nodes = l->engine->nodes(false);
+  if (!l->held.empty())
+    for (auto& n : nodes) Runner::Impl::tell_held(*l, n);
+  co_return nodes;
 }
 
 task::Task<Result<NodeView>> do_node(std::shared_ptr<Runner::Impl> m, std::string id, std::string path) {
   MR_CO_TRY(auto l, m->find(id));
   auto n = l->engine->node(path);
   if (!n) co_return fail(Code::not_found, fmt::format("run {} has no node {}", id, path));
+  Runner::Impl::tell_held(*l, *n);
   co_return std::move(*n);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,10 +21,14 @@ struct RunnerOptions {
   std::string folder;  // steps/ and logs/ beneath, on the file system of the object store
   std::string default_root = "s3://mlpipeline/v2/artifacts";
   std::function<std::int64_t()> now_ms;
-  std::size_t max_pods = 16;         // that run at once; further steps wait
-  std::size_t kept_pods = 200;       // finished ones that stay for kubectl
-  bool cache = true;                 // server-wide
-  std::int64_t cache_max_age_s = 0;  // 0: for ever
+  std::size_t max_pods = 16;           // that run at once; further steps wait
+  std::string step_disk;               // how much of the disk a step may take, a quantity; empty: all of it
+  std::size_t kept_pods = 200;         // finished ones that stay for kubectl
+  bool cache = true;                   // server-wide
+  std::int64_t cache_max_age_s = 0;    // 0: for ever
+  std::set<std::string> cache_ignore;  // names of inputs whose values do not matter to the cache
+  std::int64_t cache_entries = 100'000;
+  long start_limit_s = 600;          // that a step waits for a volume or a node that is not there; 0: for ever
   TrackingLink* tracking = nullptr;  // outlives stop(); null: runs have no part on a tracking server
 };
 
@@ -37,6 +42,7 @@ class Runner final : public Runs {
   void stop();
 
   void start(const std::string& run_id) override;
+  void forget(const std::string& run_id) override;
   task::Task<Result<>> terminate(std::string run_id) override;
   task::Task<Result<>> retry(std::string run_id) override;
   task::Task<Result<std::vector<NodeView>>> nodes(std::string run_id) override;

@@ -63,7 +63,7 @@ task::Task<bool> Runner::Impl::from_cache(LivePtr l, const NodeView& n, int numb
     note = "not looked up: caching is off on this server";
     co_return false;
   }
-  auto key = cache_key(n, claims_of(l, n));
+  auto key = cache_key(n, claims_of(l, n), options.cache_ignore);
   const auto& name = l->engine->plan().name;
   auto found = store.cache_find(key.digest, "pipeline/" + name, l->run.ns);
   if (!found) {

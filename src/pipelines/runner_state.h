@@ -15,8 +15,10 @@ namespace mr::pipelines {
 struct Live {
   Run run;
   std::unique_ptr<Engine> engine;
-  std::set<std::string> killed;  // leaves whose pod shall end, or not begin
-  std::size_t busy = 0;          // leaves that are being carried out
+  std::set<std::string> killed;             // leaves whose pod shall end, or not begin
+  std::map<std::string, std::string> held;  // leaf -> what keeps its pod from starting
+  bool deleted = false;                     // while something of it was under way: its files go with its end
+  std::size_t busy = 0;                     // leaves that are being carried out
   std::int64_t deadline_ms = 0;
   std::string tracking_experiment, tracking_run;  // on the tracking server; empty: none
   std::map<std::string, std::string> nested;      // leaf -> its run there
@@ -62,6 +64,12 @@ struct PodEnd {
   Error error;
 };
 
+// What keeps a pod from starting: "FailedMount: MountVolume.SetUp failed for volume …".
+struct Held {
+  std::string why;
+  bool by_time = false;  // it may come by waiting (room on the node); else only by somebody's hand
+};
+
 // The event that ends attempt `attempt` of a leaf.
 Event ended(const NodeView& n, int attempt, Event::Kind kind);
 
@@ -79,6 +87,7 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   std::deque<std::pair<std::string, LivePtr>> recent;  // finished runs that were looked at, newest last
   std::map<kube::Key, task::Event*> waiting;           // for changes of a pod
   std::int64_t tidied_ms = 0;                          // when the pods of finished steps were last counted
+  std::int64_t cache_tidied_ms = 0;
   Slots slots;
   task::Group group;
   bool stopping = false;
@@ -102,23 +111,34 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   // Applies, keeps, and does what follows. Errors: the event does not fit (nothing was kept).
   task::Task<Result<void>> record(LivePtr l, Event e);
   void retire(const LivePtr& l);
-  void clear_folders(const std::vector<std::string>& unfinished) const;
   void tick();
-  void tidy_pods();
   Result<LivePtr> find(const std::string& id);
+
+  // runner_tidy.cpp
+  void clear_folders(const std::vector<std::string>& unfinished) const;
+  task::Task<void> clear_logs();
+  void tidy_pods();
+  task::Task<void> tidy_cache();
+  void forget(const std::string& run_id);
+  void drop_files(const std::string& run_id) const;
+  [[nodiscard]] static std::string resource_ttl(const Plan& plan);
+  [[nodiscard]] bool is_expired(const std::string& run_id, std::string_view ttl) const;
 
   // runner_steps.cpp
   task::Task<void> carry_out(LivePtr l, std::string node, int attempt, std::int64_t not_before);
   task::Task<void> attempt(LivePtr l, NodeView n, int attempt);
   task::Task<Result<void>> run_step(LivePtr l, NodeView n, Event& end);
   task::Task<void> again(LivePtr l, NodeView n);
+  // runner_pods.cpp
+  task::Task<std::optional<Held>> held_by(kube::ObjectPtr pod);
+  static void tell_held(const Live& l, NodeView& n);
   // runner_podless.cpp
   task::Task<void> import(LivePtr l, NodeView n, int attempt);
   task::Task<bool> from_cache(LivePtr l, const NodeView& n, int attempt, std::string& note);
   task::Task<void> volume_claim(LivePtr l, NodeView n, int attempt, bool create);
   // runner_steps.cpp
   task::Task<void> kill(LivePtr l, std::string node);
-  task::Task<PodEnd> wait_for(kube::Key key);
+  task::Task<PodEnd> wait_for(LivePtr l, std::string node, kube::Key key);
   task::Task<std::string> save_log(kube::ObjectPtr pod, std::string path);
   task::Task<Result<void>> check_devices(kube::Object pod);
   task::Task<void> forget_pod(kube::Key key);

@@ -52,8 +52,6 @@ std::string last_line(std::string_view text) {
   return found;
 }
 
-Error of(Code code, std::string message) { return Error{code, std::move(message), {}, {}}; }
-
 }  // namespace
 
 Event ended(const NodeView& n, int attempt, Event::Kind kind) {
@@ -92,6 +90,8 @@ Result<Step> Runner::Impl::make_step(const LivePtr& l, const NodeView& n) const 
   o.root_uri = fmt::format("{}/{}/{}", root, l->engine->plan().name, l->run.id);
   o.service_account = l->run.service_account;
   o.env = step_env(l, n.path);
+  o.disk_limit = options.step_disk;
+  o.resource_ttl = resource_ttl(l->engine->plan());
   if (!l->engine->facts().workspace_path.empty()) {
     o.workspace_folder = fmt::format("{}/steps/{}/workspace", options.folder, l->run.id);
     std::error_code ec;
@@ -208,7 +208,7 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
                        ? std::string("the run was canceled")
                        : fmt::format("the step's pod could not be made: {}", made.error().message));
   }
-  auto over = co_await wait_for(key);
+  auto over = co_await wait_for(l, n.path, key);
   if (stopping) co_return fail(Code::unavailable, "the program ends");
   std::string tail;
   if (auto pod = pods.get(key)) tail = co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
@@ -237,7 +237,7 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
   if (!over.ok) co_return std::unexpected(over.error);
   if (n.task != nullptr && n.task->cache && options.cache) {
     auto claims = claims_of(l, n);
-    auto cache = cache_key(n, claims);
+    auto cache = cache_key(n, claims, options.cache_ignore);
     CacheEntry entry;
     entry.run_id = l->run.id;
     entry.node = n.path;
@@ -289,74 +289,6 @@ task::Task<void> Runner::Impl::kill(LivePtr l, std::string node) {
   // The log goes with the pod.
   if (auto pod = pods.get(key)) (void)co_await save_log(pod, log_path(l->run.id, n->path, n->attempts));
   (void)co_await client.remove(kube::gvr::pods, key);
-}
-
-task::Task<PodEnd> Runner::Impl::wait_for(kube::Key key) {
-  task::Event changed;
-  waiting[key] = &changed;
-  PodEnd end;
-  bool seen = false;
-  while (!stopping) {
-    auto pod = pods.get(key);
-    if (!pod) {
-      if (seen) {
-        end.gone = true;
-        end.error = of(Code::cancelled, "the step's pod was deleted before it ended");
-        break;
-      }
-      co_await changed.wait();
-      continue;
-    }
-    seen = true;
-    auto phase = kube::text_at(*pod, "status.phase");
-    if (phase == "Succeeded") {
-      end.ok = true;
-      break;
-    }
-    if (phase == "Failed") {
-      auto reason = std::string(kube::text_at(*pod, "status.reason"));
-      auto message = std::string(kube::text_at(*pod, "status.message"));
-      if (reason == "DeadlineExceeded") {
-        end.error = of(Code::deadline_exceeded, "DeadlineExceeded: the step took longer than its limit");
-        break;
-      }
-      const auto& states = kube::array_at(*pod, "status.containerStatuses");
-      std::string why = reason.empty() ? "the step's pod failed" : reason + ": " + message;
-      for (const auto& s : states) {
-        const auto* t = kube::at(s, "state.terminated");
-        if (t == nullptr || !t->is_object()) continue;
-        auto code = kube::int_at(t->get_object(), "exitCode");
-        if (code == 0) continue;
-        auto r = kube::text_at(t->get_object(), "reason");
-        why = r == "OOMKilled" ? "OOMKilled: the step used more memory than its limit"
-              : r == "StartError"
-                  ? fmt::format("the step could not start: {}", kube::text_at(t->get_object(), "message"))
-                  : fmt::format("the step ended with exit code {}", code);
-      }
-      end.error = of(Code::internal, std::move(why));
-      break;
-    }
-    // What Kubernetes would try for ever is the step's failure: nobody stands by to mend the manifest.
-    const Object* stuck = nullptr;
-    for (const auto* list : {"status.initContainerStatuses", "status.containerStatuses"})
-      for (const auto& s : kube::array_at(*pod, list))
-        if (const auto* w = kube::at(s, "state.waiting"); w != nullptr && w->is_object()) {
-          auto r = kube::text_at(w->get_object(), "reason");
-          if (r == "ImagePullBackOff" || r == "InvalidImageName" || r == "CreateContainerConfigError" ||
-              r == "CreateContainerError" || r == "ErrImageNeverPull")
-            stuck = &w->get_object();
-        }
-    if (stuck != nullptr) {
-      end.error =
-          of(Code::failed_precondition, fmt::format("the step cannot start: {}: {}", kube::text_at(*stuck, "reason"),
-                                                    kube::text_at(*stuck, "message")));
-      (void)co_await client.remove(kube::gvr::pods, key);
-      break;
-    }
-    co_await changed.wait();
-  }
-  waiting.erase(key);
-  co_return end;
 }
 
 // The whole log into `path`; answers its end.

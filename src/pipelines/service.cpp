@@ -33,6 +33,8 @@ task::Task<Result<NodeView>> Runs::node(std::string run_id, std::string path) {
   co_return fail(Code::not_found, fmt::format("run {} has no node {}", run_id, path));
 }
 
+void Runs::forget(const std::string&) {}
+
 std::int64_t Service::Impl::now_ms() const { return options.now_ms ? options.now_ms() : time::now_ms(); }
 
 task::Task<Result<std::shared_ptr<const Plan>>> Service::Impl::compile_spec(const Value& spec) {

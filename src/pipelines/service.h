@@ -21,6 +21,8 @@ class Runs {
   virtual task::Task<Result<std::vector<NodeView>>> nodes(std::string run_id) = 0;
   // One of them with its parameters, which nodes() leaves out. not_found: no such node, or nobody keeps them.
   virtual task::Task<Result<NodeView>> node(std::string run_id, std::string path);
+  // The run was deleted: what of it lies elsewhere than in the store goes too (logs, folders, pods).
+  virtual void forget(const std::string& run_id);
   // A step's log so far, of its last attempt; `follow`: until it ends. not_found: no such step, or no log any more.
   virtual task::Task<Result<http::Response>> log(std::string run_id, std::string node, bool follow) = 0;
 };

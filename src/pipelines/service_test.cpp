@@ -426,7 +426,7 @@ TEST_F(PipelineServiceTest, recurringRuns) {
   EXPECT_EQ(r["trigger"].at("cron_schedule").at("cron"), Value("0 0 3 * * *"));
   EXPECT_EQ(r["no_catchup"], Value(true));
   EXPECT_TRUE(r["pipeline_spec"].is_object());
-  EXPECT_EQ(recurring("").str("max_concurrency"), "1");
+  EXPECT_EQ(recurring("").str("max_concurrency"), "");
   auto p = recurring("", R"("periodic_schedule": {"interval_second": 60, "start_time": "2026-11-26T00:00:00Z"})");
   EXPECT_EQ(p["trigger"].at("periodic_schedule").at("interval_second"), Value("60"));
   EXPECT_EQ(p["trigger"].at("periodic_schedule").at("start_time"), Value("2026-11-26T00:00:00Z"));
@@ -434,8 +434,9 @@ TEST_F(PipelineServiceTest, recurringRuns) {
   EXPECT_EQ(recurring("", "").status, 400);
   EXPECT_EQ(recurring("", R"("cron_schedule": {"cron": "never"})").status, 400);
   EXPECT_EQ(recurring("", R"("periodic_schedule": {"interval_second": 0})").status, 400);
-  EXPECT_EQ(recurring(R"(, "max_concurrency": 11)").status, 400);
-  EXPECT_EQ(get("/recurringruns")["recurringRuns"].get_array().size(), 3U);
+  // Any number is kept, as by the original; at most ten run at once.
+  EXPECT_EQ(recurring(R"(, "max_concurrency": 11)").str("max_concurrency"), "11");
+  EXPECT_EQ(get("/recurringruns")["recurringRuns"].get_array().size(), 4U);
 
   EXPECT_EQ(post(path + ":disable").text, "{}");
   EXPECT_EQ(get(path).str("mode"), "DISABLE");

@@ -245,6 +245,12 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
                            {"pipelines.kubeflow.org/task_name", node.display_name},
                            {"pipelines.kubeflow.org/run_name", run.name}};
   annotations["millrace.dev/merged-output"] = "true";
+  if (!s.options_.resource_ttl.empty()) annotations["pipelines.millrace.dev/resource-ttl"] = s.options_.resource_ttl;
+  if (!s.options_.disk_limit.empty()) {
+    annotations["millrace.dev/ephemeral-storage-limit"] = s.options_.disk_limit;
+    // What it writes for us stands in folders of the machine; the workspace is a claim, and those are not counted.
+    annotations["millrace.dev/counted-volumes"] = "kfp,outputs";
+  }
   if (!s.requirements_.empty()) annotations["millrace.dev/requirements"] = s.requirements_;
   meta["annotations"] = std::move(annotations);
   auto& spec = kube::ensure(s.pod_, "spec");

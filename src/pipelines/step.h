@@ -20,6 +20,8 @@ struct StepOptions {
   std::string service_account;
   std::vector<std::pair<std::string, std::string>> env;  // that every step gets
   std::string workspace_folder;                          // empty: the pipeline has none
+  std::string resource_ttl;                              // of the run's pods, as the runner reads it; empty: none
+  std::string disk_limit;                                // a quantity; empty: none
 };
 
 class Step {

@@ -113,6 +113,8 @@ class Store {
   task::Task<Result<Page<Run>>> find_runs(ListQuery q);
   task::Task<Result<>> set_run_archived(std::string id, bool archived);
   task::Task<Result<>> delete_run(std::string id);
+  // Those of `ids` that are no runs.
+  task::Task<Result<std::vector<std::string>>> unknown_runs(std::vector<std::string> ids);
   // The ids of runs that are not over, oldest first: what a start takes up again.
   Result<std::vector<std::string>> unfinished_runs();
   // Appends events (their seq counts on) and the state that follows from them, in one commit.
@@ -149,7 +151,9 @@ class Store {
   // The latest entry of the same task, whatever its key: to say what changed.
   Result<std::optional<CacheEntry>> cache_latest(const std::string& task_identity, const std::string& ns);
   task::Task<Result<>> cache_put(std::string key, std::string pipeline, std::string ns, std::string task_identity,
-                                 CacheEntry e);
+                                 CacheEntry e);  // takes the place of those with the same key
+  // Removes entries made before `before_ms`, and the oldest of more than `most`.
+  task::Task<Result<>> cache_tidy(std::int64_t before_ms, std::int64_t most);
 
  private:
   explicit Store(std::unique_ptr<sql::Database> db);

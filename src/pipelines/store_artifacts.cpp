@@ -164,12 +164,33 @@ task::Task<Result<>> Store::cache_put(std::string key, std::string pipeline, std
       Object{{"parameters", e.parameters}, {"inputs", e.inputs}, {"artifacts", artifacts_document(e.artifacts)}});
   const auto created = e.created_ms != 0 ? e.created_ms : time::now_ms();
   co_return co_await db_->write([&](sql::Connection& c) -> Result<> {
+    // Only the newest is ever looked at.
+    MR_CHECK(c.exec("DELETE FROM cache WHERE key = ? AND pipeline = ? AND ns = ?", key, pipeline, ns));
     MR_CHECK(
         c.exec("INSERT INTO cache (key, pipeline, ns, task, run_id, node, created_ms, doc) "
                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                key, pipeline, ns, task_identity, e.run_id, e.node, created, doc));
     return {};
   });
+}
+
+task::Task<Result<>> Store::cache_tidy(std::int64_t before_ms, std::int64_t most) {
+  constexpr int kAtOnce = 1000;  // others write meanwhile
+  for (std::int64_t removed = kAtOnce; removed >= kAtOnce;) {
+    auto done = co_await db_->write([&](sql::Connection& c) -> Result<std::int64_t> {
+      // Rows stand in the order of their making: those that are too old are the first.
+      MR_TRY(auto old, c.exec("DELETE FROM cache WHERE n IN (SELECT n FROM (SELECT n, created_ms FROM cache ORDER BY n "
+                              "LIMIT ?) WHERE created_ms < ?)",
+                              kAtOnce, before_ms));
+      MR_TRY(auto surplus, c.exec("DELETE FROM cache WHERE n IN (SELECT n FROM cache ORDER BY n LIMIT "
+                                  "MIN(?, MAX(0, (SELECT COUNT(*) FROM cache) - ?)))",
+                                  kAtOnce, most));
+      return std::max<std::int64_t>(old, surplus);
+    });
+    if (!done) co_return std::unexpected(done.error());
+    removed = *done;
+  }
+  co_return Result<>();
 }
 
 }  // namespace mr::pipelines

@@ -147,6 +147,18 @@ task::Task<Result<>> Store::delete_run(std::string id) {
   });
 }
 
+task::Task<Result<std::vector<std::string>>> Store::unknown_runs(std::vector<std::string> ids) {
+  co_return co_await db_->scan([&ids](sql::Connection& c) -> Result<std::vector<std::string>> {
+    std::vector<std::string> out;
+    for (const auto& id : ids) {
+      bool there = false;
+      MR_CHECK(c.query("SELECT 1 FROM runs WHERE id = ?", "i", {id}, [&](const sql::Row&) { there = true; }));
+      if (!there) out.push_back(id);
+    }
+    return out;
+  });
+}
+
 Result<std::vector<std::string>> Store::unfinished_runs() {
   return db_->read([&](sql::Connection& c) -> Result<std::vector<std::string>> {
     std::vector<std::string> ids;

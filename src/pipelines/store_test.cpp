@@ -483,6 +483,32 @@ TEST_F(PipelineStoreTest, theCacheGivesTheLatestOfAKey) {
   EXPECT_EQ(store->cache_latest("p/train", "kubeflow").value()->run_id, "r2");
 }
 
+TEST_F(PipelineStoreTest, theCacheIsKeptWithinItsBounds) {
+  CacheEntry e;
+  e.node = "train";
+  auto put = [&](std::string key, std::int64_t at) {
+    e.run_id = key + std::to_string(at);
+    e.created_ms = at;
+    ASSERT_TRUE(wait(store->cache_put(key, "p", "kubeflow", "p/" + key, e)));
+  };
+  auto has = [&](std::string key) { return store->cache_find(key, "p", "kubeflow").value().has_value(); };
+  for (int i = 0; i < 5; ++i) put(fmt::format("k{}", i), 1000 + i);
+  put("k0", 2000);  // now the newest, and the only one of its key
+  ASSERT_TRUE(wait(store->cache_tidy(0, 5)));
+  EXPECT_TRUE(has("k0") && has("k1"));
+  ASSERT_TRUE(wait(store->cache_tidy(1002, 100)));
+  EXPECT_FALSE(has("k1"));
+  EXPECT_TRUE(has("k2") && has("k4"));
+  ASSERT_TRUE(wait(store->cache_tidy(0, 2)));
+  EXPECT_FALSE(has("k2") || has("k3"));
+  EXPECT_TRUE(has("k4") && has("k0"));
+  EXPECT_EQ(store->cache_find("k0", "p", "kubeflow").value()->run_id, "k02000");
+  for (int i = 0; i < 40; ++i) put(fmt::format("m{}", i), 3000 + i);
+  ASSERT_TRUE(wait(store->cache_tidy(0, 1)));
+  EXPECT_TRUE(has("m39"));
+  EXPECT_FALSE(has("m38") || has("m0") || has("k0"));
+}
+
 TEST_F(PipelineStoreTest, anotherVersionOfTheTablesIsLeftAlone) {
   store.reset();
   {

@@ -84,12 +84,15 @@ def test_of_a_version(kfp_client, create, pipeline):
 def test_what_is_refused(create, api, tmp_path, experiment):
     refused(400, create, cron_expression="whenever")
     refused(400, create, interval_second=-5)
-    refused(400, create, cron_expression=NEVER, max_concurrency=11)
     refused(400, create, cron_expression=NEVER, params={"other": 1})
     refused(400, create, cron_expression=NEVER, pipeline_package_path=str(compiled(demanding, tmp_path)))
     body = {"display_name": named("job"), "experiment_id": experiment.experiment_id, "mode": "ENABLE"}
     assert "trigger" in api.call("POST", "/recurringruns", body)[1]["message"]
     assert api.call("POST", "/recurringruns", {**body, "trigger": {"cron_schedule": {"cron": NEVER}}})[0] == 400
+
+
+def test_any_concurrency_is_kept_as_by_the_original(create):
+    assert create(cron_expression=NEVER, max_concurrency=11).max_concurrency == "11"
 
 
 def test_a_schedule_makes_runs(kfp_client, create, experiment):

@@ -69,6 +69,41 @@ def test_caching_is_off_for_a_task_or_for_a_run(outcome):
     assert again[0] in {first[0], run_off[0]}
 
 
+def test_an_input_that_does_not_matter(kfp_client, api, tmp_path):
+    """The task says which of its inputs its result does not depend on."""
+    from kfp import kubernetes
+
+    @dsl.pipeline(name="cache-ignores")
+    def function(salt: str):
+        made = word(salt=salt)
+        kubernetes.add_pod_annotation(made, "pipelines.millrace.dev/cache-ignore", "salt")
+        say(text=made.outputs["out"])
+
+    def run(salt):
+        package = helpers.compiled(function, tmp_path)
+        made = kfp_client.create_run_from_pipeline_package(str(package), arguments={"salt": salt})
+        return helpers.Run(api, made.run_id).wait()
+
+    first, again = run("monday"), run("tuesday")
+    assert again.log("say") == first.log("say")
+    assert again.tasks()["word"]["more"]["cache"].startswith("hit because")
+
+
+def test_what_an_explicit_key_says(kfp_client, api, tmp_path):
+    """KFP's own way: one key, whatever the inputs."""
+
+    @dsl.pipeline(name="cache-explicit")
+    def function(salt: str):
+        say(text=word(salt=salt).set_caching_options(True, cache_key="once").outputs["out"])
+
+    def run(salt):
+        package = helpers.compiled(function, tmp_path)
+        made = kfp_client.create_run_from_pipeline_package(str(package), arguments={"salt": salt})
+        return helpers.Run(api, made.run_id).wait()
+
+    assert run("a").log("say") == run("b").log("say")
+
+
 def test_what_failed_is_not_kept(api, kfp_client, tmp_path):
     @dsl.container_component
     def sometimes(salt: str):
@@ -82,23 +117,6 @@ def test_what_failed_is_not_kept(api, kfp_client, tmp_path):
     for _ in range(2):
         made = kfp_client.create_run_from_pipeline_package(str(package), arguments={})
         assert helpers.Run(api, made.run_id).wait().state == "FAILED"
-
-
-def test_the_server_s_switch_is_off(tmp_path):
-    """--pipeline-cache off: a step runs again though nothing about it has changed."""
-    import harness
-
-    @dsl.pipeline
-    def once():
-        say(text="again")
-
-    (spec,) = helpers.documents(helpers.compiled(once, tmp_path))
-    with harness.launch_platform(tmp_path / "data", "--pipeline-cache", "off") as platform:
-        api = helpers.Api(platform.gateway_url, tmp_path / "data", platform.s3_url)
-        for _ in range(2):
-            run = api.run(spec).wait(60)
-            assert run.state == "SUCCEEDED", run.describe()
-            assert run.pod("say")["status"]["phase"] == "Succeeded"
 
 
 def test_a_zone_that_does_not_exist_stops_the_start(tmp_path):
