@@ -113,25 +113,42 @@ function schedule(ms = 50) {
   timer = setTimeout(connect, ms);
 }
 
+// A browser opens six connections to a server, however many tabs it has: those in the background hold none.
+let away = false;
+if (typeof document !== "undefined") {
+  const look = (hidden: boolean) => {
+    if (hidden === away) return;
+    away = hidden;
+    if (!away) missed = true;
+    schedule(away ? 0 : 50);
+  };
+  document.addEventListener("visibilitychange", () => look(document.hidden));
+  addEventListener("pagehide", () => {
+    away = true;
+    connect();
+  });
+  addEventListener("pageshow", () => look(document.hidden));
+}
+let missed = false;
+
 function connect() {
-  const topics = [...wanted.keys()].sort().slice(0, 8).join(",");
+  const topics = away ? "" : [...wanted.keys()].sort().slice(0, 8).join(",");
   if (topics === open && source && source.readyState !== EventSource.CLOSED) return;
   source?.close();
   source = null;
   open = topics;
   if (!topics) return;
   const s = (source = new EventSource("/dashboard/api/v1/live" + query({ topics })));
-  let lost = false;
   s.addEventListener("changed", (e) => wanted.get((e as MessageEvent<string>).data)?.forEach((f) => f()));
   s.addEventListener("ready", () => {
     connected.value = true;
     // What changed while nobody listened is not known.
-    if (lost) for (const set of [...wanted.values()]) set.forEach((f) => f());
-    lost = false;
+    if (missed) for (const set of [...wanted.values()]) set.forEach((f) => f());
+    missed = false;
   });
   s.onerror = () => {
     if (s !== source) return;
-    lost = true;
+    missed = true;
     connected.value = false;
     if (s.readyState === EventSource.CLOSED) {
       open = "";

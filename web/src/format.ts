@@ -44,6 +44,7 @@ export function time(v: unknown): number {
 
 export function duration(ms: number): string {
   if (!Number.isFinite(ms) || ms < 0) return "–";
+  if (ms === 0) return "< 1 s"; // times of whole seconds
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const s = ms / 1000;
   if (s < 60) return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;

@@ -84,7 +84,7 @@ export function levels(spec: Spec, tasks: Map<string, Task>, choose: (path: stri
     const m = /^(.*)\/(\d+)$/.exec(path);
     if (m) counts.set(m[1]!, Math.max(counts.get(m[1]!) ?? 0, Number(m[2]) + 1));
   }
-  const level = (dag: Dag | undefined, prefix: string, depth: number): Level => {
+  const level = (dag: Dag | undefined, prefix: string, depth: number, skipped = false): Level => {
     const nodes: Node[] = [];
     const edges: [string, string][] = [];
     for (const [key, t] of Object.entries(dag?.tasks ?? {})) {
@@ -96,7 +96,7 @@ export function levels(spec: Spec, tasks: Map<string, Task>, choose: (path: stri
         path,
         title: t.taskInfo?.name || task?.display_name || key,
         kind: loop ? "loop" : !component?.dag ? "task" : t.triggerPolicy?.condition ? "condition" : key.startsWith("exit-handler") ? "exit" : "pipeline",
-        state: task?.state ?? "",
+        state: task?.state ?? (skipped ? "SKIPPED" : ""),
         cached: (task?.more?.cache ?? "").startsWith("hit"),
         condition: t.triggerPolicy?.condition,
         task,
@@ -110,7 +110,7 @@ export function levels(spec: Spec, tasks: Map<string, Task>, choose: (path: stri
         }
       }
       // A component may not contain itself; a document from outside might.
-      if (component?.dag && depth < 32) node.inner = level(component.dag, inside, depth + 1);
+      if (component?.dag && depth < 32) node.inner = level(component.dag, inside, depth + 1, node.state === "SKIPPED");
       else if (loop && node.iterations) node.task = tasks.get(inside) ?? task;
       nodes.push(node);
       for (const before of producers(t)) if (dag?.tasks?.[before]) edges.push([prefix ? `${prefix}/${before}` : before, path]);

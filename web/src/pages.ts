@@ -2,4 +2,8 @@
 import type { ComponentType } from "preact";
 
 type Loader = () => Promise<{ default: ComponentType<never> }>;
-export const routes: Record<string, Loader> = {};
+export const routes: Record<string, Loader> = {
+  "/pipelines": () => import("./pages/pipelines"),
+  "/pipelines/runs/{id}": () => import("./pages/run"),
+  "/pipelines/definitions/{id}": () => import("./pages/definition"),
+};

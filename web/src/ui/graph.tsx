@@ -1,5 +1,5 @@
 // A run drawn: a card for each task with its state, boxes for what holds tasks.
-import { useMemo, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { tone } from "../format";
 import { byPath, curve, INNER_TOP, layout, levels, type Box, type Drawing, type Node, type Spec, type Task } from "../graph";
 import { label } from "./parts";
@@ -29,6 +29,13 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
   const [looking, look] = useState<Record<string, number>>({});
   const [zoom, setZoom] = useState(1);
   const drawing = useMemo(() => layout(levels(spec, byPath(tasks), (p) => looking[p])), [spec, tasks, looking]);
+  const scroll = useRef<HTMLDivElement>(null);
+  const narrow = Boolean(chosen);
+  // As large as there is room for, until someone zooms.
+  useLayoutEffect(() => {
+    const room = (scroll.current?.clientWidth ?? 0) - 30;
+    if (room > 0) setZoom(Math.max(0.45, Math.min(1, room / (drawing.width + 28))));
+  }, [drawing.width, narrow]);
   if (drawing.boxes.length === 0) return <p class="note">This pipeline has no tasks.</p>;
 
   const act = (node: Node) => ({
@@ -142,7 +149,7 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
           +
         </button>
       </div>
-      <div class="graph-scroll">
+      <div class="graph-scroll" ref={scroll}>
         <svg width={width * zoom} height={height * zoom} viewBox={`${-margin} ${-margin} ${width} ${height}`} role="group" aria-label="Graph of the run">
           <defs>
             <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
