@@ -62,19 +62,41 @@ Result<std::string> with_libarchive(std::string_view in, std::size_t limit) {
 
 }  // namespace
 
-Result<std::string> decompress(std::string_view b, std::size_t limit) {
-  if (b.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limit >> 20));
+namespace {
+
+enum class Packing : std::uint8_t { none, zlib, other };
+
+Packing packing_of(std::string_view b) {
   auto starts = [&](std::string_view magic) { return b.starts_with(magic); };
   if (b.size() > 2 && b[0] == 0x78 &&
       (static_cast<unsigned char>(b[0]) * 256U + static_cast<unsigned char>(b[1])) % 31 == 0)
-    return inflate_zlib(b, limit);
+    return Packing::zlib;
   if (starts("\x1f\x8b") || starts("BZh") ||
       starts(std::string_view("\xFD"
                               "7zXZ\0",
                               6)) ||
       starts(std::string_view("\x5D\0\0", 3)) || starts("\x04\x22\x4D\x18"))
-    return with_libarchive(b, limit);
-  return std::string(b);
+    return Packing::other;
+  return Packing::none;
+}
+
+}  // namespace
+
+Result<std::string> decompress(std::string_view b, std::size_t limit) {
+  if (b.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limit >> 20));
+  auto packing = packing_of(b);
+  return packing == Packing::none   ? std::string(b)
+         : packing == Packing::zlib ? inflate_zlib(b, limit)
+                                    : with_libarchive(b, limit);
+}
+
+Result<Source> unpacked(Source source, const ReadLimits& limits) {
+  if (source.bytes.size() > limits.max_bytes)
+    return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limits.max_bytes >> 20));
+  if (packing_of(source.bytes) == Packing::none) return source;
+  MR_TRY(auto plain, decompress(source.bytes, limits.unpacked(source.bytes.size())));
+  auto owner = std::make_shared<const std::string>(std::move(plain));
+  return Source{owner, *owner};
 }
 
 }  // namespace mr::serving

@@ -1,6 +1,7 @@
 #include "serving/formats/mlmodel.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <yaml-cpp/yaml.h>
 
@@ -10,6 +11,7 @@
 #include "json/parse.h"
 #include "serving/engines/estimator.h"
 #include "serving/engines/linear.h"
+#include "serving/formats/booster_file.h"
 #include "serving/formats/pickle.h"
 #include "serving/formats/skops.h"
 #include "text/uri.h"
@@ -19,6 +21,9 @@ namespace mr::serving {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr off_t kMapFrom = 8 << 20;
+constexpr std::size_t kMaxBooster = std::size_t{1} << 30;
 
 std::unexpected<Error> bad(std::string what) { return fail(Code::invalid_argument, std::move(what)); }
 
@@ -38,6 +43,24 @@ Result<std::string> read_file(const fs::path& path, std::size_t limit) {
     at += static_cast<std::size_t>(n);
   }
   return out;
+}
+
+// A model file: small ones are read, large ones mapped, so that what is not needed is never copied.
+Result<Source> map_file(const fs::path& path, std::size_t limit) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st{};
+  if (!fd || ::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < kMapFrom ||
+      static_cast<std::size_t>(st.st_size) > limit) {
+    MR_TRY(auto bytes, read_file(path, limit));
+    auto owner = std::make_shared<const std::string>(std::move(bytes));
+    return Source{owner, *owner};
+  }
+  auto size = static_cast<std::size_t>(st.st_size);
+  void* p = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (p == MAP_FAILED) return bad(fmt::format("{} cannot be mapped: {}", path.string(), std::strerror(errno)));
+  ::madvise(p, size, MADV_SEQUENTIAL);
+  std::shared_ptr<const void> owner(p, [size](const void* at) { ::munmap(const_cast<void*>(at), size); });
+  return Source{std::move(owner), {static_cast<const char*>(p), size}};
 }
 
 // MLflow's column type to the protocol's, with the codec that MLServer gives it.
@@ -63,12 +86,6 @@ std::optional<DataType> numpy_type(std::string_view d) {
   return it == types.end() ? std::nullopt : std::optional(it->second);
 }
 
-struct TensorSpec {
-  std::string name;
-  std::string dtype;
-  DataType type = DataType::fp64;
-  std::vector<std::int64_t> shape;
-};
 Result<TensorSpec> tensor_spec(const boost::json::value& e) {
   TensorSpec t;
   t.name = json::string_or_empty(e, "name");
@@ -107,8 +124,13 @@ Result<Signature> parse_signature(const std::string& inputs, const std::string& 
       auto type = json::string_or_empty(e, "type");
       if (type == "tensor") {
         MR_TRY(auto t, tensor_spec(e));
-        if (s.tensor || !s.columns.empty()) return bad("a signature of several tensors is not served natively");
-        s.tensor = true;
+        if (!s.columns.empty()) return bad("the signature has columns and tensors");
+        if (s.tensor) s.tensors.push_back({s.tensor_name, s.tensor_dtype, s.tensor_type, s.tensor_shape});
+        s.tensor = s.tensors.empty();
+        if (!s.tensor) {
+          s.tensors.push_back(std::move(t));
+          continue;
+        }
         s.tensor_name = t.name;
         s.tensor_type = t.type;
         s.tensor_dtype = t.dtype;
@@ -159,8 +181,8 @@ namespace {
 Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_fn, std::string version, bool skops) {
   ReadLimits limits;
   auto tree = [&]() -> Result<Tree> {
-    MR_TRY(auto bytes, read_file(file, limits.max_bytes));
-    return skops ? read_skops(bytes, limits) : read_pickle(bytes, limits);
+    MR_TRY(auto source, map_file(file, limits.max_bytes));
+    return skops ? read_skops(source.bytes, limits) : read_pickle(source, limits);
   }();
   LoadedModel out;
   if (!tree) {
@@ -175,20 +197,40 @@ Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_f
   if (version.empty()) version = tree->text_of(tree->get(tree->root, "_sklearn_version"));
   // The linear engine knows plain linear pipelines and is the fastest for them; the graph of estimators knows the rest.
   auto engine = make_linear_engine(*tree, predict_fn, version);
+  bool unknown = false;  // no native engine knows it, as against a file that is damaged
+  if (!engine) {
+    auto graph = make_engine(*tree, predict_fn, version);
+    unknown = !graph && graph.error().code == Code::unimplemented;
+    if (!unknown) engine = std::move(graph);
+  }
   if (!engine)
-    if (auto graph = make_engine(*tree, predict_fn, version); graph || graph.error().code != Code::unimplemented)
-      engine = std::move(graph);
-  if (!engine)
-    return bad(fmt::format("{}: {}{}", file.filename().string(), engine.error().message,
-                           version.empty() ? "" : fmt::format(" (written by scikit-learn {})", printable(version))));
+    return fail(unknown ? Code::unimplemented : Code::invalid_argument,
+                fmt::format("{}: {}{}", file.filename().string(), engine.error().message,
+                            version.empty() ? "" : fmt::format(" (written by scikit-learn {})", printable(version))));
   out.engine = std::move(*engine);
   out.sklearn_version = version;
   return out;
 }
 
-bool is_model_file(const fs::path& p) {
+bool is_tree_file(const fs::path& p) {
   auto e = p.extension().string();
   return e == ".joblib" || e == ".pkl" || e == ".pickle" || e == ".skops";
+}
+
+bool is_model_file(const fs::path& p) { return is_tree_file(p) || is_booster_file(p.filename().string()); }
+
+// `model_class`: the Python class that MLmodel names, or empty.
+Result<LoadedModel> load_booster(const fs::path& file, const std::string& model_class) {
+  MR_TRY(auto source, map_file(file, kMaxBooster));
+  auto model = read_booster(source.bytes, model_class);
+  if (!model) {
+    auto e = model.error();
+    e.message = fmt::format("{}: {}", file.filename().string(), e.message);
+    return std::unexpected(e);
+  }
+  LoadedModel out;
+  out.engine = make_boosted_engine(std::move(*model));
+  return out;
 }
 
 // The path that MLmodel names, which must stay inside the folder, through links too.
@@ -215,6 +257,7 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   std::string format;
   std::string inputs;
   std::string outputs;
+  std::string model_class;
   try {
     doc = YAML::Load(text);
     auto flavors = doc["flavors"];
@@ -230,6 +273,9 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
       format = str(sk["serialization_format"]);
       if (model_path.empty()) model_path = str(sk["pickled_model"]);
     }
+    for (const char* library : {"xgboost", "lightgbm"})
+      if (auto flavor = flavors[library]; flavor && loader == std::string("mlflow.") + library)
+        model_class = str(flavor["model_class"]);
     if (auto sig = doc["signature"]; sig && sig.IsMap()) {
       inputs = str(sig["inputs"]);
       outputs = str(sig["outputs"]);
@@ -237,14 +283,20 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   } catch (const YAML::Exception& e) {
     return bad(fmt::format("MLmodel is no valid YAML: {}", printable(e.what())));
   }
-  if (loader != "mlflow.sklearn")
-    return bad(
-        fmt::format("the flavor '{}' is not served natively; mlflow.sklearn's linear models are", printable(loader)));
+  const bool booster = loader == "mlflow.xgboost" || loader == "mlflow.lightgbm";
+  if (loader != "mlflow.sklearn" && !booster)
+    return fail(
+        Code::unimplemented,
+        fmt::format("the flavor '{}' is not served natively; mlflow.sklearn, mlflow.xgboost and mlflow.lightgbm are",
+                    printable(loader)));
   if (model_path.empty()) return bad("MLmodel names no model file");
   MR_TRY(auto file, inside(folder, model_path));
   bool skops = format == "skops" || file.extension() == ".skops";
   MR_TRY(auto signature, parse_signature(inputs, outputs));
-  MR_TRY(LoadedModel out, load_file(file, predict_fn, version, skops));
+  if (!signature.tensors.empty())
+    return fail(Code::unimplemented, "a signature of several tensors is not served natively");
+  MR_TRY(LoadedModel out, booster && !is_tree_file(file) ? load_booster(file, model_class)
+                                                         : load_file(file, predict_fn, version, skops));
   out.signature = std::move(signature);
   const auto& s = out.signature;
   if (!s.columns.empty()) {
@@ -264,8 +316,9 @@ Result<LoadedModel> load_model(const std::string& path) {
   if (!fs::exists(p, ec)) return fail(Code::not_found, fmt::format("there is no model at {}", path));
   if (fs::is_regular_file(p, ec)) {
     if (!is_model_file(p))
-      return bad(fmt::format("{} is not a model file; .joblib, .pkl, .pickle and .skops are read", path));
-    return load_file(p, "predict", "", p.extension() == ".skops");
+      return bad(
+          fmt::format("{} is not a model file; .joblib, .pkl, .pickle, .skops, .ubj, .bst and .lgb are read", path));
+    return is_tree_file(p) ? load_file(p, "predict", "", p.extension() == ".skops") : load_booster(p, "");
   }
   if (fs::exists(p / "MLmodel", ec)) return load_mlflow(p);
   std::vector<fs::path> files;
@@ -273,7 +326,8 @@ Result<LoadedModel> load_model(const std::string& path) {
     if (is_model_file(it->path())) files.push_back(it->path());
   if (files.size() != 1)
     return bad(fmt::format("{} has no MLmodel file{}", path, files.empty() ? "" : ", and more than one model file"));
-  return load_file(files[0], "predict", "", files[0].extension() == ".skops");
+  return is_tree_file(files[0]) ? load_file(files[0], "predict", "", files[0].extension() == ".skops")
+                                : load_booster(files[0], "");
 }
 
 }  // namespace mr::serving

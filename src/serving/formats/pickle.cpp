@@ -111,11 +111,12 @@ std::unexpected<Error> damaged(std::string what) {
 }
 
 constexpr NodeId kMark = kNoNode - 1;
+constexpr std::size_t kLongBytes = 256;
 
 class Reader {
  public:
   Reader(std::string_view bytes, Tree& tree, const ReadLimits& limits, std::size_t at, int depth)
-      : b_(bytes), t_(tree), limits_(limits), at_(at), depth_(depth) {}
+      : b_(bytes), t_(tree), limits_(limits), max_nodes_(limits.nodes(bytes.size())), at_(at), depth_(depth) {}
 
   [[nodiscard]] std::size_t position() const { return at_; }
 
@@ -129,7 +130,7 @@ class Reader {
         return top;
       }
       MR_CHECK(step(op));
-      if (t_.nodes.size() > limits_.max_nodes || stack_.size() > limits_.max_stack || memo_.size() > limits_.max_nodes)
+      if (t_.nodes.size() > max_nodes_ || stack_.size() > limits_.max_stack || memo_.size() > max_nodes_)
         return fail(Code::too_large, "the pickle has more values than are read");
     }
   }
@@ -166,6 +167,16 @@ class Reader {
     Node n;
     n.kind = k;
     n.text = s;
+    push(t_.add(std::move(n)));
+  }
+  // Long bytes stay where they are.
+  void push_bytes(std::string_view s) {
+    Node n;
+    n.kind = NodeKind::bytes;
+    if (s.size() < kLongBytes)
+      n.text = s;
+    else
+      n.raw = s;
     push(t_.add(std::move(n)));
   }
   void push_integer(std::int64_t v, NodeKind k = NodeKind::integer) {
@@ -223,7 +234,7 @@ class Reader {
     if (f.kind != NodeKind::symbol) return damaged("something that is no name is called");
     if (t_.at(args).kind != NodeKind::tuple) return damaged("arguments are not a tuple");
     t_.copied_items += t_.at(args).items.size();
-    if (t_.copied_items > limits_.max_nodes) return fail(Code::too_large, "the pickle has more values than are read");
+    if (t_.copied_items > max_nodes_) return fail(Code::too_large, "the pickle has more values than are read");
     auto items = t_.at(args).items;
     const std::string name = f.text;
     if (name == "_codecs.encode" || name == "__builtin__.bytes" || name == "builtins.bytes" ||
@@ -233,6 +244,11 @@ class Reader {
       n.kind = NodeKind::bytes;
       if (!items.empty()) {
         const auto& source = t_.at(items[0]);
+        if (source.kind == NodeKind::bytes && !source.raw.empty()) {
+          n.raw = source.raw;
+          push(t_.add(std::move(n)));
+          return {};
+        }
         t_.copied_bytes += source.text.size();
         if (t_.copied_bytes > limits_.max_bytes)
           return fail(Code::too_large, "the pickle has more bytes than are read");
@@ -306,6 +322,7 @@ class Reader {
   std::string_view b_;
   Tree& t_;
   const ReadLimits& limits_;
+  std::size_t max_nodes_;
   std::size_t at_;
   int depth_;
   std::vector<NodeId> stack_;
@@ -313,7 +330,7 @@ class Reader {
 };
 
 Result<> Reader::joblib_array(NodeId wrapper) {
-  std::vector<std::int64_t> shape;
+  Buffer buffer;
   auto shape_id = t_.get(wrapper, "shape");
   if (shape_id == kNoNode || t_.at(shape_id).kind != NodeKind::tuple) return damaged("an array has no shape");
   std::uint64_t count = 1;
@@ -321,13 +338,12 @@ Result<> Reader::joblib_array(NodeId wrapper) {
     auto d = t_.at(i).integer;
     if (t_.at(i).kind != NodeKind::integer || d < 0 || (d > 0 && count > (1ULL << 40) / static_cast<std::uint64_t>(d)))
       return damaged("an array's shape is out of range");
-    shape.push_back(d);
+    buffer.shape.push_back(d);
     count *= static_cast<std::uint64_t>(d);
   }
   auto dtype = t_.get(wrapper, "dtype");
   if (t_.class_of(dtype) != "numpy.dtype" || t_.at(dtype).items.empty()) return damaged("an array has no type");
-  std::string code = t_.text_of(t_.at(dtype).items[0]);
-  if (code.starts_with("O")) {
+  if (t_.text_of(t_.at(dtype).items[0]).starts_with("O")) {
     if (depth_ > 8) return damaged("arrays are nested too deep");
     Reader nested(b_, t_, limits_, at_, depth_ + 1);
     MR_TRY(NodeId inner, nested.run());
@@ -336,32 +352,20 @@ Result<> Reader::joblib_array(NodeId wrapper) {
     t_.nodes[wrapper] = Node(t_.at(inner));
     return {};
   }
-  if (t_.at(dtype).state != kNoNode) {
-    const auto& state = t_.at(t_.at(dtype).state);
-    if (state.kind == NodeKind::tuple && state.items.size() > 1) {
-      auto order = t_.text_of(state.items[1]);
-      if (order == "<" || order == ">" || order == "|" || order == "=") code = order + code;
-    }
-  }
+  MR_TRY(buffer.dtype, dtype_at(t_, dtype));
   auto align = t_.get(wrapper, "numpy_array_alignment_bytes");
   if (!t_.is_none(align)) {
     MR_TRY(auto pad, number<std::uint8_t>());
     MR_CHECK(take(pad));
   }
-  std::string_view digits = code;
-  while (!digits.empty() && std::isdigit(static_cast<unsigned char>(digits[0])) == 0) digits.remove_prefix(1);
-  std::uint64_t item = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), item);
-  if (code.find('U') != std::string::npos) item *= 4;
-  if (item == 0 || item > 1 << 22) return damaged("an array's type is not read");
-  MR_TRY(auto raw, take(count * item));
+  MR_TRY(buffer.bytes, take(count * static_cast<std::uint64_t>(buffer.dtype.itemsize)));
   auto order = t_.text_of(t_.get(wrapper, "order"));
   if (order != "C" && order != "F") return damaged(fmt::format("an array has the order '{}'", printable(order)));
-  MR_TRY(Array a, decode_buffer(code, std::move(shape), order == "F", raw));
+  buffer.fortran = order == "F";
   Node n;
   n.kind = NodeKind::array;
-  n.array = static_cast<std::int32_t>(t_.arrays.size());
-  t_.arrays.push_back(std::move(a));
+  n.buffer = static_cast<std::int32_t>(t_.buffers.size());
+  t_.buffers.push_back(std::move(buffer));
   t_.nodes[wrapper] = std::move(n);
   return {};
 }
@@ -458,21 +462,27 @@ Result<> Reader::step(unsigned char op) {
     case SHORT_BINSTRING: {
       MR_TRY(auto n, number<std::uint8_t>());
       MR_TRY(auto s, take(n));
-      push_text(op == SHORT_BINSTRING ? NodeKind::text : NodeKind::bytes, s);
+      if (op == SHORT_BINSTRING)
+        push_text(NodeKind::text, s);
+      else
+        push_bytes(s);
       return {};
     }
     case BINBYTES:
     case BINSTRING: {
       MR_TRY(auto n, number<std::uint32_t>());
       MR_TRY(auto s, take(n));
-      push_text(op == BINSTRING ? NodeKind::text : NodeKind::bytes, s);
+      if (op == BINSTRING)
+        push_text(NodeKind::text, s);
+      else
+        push_bytes(s);
       return {};
     }
     case BINBYTES8:
     case BYTEARRAY8: {
       MR_TRY(auto n, number<std::uint64_t>());
       MR_TRY(auto s, take(n));
-      push_text(NodeKind::bytes, s);
+      push_bytes(s);
       return {};
     }
     case EMPTY_LIST:
@@ -582,12 +592,19 @@ Result<> Reader::step(unsigned char op) {
 
 }  // namespace
 
-Result<Tree> read_pickle(std::string_view bytes, const ReadLimits& limits) {
-  MR_TRY(std::string plain, decompress(bytes, limits.max_bytes));
+Result<Tree> read_pickle(Source source, const ReadLimits& limits) {
+  MR_TRY(auto plain, unpacked(std::move(source), limits));
   Tree t;
-  Reader r(plain, t, limits, 0, 0);
+  t.decode_left = (std::size_t{64} << 20) + 16 * plain.bytes.size();
+  t.owners.push_back(plain.owner);
+  Reader r(plain.bytes, t, limits, 0, 0);
   MR_TRY(t.root, r.run());
   return t;
+}
+
+Result<Tree> read_pickle(std::string_view bytes, const ReadLimits& limits) {
+  auto copy = std::make_shared<const std::string>(bytes);
+  return read_pickle(Source{copy, *copy}, limits);
 }
 
 }  // namespace mr::serving

@@ -9,8 +9,12 @@ namespace mr::serving {
 
 // `bytes` may be compressed as joblib does (zlib, gzip, bz2, xz, lzma, lz4).
 Result<Tree> read_pickle(std::string_view bytes, const ReadLimits& limits = {});
+// Without a copy: the tree keeps the source alive and shows parts of it.
+Result<Tree> read_pickle(Source source, const ReadLimits& limits = {});
 
 // The stream inside a compressed file, or the bytes themselves; too_large past `limit`.
 Result<std::string> decompress(std::string_view bytes, std::size_t limit);
+// The same without a copy of what is not compressed.
+Result<Source> unpacked(Source source, const ReadLimits& limits);
 
 }  // namespace mr::serving

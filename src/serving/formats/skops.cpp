@@ -3,6 +3,8 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include <numeric>
+
 #include <boost/json/array.hpp>
 
 #include "json/parse.h"
@@ -18,16 +20,21 @@ std::unexpected<Error> damaged(std::string what) {
   return fail(Code::invalid_argument, "the skops file is damaged: " + std::move(what));
 }
 
-Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::size_t limit) {
-  if (bytes.size() > limit) return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limit >> 20));
+using Members = std::map<std::string, std::string>;
+
+Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
+  if (bytes.size() > limits.max_bytes)
+    return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limits.max_bytes >> 20));
+  const std::size_t limit = limits.unpacked(bytes.size());
   struct Closer {
     archive* a = archive_read_new();
     ~Closer() { archive_read_free(a); }
   } c;
   archive_read_support_format_zip_seekable(c.a);
   if (archive_read_open_memory(c.a, bytes.data(), bytes.size()) != ARCHIVE_OK) return damaged("it is no zip archive");
-  std::map<std::string, std::string> out;
+  Members out;
   std::size_t total = 0;
+  std::size_t reserved = 0;
   std::vector<char> buf(65536);
   for (;;) {
     archive_entry* e = nullptr;
@@ -39,6 +46,12 @@ Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::si
     if (out.size() > 100000) return damaged("it has too many members");
     auto& data = out[name];
     data.clear();
+    // What the directory says is only a hint.
+    if (auto size = static_cast<std::size_t>(std::max<la_int64_t>(0, archive_entry_size(e)));
+        size <= bytes.size() && reserved <= bytes.size()) {
+      reserved += size;
+      data.reserve(size);
+    }
     for (;;) {
       auto n = archive_read_data(c.a, buf.data(), buf.size());
       if (n < 0) return damaged(fmt::format("the member '{}' cannot be read", printable(name)));
@@ -55,12 +68,12 @@ Result<std::map<std::string, std::string>> unzip(std::string_view bytes, std::si
 
 class Reader {
  public:
-  Reader(Tree& t, const std::map<std::string, std::string>& members, const ReadLimits& limits)
-      : t_(t), members_(members), limits_(limits) {}
+  Reader(Tree& t, const Members& members, const ReadLimits& limits, std::size_t file_size)
+      : t_(t), members_(members), limits_(limits), max_nodes_(limits.nodes(file_size)) {}
 
   Result<NodeId> node(const js::value& v, int depth) {
     if (depth > 100) return damaged("values are nested too deep");
-    if (t_.nodes.size() > limits_.max_nodes) return fail(Code::too_large, "the file has more values than are read");
+    if (t_.nodes.size() > max_nodes_) return fail(Code::too_large, "the file has more values than are read");
     if (!v.is_object()) return damaged("a node is no object");
     std::string loader(json::string_or_empty(v, "__loader__"));
     std::string module(json::string_or_empty(v, "__module__"));
@@ -95,6 +108,14 @@ class Reader {
       n.items.push_back(item);
     }
     return t_.add(std::move(n));
+  }
+
+  // A defaultdict keeps its items under "main"; what it would make of an absent key does not matter here.
+  Result<NodeId> dict_of_its_kind(const js::value& v, const std::string& module, const std::string& cls, int depth) {
+    MR_CHECK(check_symbol(module, cls));
+    const auto* content = json::find(v, "content");
+    const auto* main = content == nullptr ? nullptr : json::find(*content, "main");
+    return main == nullptr ? dict(v, depth) : node(*main, depth + 1);
   }
 
   Result<NodeId> dict(const js::value& v, int depth) {
@@ -152,29 +173,114 @@ class Reader {
       auto it = members_.find(file);
       if (it == members_.end()) return damaged("an array's file is missing");
       if (auto known = by_file_.find(file); known != by_file_.end()) {  // several attributes may name one file
-        n.array = known->second;
+        n.buffer = known->second;
         return t_.add(std::move(n));
       }
-      MR_TRY(a, read_npy(it->second));
-      by_file_[file] = static_cast<std::int32_t>(t_.arrays.size());
+      MR_TRY(Buffer buffer, npy_buffer(it->second));
+      n.buffer = by_file_[file] = static_cast<std::int32_t>(t_.buffers.size());
+      t_.buffers.push_back(std::move(buffer));
+      return t_.add(std::move(n));
     } else if (type == "json") {
       a.kind = 'O';
       const auto* content = json::find(v, "content");
       if (content == nullptr || !content->is_array()) return damaged("an array has no content");
-      for (const auto& e : content->get_array()) {
-        MR_TRY(NodeId item, node(e, depth + 1));
-        if (t_.at(item).kind != NodeKind::text)
-          return fail(Code::invalid_argument, "an object array holds something else than texts");
+      std::vector<const js::value*> cells;
+      for (const auto& e : content->get_array()) cells.push_back(&e);
+      // An array of several dimensions is lists of lists.
+      std::size_t dimensions = 1;
+      if (const auto* shape = json::find(v, "shape"))
+        if (const auto* sizes = json::find(*shape, "content"); sizes != nullptr && sizes->is_array())
+          dimensions = sizes->get_array().size();
+      for (; dimensions > 1; --dimensions) {
+        std::vector<const js::value*> inner;
+        for (const auto* list : cells) {
+          const auto* items = list->is_object() ? json::find(*list, "content") : nullptr;
+          if (json::string_or_empty(*list, "__loader__") != "ListNode" || items == nullptr || !items->is_array())
+            return damaged("an array's content does not fit its shape");
+          for (const auto& e : items->get_array()) inner.push_back(&e);
+        }
+        cells = std::move(inner);
+      }
+      for (const auto* e : cells) {
+        MR_TRY(NodeId item, node(*e, depth + 1));
+        n.items.push_back(item);
+        if (t_.at(item).kind != NodeKind::text) continue;
         t_.copied_bytes += t_.at(item).text.size();
         if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the file has more bytes than are read");
         a.texts.push_back(t_.at(item).text);
       }
       a.shape = {static_cast<std::int64_t>(a.texts.size())};
+      if (a.texts.size() != n.items.size()) return t_.add(std::move(n));  // categories with None, estimators
+      n.items.clear();
     } else {
       return damaged("an array has an unknown form");
     }
     n.array = static_cast<std::int32_t>(t_.arrays.size());
     t_.arrays.push_back(std::move(a));
+    return t_.add(std::move(n));
+  }
+
+  // A scipy matrix: an .npz, which is a zip of .npy files, among the members.
+  Result<NodeId> sparse(const js::value& v, const std::string& module, const std::string& cls) {
+    MR_CHECK(check_symbol(module, cls));
+    auto it = members_.find(std::string(json::string_or_empty(v, "file")));
+    if (it == members_.end()) return damaged("a matrix's file is missing");
+    if (++matrices_ > 1000) return fail(Code::too_large, "the file has more matrices than are read");
+    MR_TRY(auto unzipped, unzip(it->second, limits_));
+    t_.copied_bytes += std::accumulate(unzipped.begin(), unzipped.end(), std::size_t{0},
+                                       [](std::size_t sum, const auto& m) { return sum + m.second.size(); });
+    if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the file has more bytes than are read");
+    auto owner = std::make_shared<const Members>(std::move(unzipped));
+    t_.owners.push_back(owner);
+    Node dict;
+    dict.kind = NodeKind::dict;
+    for (const auto& [name, bytes] : *owner) {
+      auto buffer = npy_buffer(bytes);
+      if (!buffer) continue;  // its format, a text of bytes
+      Node key;
+      key.kind = NodeKind::text;
+      key.text = name.substr(0, name.rfind('.'));
+      Node value;
+      value.kind = NodeKind::array;
+      value.buffer = static_cast<std::int32_t>(t_.buffers.size());
+      t_.buffers.push_back(std::move(*buffer));
+      dict.items.push_back(t_.add(std::move(key)));
+      dict.items.push_back(t_.add(std::move(value)));
+    }
+    Node n;
+    n.kind = NodeKind::object;
+    n.callee = symbol(module, cls);
+    n.state = t_.add(std::move(dict));
+    return t_.add(std::move(n));
+  }
+
+  // slice(start, stop, step), of plain JSON values.
+  Result<NodeId> slice(const js::value& v) {
+    Node n;
+    n.kind = NodeKind::object;
+    n.callee = symbol("builtins", "slice");
+    const auto* content = json::find(v, "content");
+    if (content == nullptr || !content->is_object()) return damaged("a slice has no content");
+    for (const auto* part : {"start", "stop", "step"}) {
+      const auto* value = json::find(*content, part);
+      n.items.push_back(from_json(value != nullptr ? *value : js::value()));
+    }
+    return t_.add(std::move(n));
+  }
+
+  // numpy.dtype(code): the file holds an empty array of the type.
+  Result<NodeId> dtype(const js::value& v, int depth) {
+    const auto* content = json::find(v, "content");
+    if (content == nullptr) return damaged("a type has no content");
+    MR_TRY(NodeId empty, node(*content, depth + 1));
+    Node code;
+    code.kind = NodeKind::text;
+    code.text = "O8";
+    if (auto b = t_.buffer_of(empty)) code.text = fmt::format("{}{}", b->dtype.kind, b->dtype.itemsize);
+    Node n;
+    n.kind = NodeKind::object;
+    n.callee = symbol("numpy", "dtype");
+    n.items.push_back(t_.add(std::move(code)));
     return t_.add(std::move(n));
   }
 
@@ -192,15 +298,24 @@ class Reader {
       }
       return from_json(*j);
     }
+    if (loader == "DefaultDictNode" || loader == "OrderedDictNode") return dict_of_its_kind(v, module, cls, depth);
+    if (loader == "SparseMatrixNode") return sparse(v, module, cls);
+    if (loader == "SliceNode") return slice(v);
+    if (loader == "DTypeNode") return dtype(v, depth);
     if (loader != "ListNode" && loader != "TupleNode" && loader != "DictNode" && loader != "ObjectNode" &&
         loader != "NdArrayNode" && loader != "TypeNode" && loader != "LossNode" && loader != "SGDNode" &&
         loader != "RandomStateNode" && loader != "RandomGeneratorNode" && loader != "SetNode" &&
-        loader != "BytesNode" && loader != "BytearrayNode") {
+        loader != "BytesNode" && loader != "BytearrayNode" && loader != "TreeNode" && loader != "PartialNode" &&
+        loader != "FunctionNode") {
       // The name of what is in the way says more than the loader's; both are given.
       return fail(
           Code::invalid_argument,
           fmt::format("'{}.{}' ({}) is not read natively", printable(module), printable(cls), printable(loader)),
           "symbol", module + "." + cls);
+    }
+    if (loader == "FunctionNode") {
+      MR_CHECK(check_symbol(module, cls));
+      return symbol(module, cls);
     }
     if (loader == "TypeNode") {
       static const std::set<std::string> plain{"builtins.str", "builtins.int", "builtins.float", "builtins.bool",
@@ -239,26 +354,30 @@ class Reader {
       if (const auto* args = json::find(*reduce, "args")) {
         MR_TRY(NodeId a, node(*args, depth + 1));
         t_.copied_items += t_.at(a).items.size();
-        if (t_.copied_items > limits_.max_nodes) return fail(Code::too_large, "the file has more values than are read");
+        if (t_.copied_items > max_nodes_) return fail(Code::too_large, "the file has more values than are read");
         n.items = t_.at(a).items;
       }
     }
-    if (const auto* content = json::find(v, "content"); content != nullptr && content->is_object()) {
+    // What a partial binds and the state of a generator are no nodes; no engine needs them.
+    if (const auto* content = json::find(v, "content");
+        content != nullptr && content->is_object() && loader != "PartialNode" && loader != "RandomGeneratorNode") {
       MR_TRY(n.state, node(*content, depth + 1));
     }
     return t_.add(std::move(n));
   }
 
   Tree& t_;
-  const std::map<std::string, std::string>& members_;
+  const Members& members_;
   const ReadLimits& limits_;
+  std::size_t max_nodes_;
+  int matrices_ = 0;
   std::unordered_map<std::int64_t, NodeId> seen_;
   std::map<std::string, std::int32_t> by_file_;
 };
 
 }  // namespace
 
-Result<Array> read_npy(std::string_view b) {
+Result<Buffer> npy_buffer(std::string_view b) {
   auto bad = [] { return fail(Code::invalid_argument, "an array's .npy file is damaged"); };
   if (b.size() < 10 || !b.starts_with("\x93NUMPY")) return bad();
   auto major = static_cast<unsigned char>(b[6]);
@@ -280,9 +399,14 @@ Result<Array> read_npy(std::string_view b) {
   auto descr = after("'descr':");
   auto order = after("'fortran_order':");
   auto shape_text = after("'shape':");
-  if (!descr.starts_with('\'') || order.empty() || !shape_text.starts_with('(')) return bad();
-  descr.remove_prefix(1);
-  descr = descr.substr(0, descr.find('\''));
+  if (order.empty() || !shape_text.starts_with('(')) return bad();
+  if (descr.starts_with('[')) {  // a structure
+    descr = descr.substr(0, descr.find(']') + 1);
+  } else {
+    if (!descr.starts_with('\'')) return bad();
+    descr.remove_prefix(1);
+    descr = descr.substr(0, descr.find('\''));
+  }
   shape_text = shape_text.substr(1, shape_text.find(')') - 1);
   std::vector<std::int64_t> shape;
   for (auto part : text::split(shape_text, ',')) {
@@ -292,17 +416,28 @@ Result<Array> read_npy(std::string_view b) {
     if (!d) return bad();
     shape.push_back(*d);
   }
-  return decode_buffer(descr, std::move(shape), order.starts_with("True"), b.substr(at + header));
+  MR_TRY(Dtype dtype, parse_dtype(descr));
+  return make_buffer(std::move(dtype), std::move(shape), order.starts_with("True"), b.substr(at + header));
+}
+
+Result<Array> read_npy(std::string_view bytes) {
+  MR_TRY(Buffer buffer, npy_buffer(bytes));
+  return decode(buffer);
 }
 
 Result<Tree> read_skops(std::string_view bytes, const ReadLimits& limits) {
-  MR_TRY(auto members, unzip(bytes, limits.max_bytes));
+  MR_TRY(auto unzipped, unzip(bytes, limits));
+  auto owner = std::make_shared<const Members>(std::move(unzipped));
+  const auto& members = *owner;
   auto schema = members.find("schema.json");
   if (schema == members.end()) return damaged("schema.json is missing");
   auto doc = json::parse(schema->second, 512);
   if (!doc) return damaged("schema.json is no JSON, or is nested too deep");
   Tree t;
-  Reader r(t, members, limits);
+  t.owners.push_back(owner);
+  t.decode_left = std::size_t{64} << 20;
+  for (const auto& [name, content] : members) t.decode_left += 16 * content.size();
+  Reader r(t, members, limits, bytes.size());
   MR_TRY(t.root, r.node(*doc, 0));
   return t;
 }

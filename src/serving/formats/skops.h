@@ -8,7 +8,8 @@ namespace mr::serving {
 
 Result<Tree> read_skops(std::string_view bytes, const ReadLimits& limits = {});
 
-// One .npy file.
+// One .npy file; without decoding it, too: `bytes` must outlive the buffer.
+Result<Buffer> npy_buffer(std::string_view bytes);
 Result<Array> read_npy(std::string_view bytes);
 
 }  // namespace mr::serving
