@@ -20,7 +20,7 @@ struct Objective {
 Result<Objective> objective_of(std::string_view name) {
   using S = Objective::Start;
   if (name == "binary:logistic" || name == "reg:logistic") return Objective{S::logit, Link::sigmoid};
-  if (name == "binary:logitraw") return Objective{S::logit, Link::identity};
+  if (name == "binary:logitraw") return Objective{S::as_is, Link::identity};
   if (name == "binary:hinge") return Objective{S::as_is, Link::hinge};
   if (name == "count:poisson" || name == "reg:gamma" || name == "reg:tweedie" || name == "survival:cox" ||
       name == "survival:aft")
@@ -164,7 +164,7 @@ class XgboostReader {
     if (weights == nullptr || weights->numbers.size() != (out_.features + 1) * out_.groups)
       return broken_xgb("a linear booster's weights do not fit its features");
     for (double v : weights->numbers) out_.weights.push_back(static_cast<float>(v));
-    out_.bases = bases_;
+    out_.bases.assign(out_.groups, bases_[0]);  // as XGBoost: the first one for all
     return {};
   }
 
