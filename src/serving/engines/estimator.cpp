@@ -54,9 +54,9 @@ class EstimatorEngine : public Engine {
                  : answer_ == Answer::transform ? root_->transform(in)
                                                 : root_->predict_proba(in);
     if (!frame) return std::unexpected(frame.error());
-    if (frame->sparse || !frame->texts.empty())
-      return fail(Code::unimplemented,
-                  fmt::format("{} gives texts or sparse rows, which have no answer yet", root_->name));
+    if (frame->sparse) frame = dense(std::move(*frame));
+    if (!frame) return std::unexpected(frame.error());
+    if (!frame->texts.empty()) return texts_of(*frame);
     if (answer_ == Answer::log_probability)
       for (auto& v : frame->data) v = std::log(v);
     Output out;
@@ -68,6 +68,21 @@ class EstimatorEngine : public Engine {
   }
 
  private:
+  // Columns of texts alone are an answer of texts.
+  [[nodiscard]] Result<Output> texts_of(const Frame& frame) const {
+    if (frame.texts.size() != frame.columns)
+      return fail(Code::unimplemented, fmt::format("{} gives columns of numbers and of texts, which are no answer",
+                                                   root_->name));
+    Output out;
+    out.type = DataType::bytes;
+    out.rows = frame.rows;
+    out.width = frame.columns;
+    out.texts.reserve(frame.rows * frame.columns);
+    for (std::size_t r = 0; r < frame.rows; ++r)
+      for (const auto& [c, column] : frame.texts) out.texts.push_back(column.values[r]);
+    return out;
+  }
+
   EstimatorPtr root_;
   Answer answer_;
 };
@@ -101,6 +116,11 @@ Result<> check_numbers(const Frame& in, std::size_t features, bool missing) {
     return fail(Code::invalid_argument,
                 fmt::format("column #{} holds texts, and this model takes numbers", in.texts.begin()->first));
   if (missing) return {};
+  for (std::size_t i = 0; i < in.values.size(); ++i)
+    if (!std::isfinite(in.values[i]))
+      return fail(Code::invalid_argument,
+                  fmt::format("column #{} has a missing (NaN) or infinite value, which this model does not take",
+                              in.indices[i]));
   for (std::size_t i = 0; i < in.data.size(); ++i)
     if (!std::isfinite(in.data[i]))
       return fail(Code::invalid_argument,
@@ -190,6 +210,18 @@ std::vector<NodeId> Build::items(NodeId id, std::string_view attribute) const {
 const Makers& makers() {
   static const Makers all = [] {
     Makers m;
+    add_trees(m);
+    add_linear(m);
+    add_svm(m);
+    add_neighbours(m);
+    add_bayes(m);
+    add_clusters(m);
+    add_others(m);
+    add_composition(m);
+    add_scalers(m);
+    add_encoders(m);
+    add_text(m);
+    add_boosters(m);
     return m;
   }();
   return all;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,12 @@ class Estimator {
   [[nodiscard]] virtual Result<Frame> predict_proba(const Frame& in) const;
   [[nodiscard]] virtual Result<Frame> decision_function(const Frame& in) const;
 
+  // True: takes sparse frames (see engines/rows.h). What holds others (a Pipeline) makes rows dense for those that do
+  // not, so an estimator that says nothing never meets one.
+  [[nodiscard]] virtual bool takes_sparse() const { return false; }
+  // transform() of some columns of a frame, in that order; encoders read them where they are, without a copy.
+  [[nodiscard]] virtual Result<Frame> transform_columns(const Frame& in, std::span<const std::size_t> columns) const;
+
   std::string name;                // "RandomForestClassifier"
   std::vector<std::string> names;  // feature_names_in_
 };
@@ -42,6 +49,9 @@ using EstimatorPtr = std::unique_ptr<Estimator>;
 
 // The labels of classes_ at `index`es, as predict answers them: numbers keep their type, texts become BYTES.
 Output labels(const Array& classes, const std::vector<std::size_t>& index);
+// The columns of a frame, in that order, without names; indices are in range. And a frame without sparse rows.
+Frame select_columns(const Frame& in, std::span<const std::size_t> columns);
+Result<Frame> dense(Frame in);
 // Refuses a frame of another width, of no rows, or with a text column. Infinity and NaN too, unless `missing`.
 Result<> check_numbers(const Frame& in, std::size_t features, bool missing = false);
 
@@ -84,7 +94,8 @@ void add_trees(Makers& makers);        // trees, forests, boosting, isolation fo
 void add_neighbours(Makers& makers);   // kNN
 void add_bayes(Makers& makers);        // naive Bayes, LDA, QDA
 void add_svm(Makers& makers);          // libsvm's
-void add_others(Makers& makers);       // MLP, k-means, PLS, dummies
+void add_clusters(Makers& makers);     // k-means, mixtures
+void add_others(Makers& makers);       // MLP, PLS, kernel ridge, isotonic, dummies
 void add_meta(Makers& makers);         // votes, stacks, bags, calibrated, one-vs-rest, multi-output, transformed target
 void add_composition(Makers& makers);  // Pipeline, FeatureUnion, ColumnTransformer, FunctionTransformer
 void add_scalers(Makers& makers);      // numbers to numbers: scalers, imputers, discretisers, polynomials, splines

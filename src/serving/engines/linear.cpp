@@ -1,5 +1,8 @@
 #include "serving/engines/linear.h"
 
+#include "serving/engines/estimator.h"
+#include "serving/engines/linear_model.h"
+#include "serving/engines/rows.h"
 #include "text/text.h"
 
 namespace mr::serving {
@@ -17,83 +20,44 @@ struct Scaler {
   double high = 1;
 };
 
-enum class Task : std::uint8_t { classify, regress };
-enum class Probability : std::uint8_t { none, logistic_ovr, softmax, binary_softmax, modified_huber };
 enum class Answer : std::uint8_t { predict, probability, log_probability };
 
-std::unexpected<Error> bad(std::string what) { return fail(Code::invalid_argument, std::move(what)); }
+std::unexpected<Error> no_engine(std::string what) { return fail(Code::invalid_argument, std::move(what)); }
 
 std::string short_name(const std::string& full) { return full.substr(full.rfind('.') + 1); }
-
-// 1/(1+exp(-d)) without overflow.
-double expit(double d) {
-  if (d >= 0) return 1 / (1 + std::exp(-d));
-  double e = std::exp(d);
-  return e / (1 + e);
-}
 
 class LinearEngine : public Engine {
  public:
   std::vector<Scaler> scalers;
-  Task task = Task::regress;
-  Probability probability = Probability::none;
   Answer answer = Answer::predict;
-  std::size_t n = 0;         // features
-  std::size_t k = 0;         // rows of coef
-  std::vector<double> coef;  // k * n
-  std::vector<double> intercept;
-  bool coef_f32 = false;
-  Array classes;
+  LinearModel model;
   std::vector<std::string> names;
-  std::string cls;
 
-  std::size_t features() const override { return n; }
+  std::size_t features() const override { return model.features(); }
   const std::vector<std::string>& feature_names() const override { return names; }
   std::string description() const override {
     return fmt::format(
-        "native linear engine: {}{}", cls,
+        "native linear engine: {}{}", model.name(),
         scalers.empty() ? "" : fmt::format(" behind {} scaler{}", scalers.size(), scalers.size() == 1 ? "" : "s"));
   }
 
   Result<Output> predict(const Frame& f) const override {
-    if (f.rows == 0) return bad("there are no rows (0 samples); at least one is needed");
-    if (f.columns != n) return bad(fmt::format("the input has {} columns; the model was fitted with {}", f.columns, n));
-    for (std::size_t i = 0; i < f.data.size(); ++i)
-      if (!std::isfinite(f.data[i]))
-        return bad(
-            fmt::format("column #{} has a missing (NaN) or infinite value, which this model does not take", i % n));
-    std::vector<double> scaled;
-    const double* x = f.data.data();
-    if (!scalers.empty()) {
-      scaled = f.data;
+    MR_CHECK(check_numbers(f, model.features()));
+    std::vector<double> d;
+    if (scalers.empty()) {
+      d = model.decide(f);
+    } else {
+      if (f.sparse) return fail(Code::unimplemented, "sparse rows are not scaled");
+      std::vector<double> scaled = f.data;
       for (const auto& s : scalers) apply(s, scaled, f.f32);
-      x = scaled.data();
+      d = model.decide(scaled.data(), f.rows);
     }
-    std::size_t width = k;
-    std::vector<double> d(f.rows * k);
-    for (std::size_t r = 0; r < f.rows; ++r)
-      for (std::size_t c = 0; c < k; ++c) {
-        double sum = 0;
-        const double* w = coef.data() + c * n;
-        const double* row = x + r * n;
-        for (std::size_t i = 0; i < n; ++i) sum += row[i] * w[i];
-        d[r * k + c] = sum + intercept[c];
-      }
-    const bool f32 = f.f32 && coef_f32;
+    if (answer == Answer::predict) return model.predict(std::move(d), f.rows, f.f32);
     Output out;
     out.rows = f.rows;
-    if (task == Task::regress) {
-      out.type = f32 ? DataType::fp32 : DataType::fp64;
-      out.width = width;
-      out.numbers = std::move(d);
-      return out;
-    }
-    if (answer == Answer::predict) return labels(d, f.rows);
-    out.type = f32 ? DataType::fp32 : DataType::fp64;
-    out.width = std::max<std::size_t>(2, classes.size());
-    out.numbers.resize(f.rows * out.width);
-    for (std::size_t r = 0; r < f.rows; ++r)
-      probabilities(d.data() + r * k, out.numbers.data() + r * out.width, out.width);
+    out.type = f.f32 && model.in_f32() ? DataType::fp32 : DataType::fp64;
+    out.numbers = model.probabilities(d, f.rows);
+    out.width = out.numbers.size() / f.rows;
     if (answer == Answer::log_probability)
       for (auto& v : out.numbers) v = std::log(v);
     return out;
@@ -119,81 +83,39 @@ class LinearEngine : public Engine {
       }
     }
   }
+};
 
-  Result<Output> labels(const std::vector<double>& d, std::size_t rows) const {
-    Output out;
-    out.rows = rows;
-    switch (classes.kind) {
-      case 'U':
-      case 'O':
-        out.type = DataType::bytes;
-        break;
-      case 'b':
-        out.type = DataType::boolean;
-        break;
-      case 'f':
-        out.type = classes.itemsize == 4 ? DataType::fp32 : classes.itemsize == 2 ? DataType::fp16 : DataType::fp64;
-        break;
-      case 'i':
-        out.type = classes.itemsize == 8   ? DataType::int64
-                   : classes.itemsize == 4 ? DataType::int32
-                   : classes.itemsize == 2 ? DataType::int16
-                                           : DataType::int8;
-        break;
-      default:
-        out.type = classes.itemsize == 8   ? DataType::uint64
-                   : classes.itemsize == 4 ? DataType::uint32
-                   : classes.itemsize == 2 ? DataType::uint16
-                                           : DataType::uint8;
-        break;
-    }
-    for (std::size_t r = 0; r < rows; ++r) {
-      const double* row = d.data() + r * k;
-      std::size_t best = 0;
-      if (k == 1)
-        best = row[0] > 0 ? 1 : 0;  // strictly greater: a tie is the first class
-      else
-        for (std::size_t c = 1; c < k; ++c)
-          if (row[c] > row[best]) best = c;
-      if (out.type == DataType::bytes)
-        out.texts.push_back(classes.texts[best]);
-      else
-        out.numbers.push_back(classes.numbers[best]);
-    }
-    return out;
+// The same models as parts of a graph.
+class LinearEstimator : public Estimator {
+ public:
+  explicit LinearEstimator(LinearModel m) : model_(std::move(m)) {}
+  [[nodiscard]] std::size_t features() const override { return model_.features(); }
+  [[nodiscard]] bool takes_sparse() const override { return true; }
+  [[nodiscard]] const Array* classes() const override { return model_.classifies() ? &model_.classes() : nullptr; }
+
+  [[nodiscard]] Result<Output> predict(const Frame& in) const override {
+    MR_CHECK(check_numbers(in, model_.features()));
+    return model_.predict(model_.decide(in), in.rows, in.f32);
+  }
+  [[nodiscard]] Result<Frame> predict_proba(const Frame& in) const override {
+    if (model_.probability() == LinearModel::Probability::none) return Estimator::predict_proba(in);
+    MR_CHECK(check_numbers(in, model_.features()));
+    auto p = model_.probabilities(model_.decide(in), in.rows);
+    auto width = p.size() / in.rows;
+    return typed(frame_of(in.rows, width, std::move(p)), in);
+  }
+  [[nodiscard]] Result<Frame> decision_function(const Frame& in) const override {
+    if (!model_.decides()) return Estimator::decision_function(in);
+    MR_CHECK(check_numbers(in, model_.features()));
+    return typed(frame_of(in.rows, model_.outputs(), model_.decide(in)), in);
   }
 
-  void probabilities(const double* d, double* p, std::size_t width) const {
-    switch (probability) {
-      case Probability::softmax: {
-        double top = *std::max_element(d, d + k);
-        double sum = 0;
-        for (std::size_t c = 0; c < k; ++c) sum += p[c] = std::exp(d[c] - top);
-        for (std::size_t c = 0; c < k; ++c) p[c] /= sum;
-        return;
-      }
-      case Probability::binary_softmax: {  // softmax of (-d, d)
-        p[1] = expit(2 * d[0]);
-        p[0] = expit(-2 * d[0]);
-        return;
-      }
-      case Probability::modified_huber:
-      case Probability::logistic_ovr:
-      case Probability::none:
-        break;
-    }
-    auto one = [&](double v) {
-      return probability == Probability::modified_huber ? (std::clamp(v, -1.0, 1.0) + 1) / 2 : expit(v);
-    };
-    if (k == 1) {
-      p[1] = one(d[0]);
-      p[0] = 1 - p[1];
-      return;
-    }
-    double sum = 0;
-    for (std::size_t c = 0; c < k; ++c) sum += p[c] = one(d[c]);
-    for (std::size_t c = 0; c < k; ++c) p[c] = sum == 0 ? 1.0 / static_cast<double>(width) : p[c] / sum;
+ private:
+  [[nodiscard]] Frame typed(Frame f, const Frame& in) const {
+    f.f32 = in.f32 && model_.in_f32();
+    return f;
   }
+  LinearModel model_;
 };
 
 // "1.8.0" -> 1008; 0 when it is no version.
@@ -211,9 +133,9 @@ bool flag(const Tree& t, NodeId owner, std::string_view key, bool fallback) {
 
 Result<std::vector<double>> finite_numbers(const Tree& t, NodeId owner, std::string_view key) {
   auto a = t.array_of(t.get(owner, key));
-  if (!a) return bad(fmt::format("{} of {}: {}", key, short_name(t.class_of(owner)), a.error().message));
+  if (!a) return no_engine(fmt::format("{} of {}: {}", key, short_name(t.class_of(owner)), a.error().message));
   if (a->kind == 'U' || a->kind == 'O')
-    return bad(fmt::format("{} of {} is not made of numbers", key, short_name(t.class_of(owner))));
+    return no_engine(fmt::format("{} of {} is not made of numbers", key, short_name(t.class_of(owner))));
   return std::move(a->numbers);
 }
 
@@ -233,15 +155,17 @@ class Builder {
     else if (predict_fn_ == "predict_log_proba")
       engine_->answer = Answer::log_probability;
     else
-      return bad(fmt::format("predict_fn '{}' is not served natively; predict, predict_proba and predict_log_proba are",
-                             printable(predict_fn_)));
+      return no_engine(
+          fmt::format("predict_fn '{}' is not served natively; predict, predict_proba and predict_log_proba are",
+                      printable(predict_fn_)));
     MR_CHECK(step(t_.root, true, 0));
-    if (engine_->answer != Answer::predict && engine_->probability == Probability::none)
-      return bad(fmt::format("{} has no {}", engine_->cls, predict_fn_));
+    if (engine_->answer != Answer::predict && engine_->model.probability() == LinearModel::Probability::none)
+      return no_engine(fmt::format("{} has no {}", engine_->model.name(), predict_fn_));
     for (const auto& s : engine_->scalers) {
       auto width = s.scale.empty() ? s.shift.size() : s.scale.size();
-      if (width != 0 && width != engine_->n)
-        return bad(fmt::format("a scaler has {} features and the model behind it {}", width, engine_->n));
+      if (width != 0 && width != engine_->model.features())
+        return no_engine(
+            fmt::format("a scaler has {} features and the model behind it {}", width, engine_->model.features()));
     }
     return std::unique_ptr<Engine>(std::move(engine_));
   }
@@ -260,35 +184,36 @@ class Builder {
 
   // One estimator; `last`: it must predict.
   Result<> step(NodeId id, bool last, int depth) {
-    if (depth > 20) return bad("Pipelines are nested too deep");
-    if (++steps_ > 1000) return bad("Pipelines hold more steps than are read");
+    if (depth > 20) return no_engine("Pipelines are nested too deep");
+    if (++steps_ > 1000) return no_engine("Pipelines hold more steps than are read");
     auto full = t_.class_of(id);
-    if (full.empty()) return bad("the file does not hold an estimator");
+    if (full.empty()) return no_engine("the file does not hold an estimator");
     auto name = short_name(full);
     names_of(id);
     if (full == "sklearn.pipeline.Pipeline") return pipeline(id, last, depth);
     if (name == "StandardScaler" || name == "MinMaxScaler") {
-      if (last) return bad(fmt::format("the last step is {}, which does not predict", name));
+      if (last) return no_engine(fmt::format("the last step is {}, which does not predict", name));
       return scaler(id, name);
     }
-    if (!last) return bad(fmt::format("'{}' in the middle of a Pipeline is not read natively", full));
-    return estimator(id, full, name);
+    if (!last) return no_engine(fmt::format("'{}' in the middle of a Pipeline is not read natively", full));
+    MR_TRY(engine_->model, LinearModel::read(t_, id));
+    return {};
   }
 
   Result<> pipeline(NodeId id, bool last, int depth) {
     auto steps = t_.get(id, "steps");
     if (steps == kNoNode || t_.at(steps).kind != NodeKind::list || t_.at(steps).items.empty())
-      return bad("a Pipeline has no steps");
+      return no_engine("a Pipeline has no steps");
     const auto& list = t_.at(steps).items;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto& pair = t_.at(list[i]);
       if ((pair.kind != NodeKind::tuple && pair.kind != NodeKind::list) || pair.items.size() != 2)
-        return bad("a Pipeline's step is not a pair");
+        return no_engine("a Pipeline's step is not a pair");
       auto est = pair.items[1];
       bool is_last = last && i + 1 == list.size();
       bool pass = t_.is_none(est) || t_.text_of(est) == "passthrough";
       if (pass) {
-        if (is_last) return bad("the last step of the Pipeline is 'passthrough', which does not predict");
+        if (is_last) return no_engine("the last step of the Pipeline is 'passthrough', which does not predict");
         continue;
       }
       MR_CHECK(step(est, is_last, depth + 1));
@@ -310,93 +235,25 @@ class Builder {
         MR_TRY(s.scale, finite_numbers(t_, id, "scale_"));
       }
       if (s.center && s.divide && s.shift.size() != s.scale.size())
-        return bad("a StandardScaler's mean_ and scale_ differ in length");
+        return no_engine("a StandardScaler's mean_ and scale_ differ in length");
     } else {
       s.kind = Scaler::Kind::min_max;
       MR_TRY(s.scale, finite_numbers(t_, id, "scale_"));
       MR_TRY(s.shift, finite_numbers(t_, id, "min_"));
-      if (s.shift.size() != s.scale.size()) return bad("a MinMaxScaler's min_ and scale_ differ in length");
+      if (s.shift.size() != s.scale.size()) return no_engine("a MinMaxScaler's min_ and scale_ differ in length");
       s.center = flag(t_, id, "clip", false);
       auto range = t_.get(id, "feature_range");
       if (s.center && range != kNoNode && t_.at(range).items.size() == 2) {
         MR_TRY(Array low, t_.array_of(t_.at(range).items[0]));
         MR_TRY(Array high, t_.array_of(t_.at(range).items[1]));
         if (low.numbers.size() != 1 || high.numbers.size() != 1 || low.numbers[0] > high.numbers[0])
-          return bad("a MinMaxScaler's feature_range is not read");
+          return no_engine("a MinMaxScaler's feature_range is not read");
         s.low = low.numbers[0];
         s.high = high.numbers[0];
       }
     }
     engine_->scalers.push_back(std::move(s));
     return {};
-  }
-
-  Result<> estimator(NodeId id, const std::string& full, const std::string& name) {
-    static const std::set<std::string> classifiers{
-        "LogisticRegression", "LogisticRegressionCV", "SGDClassifier",     "Perceptron",
-        "LinearSVC",          "RidgeClassifier",      "RidgeClassifierCV", "PassiveAggressiveClassifier"};
-    static const std::set<std::string> regressors{"LinearRegression",
-                                                  "Ridge",
-                                                  "RidgeCV",
-                                                  "Lasso",
-                                                  "LassoCV",
-                                                  "ElasticNet",
-                                                  "ElasticNetCV",
-                                                  "SGDRegressor",
-                                                  "LinearSVR",
-                                                  "HuberRegressor",
-                                                  "BayesianRidge",
-                                                  "ARDRegression",
-                                                  "PassiveAggressiveRegressor"};
-    bool classifier = classifiers.contains(name);
-    if (!classifier && !regressors.contains(name)) return bad(fmt::format("'{}' does not predict", full));
-    auto& e = *engine_;
-    e.cls = name;
-    e.task = classifier ? Task::classify : Task::regress;
-    auto coef = t_.array_of(t_.get(id, "coef_"));
-    if (!coef) return bad(fmt::format("{} is not fitted, or its coef_ is not read: {}", name, coef.error().message));
-    if (coef->kind != 'f' || coef->shape.empty() || coef->shape.size() > 2)
-      return bad(fmt::format("coef_ of {} has a form that is not read", name));
-    e.k = coef->shape.size() == 2 ? static_cast<std::size_t>(coef->shape[0]) : 1;
-    e.n = static_cast<std::size_t>(coef->shape.back());
-    if (e.k == 0 || e.n == 0 || e.k > 100000) return bad(fmt::format("coef_ of {} is empty", name));
-    e.coef_f32 = coef->itemsize == 4;
-    e.coef = std::move(coef->numbers);
-    MR_TRY(e.intercept, finite_numbers(t_, id, "intercept_"));
-    if (e.intercept.size() == 1 && e.k > 1) e.intercept.assign(e.k, e.intercept[0]);
-    if (e.intercept.size() != e.k) return bad(fmt::format("intercept_ of {} does not fit its coef_", name));
-    for (double v : e.coef)
-      if (!std::isfinite(v)) return bad(fmt::format("coef_ of {} is not finite", name));
-    for (double v : e.intercept)
-      if (!std::isfinite(v)) return bad(fmt::format("intercept_ of {} is not finite", name));
-    if (!classifier) return {};
-    auto classes_id = t_.get(id, "classes_");
-    if (classes_id == kNoNode)
-      classes_id = t_.get(t_.get(id, "_label_binarizer"), "classes_");  // RidgeClassifier before 1.8
-    auto classes = t_.array_of(classes_id);
-    if (!classes) return bad(fmt::format("classes_ of {} is not read: {}", name, classes.error().message));
-    e.classes = std::move(*classes);
-    if (e.classes.size() != (e.k == 1 ? 2 : e.k))
-      return bad(fmt::format("{} has {} classes and {} rows of coef_", name, e.classes.size(), e.k));
-    set_probability(id, name);
-    return {};
-  }
-
-  void set_probability(NodeId id, const std::string& name) {
-    auto& e = *engine_;
-    if (name == "LogisticRegression" || name == "LogisticRegressionCV") {
-      auto multi = t_.text_of(t_.get(id, "multi_class"));
-      auto solver = t_.text_of(t_.get(id, "solver"));
-      bool ovr = multi.empty() ? e.classes.size() <= 2
-                               : multi == "ovr" || multi == "warn" ||
-                                     ((multi == "auto" || multi == "deprecated") &&
-                                      (e.classes.size() <= 2 || solver == "liblinear"));
-      e.probability = ovr ? Probability::logistic_ovr : e.k == 1 ? Probability::binary_softmax : Probability::softmax;
-    } else if (name == "SGDClassifier") {
-      auto loss = t_.text_of(t_.get(id, "loss"));
-      if (loss == "log" || loss == "log_loss") e.probability = Probability::logistic_ovr;
-      if (loss == "modified_huber") e.probability = Probability::modified_huber;
-    }
   }
 
   const Tree& t_;
@@ -411,6 +268,22 @@ class Builder {
 Result<std::unique_ptr<Engine>> make_linear_engine(const Tree& tree, const std::string& predict_fn,
                                                    const std::string& written_by) {
   return Builder(tree, predict_fn, written_by).build();
+}
+
+void add_linear(Makers& makers) {
+  for (const auto& name : LinearModel::class_names())
+    makers["sklearn*" + name] = [](Build& b, NodeId id) -> Result<EstimatorPtr> {
+      MR_TRY(auto model, LinearModel::read(b.tree, id));
+      return std::make_unique<LinearEstimator>(std::move(model));
+    };
+  // The model that its samples agreed on.
+  makers["sklearn*RANSACRegressor"] = [](Build& b, NodeId id) -> Result<EstimatorPtr> {
+    auto inner = b.tree.get(id, "estimator_");
+    if (b.tree.is_none(inner)) return b.bad(id, "it has no estimator_: is it fitted?");
+    MR_TRY(auto made, b.estimator(inner));
+    made->name = b.short_class(id);
+    return made;
+  };
 }
 
 }  // namespace mr::serving

@@ -498,7 +498,7 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
          "CanberraDistance64", "BrayCurtisDistance", "BrayCurtisDistance64", "HammingDistance", "HammingDistance64"});
     add("sklearn.neural_network._multilayer_perceptron", {"MLPClassifier", "MLPRegressor"});
     add("sklearn.neural_network._stochastic_optimizers", {"AdamOptimizer", "SGDOptimizer"});
-    add("sklearn.cluster._kmeans", {"KMeans", "MiniBatchKMeans"});
+    add("sklearn.cluster._kmeans", {"KMeans", "MiniBatchKMeans", "_kmeans_single_lloyd", "_kmeans_single_elkan"});
     add("sklearn.cluster._bisect_k_means", {"BisectingKMeans", "_BisectingTree"});
     add("sklearn.mixture._gaussian_mixture", {"GaussianMixture"});
     add("sklearn.cross_decomposition._pls", {"PLSRegression", "PLSCanonical", "CCA"});
