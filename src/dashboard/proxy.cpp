@@ -1,6 +1,7 @@
 // Requests of the pages to the rooms' own APIs: the path is taken over, who asks is the dashboard, and what comes back
 // can do nothing in the pages' name.
 #include "dashboard/inside.h"
+#include "http/files.h"
 #include "json/parse.h"
 #include "text/text.h"
 #include "text/uri.h"
@@ -40,6 +41,22 @@ http::Request moved(const http::Request& rq, std::string_view target) {
   out.path = target.substr(0, question);
   out.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
   return out;
+}
+
+// With inline=1 a file is for an <img> or a sandboxed <iframe>, not for the disk: its type is that of its name.
+void show_inline(const http::Request& rq, http::Response& res) {
+  bool asked = false;
+  std::string name(rq.path);
+  for (const auto& [k, v] : text::parse_query(rq.query)) {
+    if (k == "inline") asked = v == "1";
+    if (k == "path") name = v;
+  }
+  if (!asked || res.status != 200) return;
+  http::Headers kept;
+  for (const auto& [n, v] : res.headers.items())
+    if (!text::iequals(n, "Content-Disposition") && !text::iequals(n, "Content-Type")) kept.add(n, v);
+  kept.add("Content-Type", std::string(http::content_type_for(name)));
+  res.headers = std::move(kept);
 }
 
 constexpr std::string_view kClosedGroups[] = {"rbac.authorization.k8s.io", "certificates.k8s.io",
@@ -107,6 +124,7 @@ task::Task<http::Response> to_tracking(const DashboardDeps& deps, http::Request&
   constexpr std::string_view kPrefix = "/dashboard/mlflow";
   auto sub = moved(rq, rq.target.substr(kPrefix.size()));
   auto res = co_await deps.tracking(sub);
+  show_inline(rq, res);
   co_return secured(std::move(res));
 }
 
@@ -123,7 +141,9 @@ task::Task<http::Response> to_objects(const DashboardDeps& deps, http::Request& 
   sub.headers.clear();
   for (const auto& [n, v] : rq.headers.items())
     if (!text::iequals(n, "Authorization") && !text::lower(n).starts_with("x-amz-")) sub.headers.add(n, v);
-  co_return secured(co_await deps.objects(sub));
+  auto res = co_await deps.objects(sub);
+  show_inline(rq, res);
+  co_return secured(std::move(res));
 }
 
 bool host_is_ours(std::string_view host, const std::vector<std::string>& allowed) {

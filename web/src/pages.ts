@@ -6,4 +6,8 @@ export const routes: Record<string, Loader> = {
   "/pipelines": () => import("./pages/pipelines"),
   "/pipelines/runs/{id}": () => import("./pages/run"),
   "/pipelines/definitions/{id}": () => import("./pages/definition"),
+  "/experiments": () => import("./pages/experiments"),
+  "/experiments/{id}": () => import("./pages/experiment"),
+  "/experiments/{id}/compare": () => import("./pages/compare"),
+  "/experiments/{experiment}/runs/{id}": () => import("./pages/tracked"),
 };

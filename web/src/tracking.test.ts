@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { along, axisOf, columnsOf, ticks, valueOf, type Run } from "./tracking";
+
+const run = (id: string, metrics: Record<string, unknown>, params: Record<string, string>): Run => ({
+  info: { run_id: id, experiment_id: "1", run_name: id, status: "FINISHED", start_time: 1 },
+  data: { metrics: Object.entries(metrics).map(([key, value]) => ({ key, value })), params: Object.entries(params).map(([key, value]) => ({ key, value })) },
+});
+const runs = [run("a", { loss: 0.5, odd: "NaN" }, { depth: "2", how: "adam" }), run("b", { loss: 1.5, odd: 1.7976931348623157e308 }, { depth: "10", how: "sgd" }), run("c", {}, {})];
+
+describe("values of runs", () => {
+  it("are found by their column", () => {
+    expect([valueOf(runs[0]!, "metrics.loss"), valueOf(runs[0]!, "params.how"), valueOf(runs[2]!, "params.how"), valueOf(runs[0]!, "attributes.run_name")]).toEqual([0.5, "adam", undefined, "a"]);
+    expect(valueOf(runs[0]!, "metrics.odd")).toBeNaN();
+    expect(columnsOf(runs)).toEqual({ metrics: ["loss", "odd"], params: ["depth", "how"], tags: [] });
+  });
+  it("lie along axes of numbers or of texts", () => {
+    const depth = axisOf(runs, "params.depth");
+    expect([depth.numeric, depth.low, depth.high]).toEqual([true, 2, 10]);
+    expect(runs.map((r) => along(depth, valueOf(r, "params.depth")))).toEqual([0, 1, undefined]);
+    const how = axisOf(runs, "params.how");
+    expect([how.numeric, how.texts]).toEqual([false, ["adam", "sgd"]]);
+    expect(runs.map((r) => along(how, valueOf(r, "params.how")))).toEqual([0, 1, undefined]);
+  });
+  it("that are no numbers have no place", () => {
+    const odd = axisOf(runs, "metrics.odd");
+    expect(runs.map((r) => along(odd, valueOf(r, "metrics.odd")))).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+it("puts round numbers at an axis", () => {
+  expect(ticks(0, 1)).toEqual([0, 0.2, 0.4, 0.6000000000000001, 0.8, 1].map((n) => expect.closeTo(n)));
+  expect(ticks(3, 97)).toEqual([20, 40, 60, 80]);
+  expect(ticks(1, 1)).toEqual([1]);
+});
