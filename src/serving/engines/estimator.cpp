@@ -221,6 +221,7 @@ const Makers& makers() {
     add_scalers(m);
     add_encoders(m);
     add_text(m);
+    add_decomposition(m);
     add_boosters(m);
     return m;
   }();

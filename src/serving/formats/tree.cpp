@@ -526,6 +526,20 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.impute._knn", {"KNNImputer"});
     add("sklearn.feature_extraction.text",
         {"CountVectorizer", "TfidfVectorizer", "TfidfTransformer", "HashingVectorizer"});
+    add("sklearn.decomposition._pca", {"PCA"});
+    add("sklearn.decomposition._incremental_pca", {"IncrementalPCA"});
+    add("sklearn.decomposition._truncated_svd", {"TruncatedSVD"});
+    add("sklearn.decomposition._fastica", {"FastICA"});
+    add("sklearn.decomposition._nmf", {"NMF"});
+    add("sklearn.random_projection", {"GaussianRandomProjection"});
+    add("sklearn.feature_selection._univariate_selection",
+        {"SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect", "f_classif",
+         "f_regression", "chi2", "f_oneway", "r_regression"});
+    add("sklearn.feature_selection._mutual_info", {"mutual_info_classif", "mutual_info_regression"});
+    add("sklearn.feature_selection._variance_threshold", {"VarianceThreshold"});
+    add("sklearn.feature_selection._from_model", {"SelectFromModel"});
+    add("sklearn.feature_selection._rfe", {"RFE", "RFECV"});
+    add("sklearn.feature_selection._sequential", {"SequentialFeatureSelector"});
     for (const char* m : {"scipy.sparse.dia", "scipy.sparse._dia"}) add(m, {"dia_matrix", "dia_array"});
     add("scipy.interpolate._bsplines", {"BSpline"});
     for (const char* m :
