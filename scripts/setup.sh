@@ -46,6 +46,7 @@ libzstd-dev
 zlib1g-dev
 libxxhash-dev
 libarchive-dev
+libnghttp2-dev
 libbz2-dev
 liblzma-dev
 liblz4-dev

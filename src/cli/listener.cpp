@@ -124,9 +124,16 @@ Result<> Listeners::add(const std::string& name, const std::string& address, int
   o.tls = std::move(tls);
   auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler), readiness_, ok));
   MR_CHECK(server->start());
-  items_.push_back({std::move(server), fmt::format("  {:<10} {}://{}:{:<6} {}", name, scheme,
-                                                   address == "0.0.0.0" ? "127.0.0.1" : address, port, purpose)});
+  items_.push_back({std::move(server),
+                    fmt::format("  {:<10} {}://{}:{:<6} {}", name, scheme, address == "0.0.0.0" ? "127.0.0.1" : address,
+                                port, purpose),
+                    {}});
   return {};
+}
+
+void Listeners::also(const std::string& name, const std::string& address, const std::string& purpose,
+                     std::function<void(int)> stop) {
+  items_.push_back({nullptr, fmt::format("  {:<10} {:<24} {}", name, address, purpose), std::move(stop)});
 }
 
 void Listeners::run(const std::function<void()>& before_stop) {
@@ -142,7 +149,12 @@ void Listeners::run(const std::function<void()>& before_stop) {
 }
 
 void Listeners::stop() {
-  for (auto& i : items_) i.server->stop(settings_.grace_s);
+  for (auto& i : items_) {
+    if (i.server)
+      i.server->stop(settings_.grace_s);
+    else
+      i.stop(settings_.grace_s);
+  }
 }
 
 int report(const Error& e) {

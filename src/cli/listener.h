@@ -42,6 +42,9 @@ class Listeners {
   task::Loops& loops() { return loops_; }
   Result<> add(const std::string& name, const std::string& address, int port, http::Handler handler,
                const std::string& purpose, std::shared_ptr<const http::TlsContext> tls = nullptr);
+  // Something else that listens: its line in the table, and what stops it. Before run().
+  void also(const std::string& name, const std::string& address, const std::string& purpose,
+            std::function<void(int grace_s)> stop);
   // A condition of /readyz; before run().
   void check(std::string name, std::function<Result<>()> passes) {
     readiness_->checks.emplace_back(std::move(name), std::move(passes));
@@ -57,6 +60,7 @@ class Listeners {
   struct Item {
     std::unique_ptr<http::Server> server;
     std::string line;
+    std::function<void(int)> stop;  // of what is no http::Server
   };
   std::vector<Item> items_;
   std::shared_ptr<Readiness> readiness_ = std::make_shared<Readiness>();

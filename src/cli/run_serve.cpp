@@ -4,6 +4,7 @@
 #include "cli/settings_serving.h"
 #include "log/log.h"
 #include "serving/api.h"
+#include "serving/grpc_service.h"
 
 namespace mr::cli {
 
@@ -40,6 +41,20 @@ int run_serve(const Settings& s) {
           fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));
       !r)
     return report(r.error());
+  auto grpc_port = s.grpc_port >= 0 ? s.grpc_port : 8081 + s.port_offset;
+  auto grpc = serving::make_grpc_server(listeners.loops(), repository, s.listen, static_cast<std::uint16_t>(grpc_port));
+  if (grpc_port > 0) {
+    if (grpc_port > 65535)
+      return report(Error{Code::invalid_argument, fmt::format("gRPC port {} is out of range", grpc_port), {}, {}});
+    auto r = grpc->start();
+    // Who did not ask for the port does not miss it: two servers on one machine need only --port each.
+    if (!r && s.grpc_port > 0) return report(r.error());
+    if (r)
+      listeners.also("grpc", fmt::format("{}:{}", s.listen, grpc->port()), "V2 inference over gRPC (cleartext HTTP/2)",
+                     [&grpc](int grace_s) { grpc->stop(grace_s); });
+    else
+      log::warn("no gRPC: give a free port with --grpc-port", {{"reason", r.error().message}});
+  }
   listeners.run();
   listeners.loops().stop();
   return 0;

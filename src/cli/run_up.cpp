@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "objects/api.h"
 #include "serving/api.h"
+#include "serving/grpc_service.h"
 #include "time/clock.h"
 #include "tracking/service.h"
 
@@ -113,6 +114,7 @@ int run_up(const Settings& s) {
   p.version = MILLRACE_VERSION;
   p.mysql = s.mysql;
   p.container_engine = s.container_engine;
+  p.warm_interpreters = s.warm_interpreters;
   // Sizes are quantities of Kubernetes.
   for (auto [flag, text, bytes] : {std::tuple{"--min-free-disk", &s.min_free_disk, &p.min_free_disk},
                                    {"--pipeline-step-disk", &s.pipeline_step_disk, &step_disk}}) {
@@ -166,6 +168,7 @@ int run_up(const Settings& s) {
   auto pipelines = Pipelines::open((*platform)->client(), (*platform)->pods(), **objects, std::move(runs));
   if (!pipelines) return report(pipelines.error());
 
+  auto grpc = serving::make_grpc_server(listeners.loops(), repository, s.listen, port(8001));
   http::Router inference;
   serving::add_routes(inference, repository);
   http::Router routes;
@@ -201,6 +204,9 @@ int run_up(const Settings& s) {
     MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
                            (*platform)->gateway((*pipelines)->at_front_door(std::move(front))),
                            "dashboard, kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
+    MR_CHECK(grpc->start());
+    listeners.also("grpc", fmt::format("{}:{}", s.listen, grpc->port()), "V2 inference over gRPC",
+                   [&grpc](int grace_s) { grpc->stop(grace_s); });
     MR_CHECK(listeners.add("pipelines", s.listen, 8888 + s.port_offset,
                            with_part_log((*pipelines)->handler(), pipelines_log), "Kubeflow Pipelines API"));
     MR_CHECK(listeners.add("kubernetes", s.listen, 6443 + s.port_offset, (*platform)->handler(),

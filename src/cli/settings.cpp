@@ -328,6 +328,12 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   up->add_option("--pipeline-cache-days", s.pipeline_cache_days, "How old such outputs may be; 0: of any age")
       ->check(CLI::Range(0, 36500))
       ->capture_default_str();
+  up->add_option(
+        "--warm-interpreters", s.warm_interpreters,
+        "How many Python interpreters stand by for steps of pipelines, one for each namespace and environment of "
+        "packages; 0 for none")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   up->add_option("--pipeline-pods", s.pipeline_pods, "How many steps of pipelines run at once; further ones wait")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -402,6 +408,8 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   listen(serve, s);
   models(serve, s);
   serve->add_option("--port", s.port, "Port to listen on (default: 8080)")->check(CLI::Range(1, 65535));
+  serve->add_option("--grpc-port", s.grpc_port, "Port of the gRPC protocol (default: 8081); 0 is none")
+      ->check(CLI::Range(0, 65535));
   serve
       ->add_option("--tracking-uri", s.tracking_uri,
                    "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "

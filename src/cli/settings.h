@@ -115,12 +115,14 @@ struct Settings {
   std::vector<std::string> model_uris;
   std::vector<std::string> model_names;
   std::string model_repository;
+  int grpc_port = -1;  // -1: the default; 0: none
   std::string tracking_uri;
   std::string s3_endpoint;
   // up
   bool mysql = false;
   std::vector<std::string> images;  // NAME=RUNTIME
   std::string container_engine = "auto";
+  int warm_interpreters = 4;
   bool pipeline_cache = true;
   int pipeline_cache_days = 0, pipeline_pods = 16;
   std::string cron_timezone = "UTC";

@@ -9,6 +9,7 @@
 #include "serving/parts.h"
 #include "serving/v2_request.h"
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -38,6 +39,7 @@ std::string FrameBuilder::add_texts(std::size_t column, TextColumn texts) {
 }
 
 void FrameBuilder::add_missing(std::size_t column, bool text) {
+  frame_.absent.push_back(column);
   for (std::size_t r = 0; r < frame_.rows; ++r)
     frame_.data[r * frame_.columns + column] = std::numeric_limits<double>::quiet_NaN();
   if (!text) return;
@@ -60,6 +62,13 @@ std::string with_column_names(std::string text, const std::vector<std::string>& 
   auto index = text::to_u64(std::string_view(text).substr(at + 1, end - at - 1));
   if (!index || *index >= names.size()) return text;
   return text.substr(0, at) + "'" + printable(names[*index]) + "'" + text.substr(end);
+}
+
+Result<Output> run_engine(const Model& m, const Frame& frame) {
+  auto began = time::mono_ns();
+  auto output = m.loaded.engine->predict(frame);
+  if (output) m.traffic->engine_ran(frame.rows, time::mono_ns() - began);
+  return output;
 }
 
 Refusal engine_refusal(const Error& e, const std::vector<std::string>& names) {

@@ -32,6 +32,8 @@ class FrameBuilder {
 
 // Engines speak of columns by number ("#3"); clients know them by name.
 std::string with_column_names(std::string text, const std::vector<std::string>& names);
+// Engine::predict, counted.
+Result<Output> run_engine(const Model& model, const Frame& frame);
 // An error of Engine::predict as the protocols answer it.
 Refusal engine_refusal(const Error& e, const std::vector<std::string>& names);
 

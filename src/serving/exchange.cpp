@@ -1,5 +1,7 @@
 #include "serving/exchange.h"
 
+#include "time/clock.h"
+
 namespace mr::serving {
 
 task::Pool& compute_pool() {
@@ -23,8 +25,21 @@ http::Response body_error(const Error& e) {
                                                    : 400;
   return refused(refusal(status, e.message));
 }
-http::Response too_busy() {
-  return refused(refusal(429, "too many inference requests are waiting; try again later"));
+Refusal no_place(ModelTraffic::Entry entry) {
+  return entry == ModelTraffic::Entry::late ? refusal(504, "the request waited for its model longer than it may")
+                                            : refusal(429, "too many inference requests are waiting; try again later");
+}
+
+Counted::Counted(std::shared_ptr<const Model> model) : model_(std::move(model)), began_(time::mono_ns()) {}
+Counted::~Counted() {
+  auto ns = time::mono_ns() - began_;
+  model_->traffic->ended(answered_, ns);
+  if (answered_) {
+    model_->success.add();
+    model_->seconds.observe(static_cast<double>(ns) / 1e9);
+  } else {
+    model_->failure.add();
+  }
 }
 
 }  // namespace mr::serving

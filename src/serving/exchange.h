@@ -17,18 +17,40 @@ task::Pool& compute_pool();
 http::Response refused(const Refusal& r);
 // A body that could not be read, in the shape of both protocols.
 http::Response body_error(const Error& e);
-http::Response too_busy();
+Refusal no_place(ModelTraffic::Entry entry);
 
 // Threads that wait for engines outside this process; made when the first is asked.
 task::Pool& waiting_pool();
 
-// fn() on this loop when the body is small, else on the pool; nullopt: the pool's queue is full. What a remote engine
-// computes is waited for on threads of its own.
+// fn() when the model has a place for one more request (else a refusal with 429, or 504 when it waited too long): on
+// this loop when the body is small, else on the pool. What a remote engine computes is waited for on threads of its
+// own.
 template <class F>
-task::Task<std::optional<std::invoke_result_t<F>>> compute(const Engine& engine, std::size_t body_bytes, F fn) {
-  if (engine.remote()) co_return co_await task::run_on(waiting_pool(), std::move(fn));
-  if (body_bytes <= kInlineBody) co_return fn();
-  co_return co_await task::run_on(compute_pool(), std::move(fn));
+task::Task<std::expected<std::invoke_result_t<F>, Refusal>> compute(std::shared_ptr<const Model> model,
+                                                                    std::size_t body_bytes, F fn, long timeout_ms = 0) {
+  auto entry = co_await model->traffic->enter(timeout_ms);
+  if (entry != ModelTraffic::Entry::in) co_return std::unexpected(no_place(entry));
+  Place place(model->traffic);
+  const bool remote = model->loaded.engine->remote();
+  if (!remote && body_bytes <= kInlineBody) co_return fn();
+  auto done = co_await task::run_on(remote ? waiting_pool() : compute_pool(), std::move(fn));
+  if (!done) co_return std::unexpected(no_place(ModelTraffic::Entry::full));
+  co_return std::move(*done);
 }
+
+// One request of a model, counted when it ends: refused, unless it was answered.
+class Counted {
+ public:
+  explicit Counted(std::shared_ptr<const Model> model);
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  ~Counted();
+  void answered() { answered_ = true; }
+
+ private:
+  std::shared_ptr<const Model> model_;
+  std::int64_t began_;
+  bool answered_ = false;
+};
 
 }  // namespace mr::serving

@@ -8,6 +8,7 @@
 #include "node/env.h"
 #include "serving/api.h"
 #include "serving/controller/runtimes.h"
+#include "serving/grpc_service.h"
 #include "task/event.h"
 #include "task/pool.h"
 #include "text/text.h"
@@ -70,11 +71,12 @@ struct Served {
   Repository repository;
   Folder folder;
   std::unique_ptr<http::Server> http, queue;
+  std::unique_ptr<grpc::Server> grpc;
 };
 
 struct Plan {
   std::string name, uri, dir, address;
-  std::uint16_t port = 8080, queue_port = 8012;
+  std::uint16_t port = 8080, queue_port = 8012, grpc_port = 8081;
   Environment env;
   bool v1 = true;
   LoadOptions load;
@@ -151,6 +153,11 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
     served->queue = std::make_unique<http::Server>(loops, o, handler);
     MR_CHECK(served->queue->start());
   }
+  if (plan.grpc_port != 0) {
+    served->grpc = make_grpc_server(loops, served->repository, plan.address, plan.grpc_port);
+    MR_CHECK(served->grpc->start());
+    say(log, "INFO", fmt::format("gRPC server running on http://{}:{}", plan.address, plan.grpc_port));
+  }
   say(log, "INFO", fmt::format("HTTP server running on http://{}:{}", plan.address, plan.port));
   return served;
 }
@@ -188,6 +195,7 @@ class Predictor final : public BuiltinContainer {
       co_await task::run_on(task::disk_pool(), [&] {
         for (auto* server : {served->http.get(), served->queue.get()})
           if (server != nullptr) server->stop(grace);
+        if (served->grpc) served->grpc->stop(grace);
         served.reset();
         return 0;
       });
@@ -214,7 +222,8 @@ class PredictorRuntime final : public node::BuiltinRuntime {
     plan.env = environment(start);
     if (auto e = plan.env.find("PREDICT_PROBA"); e != plan.env.end() && text::iequals(e->second, "true"))
       say(start.log, "WARNING", "PREDICT_PROBA is not supported: the model answers with what its predict gives");
-    for (auto [name, port] : {std::pair{"http_port", &plan.port}, std::pair{"queue_port", &plan.queue_port}})
+    for (auto [name, port] : {std::pair{"http_port", &plan.port}, std::pair{"queue_port", &plan.queue_port},
+                              std::pair{"grpc_port", &plan.grpc_port}})
       if (auto text = argument(start.container, name); !text.empty()) {
         auto n = text::to_u64(text);
         if (!n || *n > 65535)

@@ -6,6 +6,7 @@
 #include "json/parse.h"
 #include "json/writer.h"
 #include "serving/check.h"
+#include "serving/server_info.h"
 
 namespace mr::serving {
 
@@ -38,15 +39,7 @@ std::string render_metadata(const std::string& name, const Signature& s) {
   w.field("platform", "");
   w.key("inputs");
   w.begin_array();
-  for (const auto& c : s.columns) {
-    std::string_view codec = c.type == "string"              ? "str"
-                             : c.type == "binary"            ? "base64"
-                             : c.type == "datetime"          ? "datetime"
-                             : c.datatype == DataType::bytes ? "pd_json"
-                                                             : "np";
-    tensor(c.name, c.datatype, {-1, 1}, codec);
-  }
-  if (s.tensor) tensor(s.tensor_name.empty() ? "input-0" : s.tensor_name, s.tensor_type, s.tensor_shape, "np");
+  for (const auto& t : input_tensors(s)) tensor(t.name, t.type, t.shape, t.content_type);
   w.end_array();
   w.key("outputs");
   w.begin_array();
@@ -56,6 +49,8 @@ std::string render_metadata(const std::string& name, const Signature& s) {
   w.begin_object();
   if (!s.columns.empty())
     w.field("content_type", "pd");
+  else if (!s.tensors.empty())
+    w.field("content_type", "dict");
   else if (s.tensor)
     w.field("content_type", s.tensor_name.empty() ? "np" : "dict");
   w.end_object();
@@ -75,7 +70,7 @@ Result<std::shared_ptr<const Model>> read(const ModelSource& src, const LoadOpti
       {},
       metrics::counter("model_infer_request_success_total", "Inference requests answered.", labels),
       metrics::counter("model_infer_request_failure_total", "Inference requests refused.", labels),
-      metrics::duration_histogram("model_infer_request_duration_seconds", "Time of inference requests.", labels)});
+      metrics::duration_histogram("model_infer_request_duration", "Time of inference requests, in seconds.", labels)});
   m->metadata = render_metadata(src.name, m->loaded.signature);
   std::string safe;
   for (char c : src.name) safe += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
@@ -214,6 +209,14 @@ Result<> Repository::unload(const std::string& name) {
   for (auto& s : it->second) s.model.reset();
   table_.store(std::move(next));
   return {};
+}
+
+std::vector<std::shared_ptr<const Model>> Repository::loaded() const {
+  std::vector<std::shared_ptr<const Model>> out;
+  for (const auto& [_, slots] : *table())
+    for (const auto& s : slots)
+      if (s.model) out.push_back(s.model);
+  return out;
 }
 
 std::vector<Repository::IndexEntry> Repository::index() const {

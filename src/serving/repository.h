@@ -9,6 +9,7 @@
 
 #include "metrics/metrics.h"
 #include "serving/load.h"
+#include "serving/traffic.h"
 
 namespace mr::serving {
 
@@ -22,6 +23,7 @@ struct Model {
   metrics::Counter success;
   metrics::Counter failure;
   metrics::Histogram seconds;
+  std::shared_ptr<ModelTraffic> traffic = std::make_shared<ModelTraffic>();
 };
 
 struct ModelSource {
@@ -44,6 +46,7 @@ class Repository {
   [[nodiscard]] std::shared_ptr<const Model> last() const;
   Result<> load(const std::string& name);  // again, from its source; unknown names are not_found
   Result<> unload(const std::string& name);
+  [[nodiscard]] std::vector<std::shared_ptr<const Model>> loaded() const;
   struct IndexEntry {
     std::string name;
     std::string version;

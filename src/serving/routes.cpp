@@ -4,10 +4,10 @@
 #include "serving/api.h"
 #include "serving/exchange.h"
 #include "serving/scoring.h"
+#include "serving/server_info.h"
 #include "serving/v1.h"
 #include "task/pool.h"
 #include "text/text.h"
-#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -31,41 +31,50 @@ bool json_body(const http::Request& rq) {
          (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
 }
 
-Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::string version, bool stream) {
-  auto started = time::mono_ns();
-  auto model = repo.find(name, version);
-  if (!model) co_return not_found(model.error());
-  auto body = co_await http::read_all(rq, kBodyLimit);
-  if (!body) {
-    (*model)->failure.add();
-    co_return body_error(body.error());
-  }
-  if (!json_body(rq)) {
-    (*model)->failure.add();
-    co_return refused(refusal_422("model_attributes_type", R"(["body"])",
-                                  "Input should be a valid dictionary or object to extract fields from"));
-  }
-  auto computed = co_await compute(*(*model)->loaded.engine, body->size(), [&] { return infer(**model, *body); });
-  if (!computed) co_return too_busy();
-  auto answer = std::move(*computed);
-  if (!answer) {
-    (*model)->failure.add();
-    co_return refused(answer.error());
-  }
-  (*model)->success.add();
-  (*model)->seconds.observe(static_cast<double>(time::mono_ns() - started) / 1e9);
-  if (stream) {
-    auto res = http::Response::text(200, "data: " + answer->body + "\n\n", "text/event-stream; charset=utf-8");
-    co_return res;
-  }
-  auto res = http::Response::json(200, std::move(answer->body));
-  res.raw_headers = (*model)->answer_head;
+// The bytes of JSON that the header announces in front of binary tensors.
+Result<std::optional<std::size_t>> json_size(const http::Request& rq, std::size_t body) {
+  auto header = rq.headers.get("Inference-Header-Content-Length");
+  if (header.empty()) return std::nullopt;
+  auto n = text::to_u64(header);
+  if (!n || *n > body)
+    return fail(Code::invalid_argument,
+                fmt::format("Inference-Header-Content-Length is no size within the body of {} bytes", body));
+  return static_cast<std::size_t>(*n);
+}
+
+http::Response answer_of(const Model& m, InferAnswer answer) {
+  auto res = http::Response::json(200, std::move(answer.body));
+  res.raw_headers = m.answer_head;
   for (const char* h : {"ce-id: ", "ce-requestid: "}) {
     res.raw_headers += h;
-    for (char c : answer->id) res.raw_headers += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    for (char c : answer.id) res.raw_headers += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
     res.raw_headers += "\r\n";
   }
-  co_return res;
+  if (answer.json_size != 0) {
+    res.headers.set("Content-Type", "application/octet-stream");
+    res.headers.set("Inference-Header-Content-Length", std::to_string(answer.json_size));
+  }
+  return res;
+}
+
+Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::string version, bool stream) {
+  auto model = repo.find(name, version);
+  if (!model) co_return not_found(model.error());
+  Counted counted(*model);
+  auto body = co_await http::read_all(rq, kBodyLimit);
+  if (!body) co_return body_error(body.error());
+  auto size = json_size(rq, body->size());
+  if (!size) co_return refused(refusal(400, size.error().message));
+  if (!*size && !json_body(rq))
+    co_return refused(refusal_422("model_attributes_type", R"(["body"])",
+                                  "Input should be a valid dictionary or object to extract fields from"));
+  auto computed = co_await compute(*model, body->size(), [&] { return infer(**model, *body, *size); });
+  if (!computed) co_return refused(computed.error());
+  auto answer = std::move(*computed);
+  if (!answer) co_return refused(answer.error());
+  counted.answered();
+  if (stream) co_return http::Response::text(200, "data: " + answer->body + "\n\n", "text/event-stream; charset=utf-8");
+  co_return answer_of(**model, std::move(*answer));
 }
 
 void add_model_routes(http::Router& router, Repository& repo, const std::string& base, bool versioned) {
@@ -79,6 +88,16 @@ void add_model_routes(http::Router& router, Repository& repo, const std::string&
     auto m = repo.find(rq.params[0], version(rq));
     if (!m) co_return not_found(m.error());
     co_return empty(200);
+  });
+  router.add(Method::get, base + "/stats", [&repo, version](http::Request& rq) -> Reply {
+    auto m = repo.find(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return http::Response::json(200, statistics({*m}));
+  });
+  router.add(Method::get, base + "/config", [&repo, version](http::Request& rq) -> Reply {
+    auto m = repo.find(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return http::Response::json(200, model_config(**m));
   });
   for (const char* verb : {"/infer", "/generate"})
     router.add(Method::post, base + verb, [&repo, version](http::Request& rq) -> Reply {
@@ -97,9 +116,8 @@ void add_model_routes(http::Router& router, Repository& repo, const std::string&
 }  // namespace
 
 void add_routes(http::Router& router, Repository& repo) {
-  router.add(Method::get, "/v2", [](http::Request&) -> Reply {
-    co_return http::Response::json(200, R"({"name":"millrace","version":"0.1.0","extensions":[]})");
-  });
+  router.add(Method::get, "/v2",
+             [](http::Request&) -> Reply { co_return http::Response::json(200, server_metadata()); });
   router.add(Method::get, "/v2/", [](http::Request&) -> Reply {
     auto r = empty(307);
     r.headers.add("Location", "/v2");
@@ -107,12 +125,19 @@ void add_routes(http::Router& router, Repository& repo) {
   });
   for (const char* p : {"/v2/health/live", "/v2/health/ready"})
     router.add(Method::get, p, [](http::Request&) -> Reply { co_return empty(200); });
+  router.add(Method::get, "/v2/models/stats",
+             [&repo](http::Request&) -> Reply { co_return http::Response::json(200, statistics(repo.loaded())); });
   add_model_routes(router, repo, "/v2/models/{name}", false);
   add_model_routes(router, repo, "/v2/models/{name}/versions/{version}", true);
   router.add(Method::post, "/v2/repository/index", [&repo](http::Request& rq) -> Reply {
     auto body = co_await http::read_all(rq, 1 << 20);
     if (!body) co_return body_error(body.error());
-    if (text::trim(*body).empty()) co_return refused(refusal_422("missing", R"(["body"])", "Field required"));
+    // MLServer asks for a body; Triton's client sends none and is told all the same.
+    const bool triton = rq.headers.get("User-Agent").find("gevent-http-client") != std::string_view::npos;
+    if (text::trim(*body).empty()) {
+      if (!triton) co_return refused(refusal_422("missing", R"(["body"])", "Field required"));
+      *body = "{}";
+    }
     auto doc = json::parse(*body);
     if (!doc) co_return refused(refusal_422("json_invalid", R"(["body",0])", "JSON decode error"));
     if (!doc->is_object())

@@ -6,7 +6,6 @@
 #include "serving/csv.h"
 #include "serving/exchange.h"
 #include "text/text.h"
-#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -61,7 +60,7 @@ Scored refused_table(const Model& m, const Error& e) {
 Scored answer(const Model& m, Result<Frame> frame, std::string params) {
   if (!frame) return refused_table(m, frame.error());
   if (m.loaded.engine->remote()) frame->params = std::move(params);
-  auto output = m.loaded.engine->predict(*frame);
+  auto output = run_engine(m, *frame);
   if (!output) {
     auto names = frame->names;
     if (names.empty()) names = m.loaded.engine->feature_names();
@@ -239,26 +238,22 @@ http::Response response(Scored s) {
 }
 
 ScoreReply run_score(Repository& repo, http::Request& rq) {
-  auto started = time::mono_ns();
   auto model = repo.last();
   if (!model) co_return response(mlflow_error(404, "RESOURCE_DOES_NOT_EXIST", "no model is loaded", {}, {}));
+  Counted counted(model);
   auto body = co_await http::read_all(rq, kBodyLimit);
   if (!body) {
-    model->failure.add();
     int status = body.error().code == Code::too_large ? 413 : body.error().code == Code::unsupported ? 415 : 400;
     co_return response(mlflow_error(status, "BAD_REQUEST", body.error().message, {}, {}));
   }
   auto type = std::string(rq.headers.get("Content-Type"));
-  auto scored = co_await compute(*model->loaded.engine, body->size(), [&] { return score(*model, type, *body); });
+  auto scored = co_await compute(model, body->size(), [&] { return score(*model, type, *body); });
+  if (!scored && scored.error().status == 504)
+    co_return response({504, "Request processing time exceeded limit", "application/json"});
   if (!scored)
     co_return response(
         mlflow_error(429, "RESOURCE_EXHAUSTED", "too many requests are waiting; try again later", {}, {}));
-  if (scored->status == 200) {
-    model->success.add();
-    model->seconds.observe(static_cast<double>(time::mono_ns() - started) / 1e9);
-  } else {
-    model->failure.add();
-  }
+  if (scored->status == 200) counted.answered();
   co_return response(std::move(*scored));
 }
 

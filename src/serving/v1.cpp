@@ -6,7 +6,6 @@
 #include "serving/exchange.h"
 #include "serving/v2_request.h"
 #include "text/text.h"
-#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -21,24 +20,16 @@ http::Response no_model(std::string_view name) {
 }
 
 V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
-  auto started = time::mono_ns();
   auto model = repo.find(name, "");
   if (!model) co_return no_model(name);
+  Counted counted(*model);
   auto body = co_await http::read_all(rq, kBodyLimit);
-  if (!body) {
-    (*model)->failure.add();
-    co_return body_error(body.error());
-  }
-  auto computed = co_await compute(*(*model)->loaded.engine, body->size(), [&] { return predict_v1(**model, *body); });
-  if (!computed) co_return too_busy();
-  auto answer = std::move(*computed);
-  if (!answer) {
-    (*model)->failure.add();
-    co_return refused(answer.error());
-  }
-  (*model)->success.add();
-  (*model)->seconds.observe(static_cast<double>(time::mono_ns() - started) / 1e9);
-  co_return http::Response::json(200, std::move(*answer));
+  if (!body) co_return body_error(body.error());
+  auto computed = co_await compute(*model, body->size(), [&] { return predict_v1(**model, *body); });
+  if (!computed) co_return refused(computed.error());
+  if (!*computed) co_return refused(computed->error());
+  counted.answered();
+  co_return http::Response::json(200, std::move(**computed));
 }
 
 }  // namespace
@@ -61,7 +52,7 @@ std::expected<std::string, Refusal> predict_v1(const Model& m, std::string_view 
   auto frame = frame_of_table(m, *table, CellRules::v1);
   if (!frame) return refuse(frame.error().message);
   if (frame->rows == 0) return refuse("Found array with 0 sample(s): there are no instances");
-  auto output = m.loaded.engine->predict(*frame);
+  auto output = run_engine(m, *frame);
   if (!output) {
     auto names = frame->names;
     if (names.empty()) names = m.loaded.engine->feature_names();

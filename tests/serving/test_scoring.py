@@ -11,11 +11,7 @@ SERVER = "mlflow models serve 3.17.2"
 
 
 def load():
-    lines = (
-        (harness.shared_dir() / "reference" / "v2-vectors.jsonl")
-        .read_text()
-        .splitlines()
-    )
+    lines = (harness.shared_dir() / "reference" / "v2-vectors.jsonl").read_text().splitlines()
     return {v["name"]: v for v in map(json.loads, lines) if v["server"] == SERVER}
 
 
@@ -35,9 +31,7 @@ def server():
 
 def ask(server, request):
     body = json.dumps(request["json"]) if "json" in request else request.get("text")
-    return server.call(
-        request["method"], request["path"], body, dict(request.get("headers") or {})
-    )
+    return server.call(request["method"], request["path"], body, dict(request.get("headers") or {}))
 
 
 @pytest.mark.parametrize("name", [n for n in VECTORS if n not in OWN])
@@ -48,10 +42,7 @@ def test_as_recorded(server, name):
     assert headers["content-type"] == vector["response_headers"]["content-type"]
     want = vector["response"]
     if isinstance(want, str):
-        assert (
-            raw.decode().split(".")[0].split(" Got")[0]
-            == want.split(".")[0].split(" Got")[0]
-        )
+        assert raw.decode().split(".")[0].split(" Got")[0] == want.split(".")[0].split(" Got")[0]
         return
     got = json.loads(raw)
     if status == 200:
@@ -68,11 +59,7 @@ def test_version_and_unsupported_type(server):
     status, headers, raw = server.call("GET", "/version")
     assert status == 200 and raw.count(b".") == 2
     status, headers, raw = ask(server, VECTORS["inv-bad-ct"]["request"])
-    assert (
-        status == 415
-        and b"application/x-foo" in raw
-        and headers["content-type"].startswith("text/plain")
-    )
+    assert status == 415 and b"application/x-foo" in raw and headers["content-type"].startswith("text/plain")
 
 
 # ---- against the real scoring server, in this process ----
@@ -92,17 +79,13 @@ def both(tmp_path_factory):
     root = tmp_path_factory.mktemp("scoring")
     linear = support.GOLDEN / "1.9.1" / "logreg_binary.skops"
     folders = {
-        "doubles": support.write_model(
-            root / "doubles", linear, inputs=signature(*["double"] * 4)
-        ),
+        "doubles": support.write_model(root / "doubles", linear, inputs=signature(*["double"] * 4)),
         "typed": support.write_model(
             root / "typed",
             linear,
             inputs=signature("integer", "long", "float", "double"),
         ),
-        "tensor": support.write_model(
-            root / "tensor", linear, inputs=support.tensor("float64", [-1, 4])
-        ),
+        "tensor": support.write_model(root / "tensor", linear, inputs=support.tensor("float64", [-1, 4])),
         "nothing": support.write_model(root / "nothing", linear),
         "proba": support.write_model(
             root / "proba",
@@ -123,12 +106,8 @@ def both(tmp_path_factory):
             asked[model] = (running, running.__enter__(), real)
         _, ours, theirs = asked[model]
         body = message if isinstance(message, str) else json.dumps(message)
-        status, _, raw = ours.call(
-            "POST", "/invocations", body, {"Content-Type": content_type}
-        )
-        answer = theirs.post(
-            "/invocations", content=body, headers={"content-type": content_type}
-        )
+        status, _, raw = ours.call("POST", "/invocations", body, {"Content-Type": content_type})
+        answer = theirs.post("/invocations", content=body, headers={"content-type": content_type})
         return (status, raw.decode()), (answer.status_code, answer.text)
 
     yield run
@@ -201,9 +180,7 @@ def test_same_answer_as_the_real_server(both, model, message):
     assert theirs[0] == 200, theirs
     assert ours[0] == 200, ours
     got, want = json.loads(ours[1])["predictions"], json.loads(theirs[1])["predictions"]
-    assert got == (
-        pytest.approx(want, rel=1e-12) if not isinstance(want[0], list) else want
-    )
+    assert got == (pytest.approx(want, rel=1e-12) if not isinstance(want[0], list) else want)
 
 
 @pytest.mark.parametrize(
@@ -262,13 +239,9 @@ def test_the_model_loaded_last_answers(tmp_path):
         )
         support.write_settings(tmp_path / name, name)
     with support.serve(None, "--model-repository", tmp_path) as server:
-        predict = [
-            server.post("/invocations", {"inputs": [[1, 2, 3, 4]]})[2]["predictions"][0]
-        ]
+        predict = [server.post("/invocations", {"inputs": [[1, 2, 3, 4]]})[2]["predictions"][0]]
         assert server.call("POST", "/v2/repository/models/b/unload")[0] == 200
-        predict.append(
-            server.post("/invocations", {"inputs": [[1, 2, 3, 4]]})[2]["predictions"][0]
-        )
+        predict.append(server.post("/invocations", {"inputs": [[1, 2, 3, 4]]})[2]["predictions"][0])
         assert isinstance(predict[0], float) and isinstance(predict[1], int)
         assert server.call("POST", "/v2/repository/models/a/unload")[0] == 200
         assert server.call("GET", "/ping")[0] == 404

@@ -20,16 +20,8 @@ RECORDED = "mlserver 1.7.1, mlflow 3.17.2, pandas 2.3"
 
 
 def load():
-    lines = (
-        (harness.shared_dir() / "reference" / "v2-vectors.jsonl")
-        .read_text()
-        .splitlines()
-    )
-    return [
-        v
-        for v in map(json.loads, lines)
-        if v["server"] == RECORDED and v.get("transport") != "grpc"
-    ]
+    lines = (harness.shared_dir() / "reference" / "v2-vectors.jsonl").read_text().splitlines()
+    return [v for v in map(json.loads, lines) if v["server"] == RECORDED and v.get("transport") != "grpc"]
 
 
 VECTORS = {v["name"]: v for v in load()}
@@ -53,12 +45,8 @@ CHURN_NAME = r"CreditScore|Geography|Gender|Age|Tenure|Balance|NumOfProducts|Has
 
 BETTER = {
     "zero-rows": Want(FAULT, 400, names=[r"\b(0|no|zero|empty)\b"]),
-    "missing-column": Want(
-        COLUMN, 400, names=["missing", "EstimatedSalary"], silent=["125510", "79084"]
-    ),
-    "missing-two-columns": Want(
-        COLUMN, 400, names=["missing", "IsActiveMember", "EstimatedSalary"]
-    ),
+    "missing-column": Want(COLUMN, 400, names=["missing", "EstimatedSalary"], silent=["125510", "79084"]),
+    "missing-two-columns": Want(COLUMN, 400, names=["missing", "IsActiveMember", "EstimatedSalary"]),
     "wrong-column-name": Want(COLUMN, 400, names=["missing", "CreditScore"]),
     "no-inputs": Want(COLUMN, 400, names=["missing", *CHURN_NAME.split("|")]),
     "request-content-type-unknown": Want(
@@ -127,9 +115,7 @@ NOT_ASKED = {
     "version": "asked in test_scoring, as `mlflow models serve` answers it",
 }
 # These models are Python code or need a column transformer.
-OTHER_MODELS = re.compile(
-    r"/v2/(repository/)?models/(mixed|frame|tdict|describe|fail)(/|$)"
-)
+OTHER_MODELS = re.compile(r"/v2/(repository/)?models/(mixed|frame|tdict|describe|fail)(/|$)")
 
 
 def is_asked(vector):
@@ -150,9 +136,7 @@ def ask(server, vector):
     headers = dict(request.get("headers") or {})
     body = json.dumps(request["json"]) if "json" in request else request.get("text")
     if vector["name"] == "gzip-request":
-        body = gzip.compress(
-            json.dumps(VECTORS["seed-exact"]["request"]["json"]).encode()
-        )
+        body = gzip.compress(json.dumps(VECTORS["seed-exact"]["request"]["json"]).encode())
     return server.call(request["method"], request["path"], body, headers)
 
 
@@ -168,9 +152,7 @@ def test_every_line_is_known():
     unknown = {
         n
         for n, v in VECTORS.items()
-        if n not in known
-        and v["request"]["path"] != "/invocations"
-        and not OTHER_MODELS.match(v["request"]["path"])
+        if n not in known and v["request"]["path"] != "/invocations" and not OTHER_MODELS.match(v["request"]["path"])
     }
     assert not unknown
     assert set(BETTER) <= set(ASKED)
@@ -202,18 +184,14 @@ def test_as_recorded(vector_server, name):
         assert headers["ce-id"] == headers["ce-requestid"] == given
         assert body == want
         for output, recorded in zip(body["outputs"], want["outputs"], strict=True):
-            assert [type(v) for v in output["data"]] == [
-                type(v) for v in recorded["data"]
-            ]
-    elif (
-        isinstance(want, dict) and "detail" in want and isinstance(want["detail"], list)
-    ):
+            assert [type(v) for v in output["data"]] == [type(v) for v in recorded["data"]]
+    elif isinstance(want, dict) and "detail" in want and isinstance(want["detail"], list):
         compare_details(body, want)
     elif name in ("request-content-type-np", "tensor-two-inputs"):
         # The name of the Python class in front of it says nothing here.
-        assert re.search(
-            r"single input tensor \(\d+ were received\)", want["error"]
-        ).group() in support.only_error(body)
+        assert re.search(r"single input tensor \(\d+ were received\)", want["error"]).group() in support.only_error(
+            body
+        )
     else:
         assert body == want
     if name == "trailing-slash":
@@ -280,9 +258,7 @@ def test_infer_stream(vector_server):
     ours = json.loads(events[0].removeprefix("data: "))
     theirs = json.loads(vector["response"].removeprefix("data: "))
     assert UUID4.match(ours.pop("id")) and UUID4.match(theirs.pop("id"))
-    assert ours["parameters"].pop("content_type") == theirs["parameters"].pop(
-        "content_type"
-    )
+    assert ours["parameters"].pop("content_type") == theirs["parameters"].pop("content_type")
     for body in (ours, theirs):
         body.pop("parameters")
     assert ours == theirs
@@ -302,10 +278,7 @@ def test_repository_index(vector_server):
         assert status == 200
         versions = {"versioned": {"version": "v3"}}
         assert sorted(body, key=lambda m: m["name"]) == sorted(
-            (
-                {"name": n, **versions.get(n, {}), "state": "READY", "reason": ""}
-                for n in VECTOR_MODELS
-            ),
+            ({"name": n, **versions.get(n, {}), "state": "READY", "reason": ""} for n in VECTOR_MODELS),
             key=lambda m: m["name"],
         )
 
@@ -348,9 +321,7 @@ def test_unload_and_load(tmp_path):
 def test_column_transformer_is_served_or_refused_by_name():
     """The recorded model `mixed` needs a ColumnTransformer. Once that is read natively its lines are replayed here;
     until then the refusal must name it."""
-    folder = (
-        harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
-    )
+    folder = harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
     try:
         with support.serve({"mixed": folder}) as server:
             for name in (
