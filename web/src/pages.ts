@@ -10,4 +10,13 @@ export const routes: Record<string, Loader> = {
   "/experiments/{id}": () => import("./pages/experiment"),
   "/experiments/{id}/compare": () => import("./pages/compare"),
   "/experiments/{experiment}/runs/{id}": () => import("./pages/tracked"),
+  "/models": () => import("./pages/models"),
+  "/models/{name}": () => import("./pages/model"),
+  "/endpoints": () => import("./pages/endpoints"),
+  "/endpoints/{ns}/{name}": () => import("./pages/endpoint"),
+  "/objects": () => import("./pages/objects"),
+  "/objects/{bucket}/{path...}": () => import("./pages/objects"),
+  "/resources": () => import("./pages/resources"),
+  "/resources/{group}/{version}/{plural}": () => import("./pages/resource-list"),
+  "/resources/{group}/{version}/{plural}/{ns}/{name}": () => import("./pages/resource"),
 };

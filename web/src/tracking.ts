@@ -89,11 +89,12 @@ export interface Axis {
 export function axisOf(runs: Run[], name: string): Axis {
   const values = runs.map((r) => valueOf(r, name)).filter((v) => v !== undefined);
   const numbers = values.map(num).filter((n) => Number.isFinite(n) && Math.abs(n) < Number.MAX_VALUE);
-  const numeric = numbers.length > 0 && values.every((v) => typeof v === "number" || !Number.isNaN(num(v)) || v === "NaN");
+  const numeric = values.length > 0 && values.every((v) => typeof v === "number" || !Number.isNaN(num(v)) || v === "NaN");
   if (!numeric) {
     const texts = [...new Set(values.map(String))].sort();
     return { name, numeric, low: 0, high: Math.max(texts.length - 1, 1), texts };
   }
+  if (!numbers.length) return { name, numeric, low: 0, high: 1, texts: [] };
   const low = Math.min(...numbers);
   const high = Math.max(...numbers);
   return { name, numeric, low, high: high === low ? low + 1 : high, texts: [] };

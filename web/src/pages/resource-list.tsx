@@ -1,0 +1,1 @@
+export { ResourceList as default } from "./resources";
