@@ -126,7 +126,7 @@ std::int16_t Ensemble::rank(const Slot& s, double v) const {
 bool Ensemble::goes_right(const CategorySet& s, double v) const {
   if (std::isnan(v)) return !s.missing_left;
   bool inside = false;
-  if (v > (s.negative_inside ? -1.0 : -std::numeric_limits<double>::denorm_min()) &&
+  if (s.count > 0 && v > (s.negative_inside ? -1.0 : -std::numeric_limits<double>::denorm_min()) &&
       v < static_cast<double>(s.count) * 32) {
     auto c = static_cast<std::size_t>(v < 0 ? 0 : v);
     inside = ((words_[s.begin + c / 32] >> (c % 32)) & 1U) != 0;
