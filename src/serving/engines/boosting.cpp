@@ -300,11 +300,11 @@ Result<HistFields> hist_fields(const Build& b, NodeId id, const Buffer& nodes) {
                d.field("bitset_idx")};
   if (f.threshold == nullptr) f.threshold = d.field("threshold");
   for (const auto* whole : {f.feature, f.missing, f.left, f.right, f.leaf})
-    if (whole == nullptr || whole->kind == 'f') return b.bad(id, "the nodes of its trees are not read");
+    if (!is_whole(whole)) return b.bad(id, "the nodes of its trees are not read");
   for (const auto* real : {f.value, f.threshold})
     if (real == nullptr || real->kind != 'f' || real->itemsize != 8)
       return b.bad(id, "the nodes of its trees are not read");
-  if (f.categorical != nullptr && (f.set == nullptr || f.set->kind == 'f'))
+  if (f.categorical != nullptr && (!is_whole(f.categorical) || !is_whole(f.set)))
     return b.bad(id, "the nodes of its trees are not read");
   return f;
 }

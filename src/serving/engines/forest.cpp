@@ -9,10 +9,11 @@ namespace mr::serving {
 namespace {
 
 constexpr std::size_t kLanes = 8;
-constexpr std::uint32_t kLeafBits = 0x7FC00000;  // a quiet NaN; 22 bits are free
-constexpr std::uint32_t kLeafIndex = 0x003FFFFF;
-constexpr std::uint64_t kWideLeafBits = 0x7FF8000000000000ULL;  // 32 bits are used of those free
-constexpr std::uint32_t kMissingLeft = 1U << 31;                // in WideNode::feature
+constexpr std::int32_t kMissingKey = INT32_MAX;
+constexpr std::int64_t kWideMissingKey = INT64_MAX;
+// Below the key of the least value there is room for 23 bits; 32 of the wide form's are used.
+constexpr std::uint32_t kLeafIndex = 0x007FFFFE;
+constexpr std::uint32_t kMissingLeft = 1U << 31;  // in WideNode::feature
 constexpr std::uint32_t kSet = 1U << 30;
 constexpr std::uint32_t kFeature = kSet - 1;
 constexpr std::size_t kBlockBytes = 8192;  // of values, beside a tree in the first cache
@@ -32,6 +33,19 @@ float float_below(double t) {
   return static_cast<double>(f) > t ? std::nextafter(f, -INFINITY) : f;
 }
 
+// Integers in the order of the numbers: 0 and -0 are one, NaN is above all.
+std::int32_t key_of(float v) {
+  if (v != v) return kMissingKey;
+  auto bits = std::bit_cast<std::int32_t>(v + 0.0F);
+  return bits ^ (bits >> 31 & INT32_MAX);
+}
+std::int64_t key_of(double v) {
+  if (v != v) return kWideMissingKey;
+  auto bits = std::bit_cast<std::int64_t>(v + 0.0);
+  return bits ^ (bits >> 63 & INT64_MAX);
+}
+double value_of(std::int64_t key) { return std::bit_cast<double>(key ^ (key >> 63 & INT64_MAX)); }
+
 bool in_set(const std::array<std::uint32_t, 8>& words, std::uint8_t i) { return (words[i / 32] >> (i % 32) & 1) != 0; }
 
 // A category as the original converts it to a byte.
@@ -39,6 +53,17 @@ std::uint8_t category(double v) {
   auto i = v < 2147483648.0 ? static_cast<std::int32_t>(v) : INT32_MIN;
   return static_cast<std::uint8_t>(i);
 }
+
+// Keeps the compiler from making a branch of what is computed with this bit: a tree's branches are never predicted.
+std::uint32_t plain_bit(bool b) {
+  auto bit = static_cast<std::uint32_t>(b);
+  asm("" : "+r"(bit));
+  return bit;
+}
+
+// What a leaf has for a key: its index, below the keys of all values.
+std::int32_t leaf_key(std::uint32_t index) { return static_cast<std::int32_t>(0x80000000U | index); }
+std::int64_t wide_index(std::uint32_t index) { return INT64_MIN | static_cast<std::int64_t>(index); }
 
 std::uint64_t hash_of(std::span<const double> values) {
   std::uint64_t h = 0x9E3779B97F4A7C15ULL;
@@ -52,48 +77,52 @@ std::uint64_t hash_of(std::span<const double> values) {
 
 }  // namespace
 
-// Layouts: how a node says where to go. A leaf compares as NaN, so every value goes to the right of its child, which is
-// the node before it: a leaf leads to itself.
+// Layouts: how a node says where to go. A leaf's key is below all values', so they all go to the right of its child,
+// which is the node before it: a leaf leads to itself.
 template <int feature_bits, bool missing>
 struct Forest::Packed {
   using X = float;
+  using Key = std::int32_t;
   const Node* nodes;
   explicit Packed(const Forest& f) : nodes(f.nodes_.data()) {}
-  std::uint32_t next(std::size_t base, std::uint32_t at, const float* row, std::size_t stride) const {
+  std::uint32_t next(std::size_t base, std::uint32_t at, const Key* row, std::size_t stride) const {
     const Node n = nodes[base + at];
-    const float x = row[(n.link & ((1U << feature_bits) - 1)) * stride];
-    std::uint32_t right = !(x <= std::bit_cast<float>(n.bits)) ? 1 : 0;
-    if constexpr (missing) right &= ~(static_cast<std::uint32_t>(x != x) & n.link >> feature_bits) & 1U;
+    const Key x = row[(n.link & ((1U << feature_bits) - 1)) * stride];
+    auto right = plain_bit(x > n.key);
+    if constexpr (missing) right &= ~(plain_bit(x == kMissingKey) & n.link >> feature_bits);
     return (n.link >> (feature_bits + 1)) + right;
   }
-  std::size_t leaf(std::size_t base, std::uint32_t at) const { return nodes[base + at].bits & kLeafIndex; }
+  std::size_t leaf(std::size_t base, std::uint32_t at) const {
+    return static_cast<std::uint32_t>(nodes[base + at].key) & INT32_MAX;
+  }
 };
 
-template <bool sets>
+template <bool sets, bool missing>
 struct Forest::Wide {
   using X = double;
+  using Key = std::int64_t;
   const WideNode* nodes;
   const ForestSet* all_sets;
   explicit Wide(const Forest& f) : nodes(f.wide_.data()), all_sets(f.sets_.data()) {}
-  std::uint32_t next(std::size_t base, std::uint32_t at, const double* row, std::size_t stride) const {
+  std::uint32_t next(std::size_t base, std::uint32_t at, const Key* row, std::size_t stride) const {
     const WideNode& n = nodes[base + at];
-    const double x = row[(n.feature & kFeature) * stride];
-    std::uint32_t right = !(x <= std::bit_cast<double>(n.bits)) ? 1 : 0;
-    right &= ~(static_cast<std::uint32_t>(x != x) & n.feature >> 31) & 1U;
+    const Key x = row[(n.feature & kFeature) * stride];
+    auto right = plain_bit(x > n.key);
+    if constexpr (missing) right &= ~(plain_bit(x == kWideMissingKey) & n.feature >> 31);
     if constexpr (sets)
-      if ((n.feature & kSet) != 0) right = outside(all_sets[static_cast<std::uint32_t>(n.bits)], x, n.feature);
+      if ((n.feature & kSet) != 0) right = outside(all_sets[static_cast<std::uint32_t>(n.key)], x, n.feature);
     return n.child + right;
   }
-  static std::uint32_t outside(const ForestSet& set, double x, std::uint32_t flags) {
-    if (x >= 0) {
-      auto c = category(x);
+  static std::uint32_t outside(const ForestSet& set, Key x, std::uint32_t flags) {
+    if (x >= 0 && x != kWideMissingKey) {
+      auto c = category(value_of(x));
       if (in_set(set.left, c)) return 0;
       if (in_set(set.known, c)) return 1;
     }
     return (flags & kMissingLeft) != 0 ? 0 : 1;
   }
   std::size_t leaf(std::size_t base, std::uint32_t at) const {
-    return static_cast<std::uint32_t>(nodes[base + at].bits);
+    return static_cast<std::uint32_t>(nodes[base + at].key);
   }
 };
 
@@ -113,12 +142,12 @@ void Forest::add(const Tree& tree, std::size_t leaf, double* out) const {
 
 // Groups of eight rows (value f of row k at lanes[f * 8 + k]) through one tree after the other, so that a tree is
 // fetched once for all of them.
-template <class Layout, class X>
-void Forest::block(const X* lanes, std::size_t rows, double* out) const {
+template <class Layout, class Key>
+void Forest::block(const Key* lanes, std::size_t rows, double* out) const {
   const Layout layout(*this);
   for (const auto& tree : trees_) {
     for (std::size_t r = 0; r < rows; r += kLanes) {
-      const X* group = lanes + r * shape_.features;
+      const Key* group = lanes + r * shape_.features;
       std::array<std::uint32_t, kLanes> at;
       at.fill(1);
       for (std::uint32_t level = 0; level < tree.levels; ++level)
@@ -138,8 +167,8 @@ void Forest::block(const X* lanes, std::size_t rows, double* out) const {
 }
 
 // One row through eight trees at a time.
-template <class Layout, class X>
-void Forest::one(const X* row, double* out) const {
+template <class Layout, class Key>
+void Forest::one(const Key* row, double* out) const {
   const Layout layout(*this);
   for (std::size_t first = 0; first < trees_.size(); first += kLanes) {
     const auto count = std::min(kLanes, trees_.size() - first);
@@ -159,13 +188,17 @@ void Forest::one(const X* row, double* out) const {
   }
 }
 
-template <class Layout>
+template <class Layout, class WithMissing>
 Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
   using X = typename Layout::X;
+  using Key = typename Layout::Key;
   const auto width = shape_.features;
-  auto convert = [&](double v, X& to) {
-    to = shape_.floats ? static_cast<X>(static_cast<float>(v)) : static_cast<X>(v);
-    return std::isfinite(to) || (std::isnan(to) ? shape_.missing : shape_.infinite);
+  bool holes = false;
+  auto convert = [&](double v, Key& to) {
+    const X x = shape_.floats ? static_cast<X>(static_cast<float>(v)) : static_cast<X>(v);
+    to = key_of(x);
+    holes = holes || std::isnan(x);
+    return std::isfinite(x) || (std::isnan(x) ? shape_.missing : shape_.infinite);
   };
   auto refused = [&](std::size_t column, double v) {
     return fail(Code::invalid_argument, fmt::format("column #{} has a {} value, which this model does not take", column,
@@ -174,15 +207,15 @@ Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
   // A block of rows in groups of eight, or one row.
   const auto most = in.rows < kLanes / 2
                         ? std::size_t{1}
-                        : std::clamp(kBlockBytes / (width * sizeof(X)), kLanes, kMaxBlock) / kLanes * kLanes;
-  std::vector<X> lanes(width * most);
+                        : std::clamp(kBlockBytes / (width * sizeof(Key)), kLanes, kMaxBlock) / kLanes * kLanes;
+  std::vector<Key> lanes(width * most);
   for (std::size_t first = 0; first < in.rows;) {
     const auto left = in.rows - first;
     const auto rows = left < kLanes / 2 ? 1 : std::min(most, left);
     const auto stride = rows == 1 ? 1 : kLanes;
-    if (in.sparse) std::fill(lanes.begin(), lanes.end(), X{0});
+    if (in.sparse) std::fill(lanes.begin(), lanes.end(), Key{0});
     for (std::size_t r = 0; r < rows; ++r) {
-      X* to = rows == 1 ? lanes.data() : lanes.data() + r / kLanes * kLanes * width + r % kLanes;
+      Key* to = rows == 1 ? lanes.data() : lanes.data() + r / kLanes * kLanes * width + r % kLanes;
       const auto row = first + r;
       if (in.sparse) {
         for (auto i = in.starts[row]; i < in.starts[row + 1]; ++i)
@@ -195,9 +228,10 @@ Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
     }
     double* sums = out.data() + first * shape_.outputs;
     if (rows == 1)
-      one<Layout>(lanes.data(), sums);
+      holes ? one<WithMissing>(lanes.data(), sums) : one<Layout>(lanes.data(), sums);
     else
-      block<Layout>(lanes.data(), rows, sums);
+      holes ? block<WithMissing>(lanes.data(), rows, sums) : block<Layout>(lanes.data(), rows, sums);
+    holes = false;
     first += rows;
   }
   return {};
@@ -213,13 +247,14 @@ Result<> Forest::sum(const Frame& in, std::vector<double>& out) const {
                 fmt::format("column #{} holds texts, and this model takes numbers", in.texts.begin()->first));
   switch (form_) {
     case Form::small:
-      return shape_.missing ? run<Packed<8, true>>(in, out) : run<Packed<8, false>>(in, out);
+      return run<Packed<8, false>, Packed<8, true>>(in, out);
     case Form::medium:
-      return shape_.missing ? run<Packed<14, true>>(in, out) : run<Packed<14, false>>(in, out);
+      return run<Packed<14, false>, Packed<14, true>>(in, out);
     case Form::wide:
       break;
   }
-  return sets_.empty() ? run<Wide<false>>(in, out) : run<Wide<true>>(in, out);
+  return sets_.empty() ? run<Wide<false, false>, Wide<false, true>>(in, out)
+                       : run<Wide<true, true>, Wide<true, true>>(in, out);
 }
 
 ForestBuilder::ForestBuilder(const ForestShape& shape) {
@@ -294,9 +329,9 @@ Result<> ForestBuilder::add(std::span<const ForestNode> nodes, std::span<const d
       if ((n.right + std::size_t{1}) * shape.width > leaves.size()) return damaged_tree("has a leaf without values");
       MR_TRY(auto index, leaf_values(leaves.subspan(n.right * shape.width, shape.width)));
       if (wide)
-        f_.wide_.push_back({kWideLeafBits | index, 0, me - 1});
+        f_.wide_.push_back({wide_index(index), 0, me - 1});
       else
-        f_.nodes_.push_back({kLeafBits | index, (me - 1) << (bits + 1)});
+        f_.nodes_.push_back({leaf_key(index), (me - 1) << (bits + 1)});
       continue;
     }
     if (n.left >= nodes.size() || n.right >= nodes.size() || n.left == n.right || seen_[n.left] != 0 ||
@@ -310,12 +345,11 @@ Result<> ForestBuilder::add(std::span<const ForestNode> nodes, std::span<const d
     order_.push_back(n.left);
     order_.push_back(n.right);
     if (wide)
-      f_.wide_.push_back(
-          {n.set < 0 ? std::bit_cast<std::uint64_t>(n.threshold) : kWideLeafBits | static_cast<std::uint32_t>(n.set),
-           n.feature | (n.missing_left ? kMissingLeft : 0) | (n.set < 0 ? 0 : kSet), child});
+      f_.wide_.push_back({n.set < 0 ? key_of(n.threshold) : wide_index(static_cast<std::uint32_t>(n.set)),
+                          n.feature | (n.missing_left ? kMissingLeft : 0) | (n.set < 0 ? 0 : kSet), child});
     else
-      f_.nodes_.push_back({std::bit_cast<std::uint32_t>(float_below(n.threshold)),
-                           n.feature | (n.missing_left ? 1U << bits : 0) | child << (bits + 1)});
+      f_.nodes_.push_back(
+          {key_of(float_below(n.threshold)), n.feature | (n.missing_left ? 1U << bits : 0) | child << (bits + 1)});
   }
   f_.trees_.push_back(tree);
   return {};

@@ -1,10 +1,11 @@
 // Sums over decision trees as scikit-learn grows them: deep trees of splits x <= threshold, each leaf with one number
 // or a vector of them (the shares of the classes). The kernel behind engines/trees.cpp.
 //
-// Nodes are 8 bytes where that holds a model exactly, else 16, and stand level by level with the two children of a node
-// side by side, so a step is a load, a compare and an add, without a branch. Eight rows walk one tree together, or one
-// row eight trees. Trees are added to the sums one after the other, in their order, so that the sums are those of the
-// original to the last bit.
+// Values and thresholds become integers of the same order (their keys), so that a compare is one instruction whatever
+// the value. Nodes are 8 bytes where that holds a model exactly, else 16, and stand level by level with the two
+// children of a node side by side, so a step is two loads, a compare and an add, without a branch. Eight rows walk one
+// tree together, or one row eight trees. Trees are added to the sums one after the other, in their order, so that the
+// sums are those of the original to the last bit.
 //
 // A Forest owns all it needs; immutable and thread safe once built. ForestBuilder checks every index and that the nodes
 // are a tree, so sums need no checks.
@@ -59,12 +60,12 @@ class Forest {
 
  private:
   friend class ForestBuilder;
-  struct Node {              // 8 bytes: link holds feature, the flag for NaN and the left child
-    std::uint32_t bits = 0;  // the threshold as float32; of a leaf a NaN that holds the index of its values
+  struct Node {            // 8 bytes: link holds feature, the flag for NaN and the left child
+    std::int32_t key = 0;  // of the threshold as float32; of a leaf below all keys: the index of its values
     std::uint32_t link = 0;
   };
   struct WideNode {
-    std::uint64_t bits = 0;  // the threshold as a double; of a leaf or a set a NaN that holds an index
+    std::int64_t key = 0;  // of the threshold as a double; of a leaf or a set below all keys: an index
     std::uint32_t feature = 0;
     std::uint32_t child = 0;
   };
@@ -75,15 +76,15 @@ class Forest {
   };
   template <int feature_bits, bool missing>
   struct Packed;
-  template <bool sets>
+  template <bool sets, bool missing>
   struct Wide;
 
-  template <class Layout>
+  template <class Layout, class WithMissing>
   Result<> run(const Frame& in, std::vector<double>& out) const;
-  template <class Layout, class X>
-  void block(const X* lanes, std::size_t rows, double* out) const;
-  template <class Layout, class X>
-  void one(const X* row, double* out) const;
+  template <class Layout, class Key>
+  void block(const Key* lanes, std::size_t rows, double* out) const;
+  template <class Layout, class Key>
+  void one(const Key* row, double* out) const;
   void add(const Tree& tree, std::size_t leaf, double* out) const;
 
   enum class Form : std::uint8_t { small, medium, wide };

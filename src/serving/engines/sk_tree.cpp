@@ -34,7 +34,6 @@ double load_double(const char* item, const Dtype::Field& f) {
   return d;
 }
 
-bool is_whole(const Dtype::Field* f) { return f != nullptr && (f->kind == 'i' || f->kind == 'u' || f->kind == 'b'); }
 bool is_double(const Dtype::Field* f) { return f != nullptr && f->kind == 'f' && f->itemsize == 8; }
 
 constexpr std::size_t kMostNodes = std::size_t{1} << 30;
@@ -128,6 +127,11 @@ Result<> TreeReader::add(const Build& b, const SkTree& tree, std::span<const std
   const auto count = static_cast<std::int64_t>(tree.count());
   const auto own = tree.outputs * tree.classes;
   if (!leaf && own != width) return b.bad(tree.owner, "the values of its tree do not fit the model");
+  if (width > own) {  // more than the file holds itself
+    auto cost = (tree.count() / 2 + 1) * width * sizeof(double);
+    if (cost > b.tree.decode_left) return fail(Code::too_large, "the model's classes need more memory than is given");
+    b.tree.decode_left -= cost;
+  }
   nodes_.assign(tree.count(), {});
   leaves_.clear();
   values_.resize(own);

@@ -35,7 +35,10 @@ Result<SkTrees> sk_trees(const Build& b, const std::vector<NodeId>& estimators);
 // Whether the estimator at `id`, a tree, takes NaN when it predicts, in the version that wrote it.
 bool takes_missing(const Build& b, NodeId id);
 
-// An integer of one structure of a buffer.
+// An integer of one structure of a buffer: of a field that is_whole(); a double of an 8-byte one.
+inline bool is_whole(const Dtype::Field* f) {
+  return f != nullptr && (f->kind == 'i' || f->kind == 'u' || f->kind == 'b');
+}
 std::int64_t integer_field(const Buffer& structures, const Dtype::Field& field, std::size_t index);
 double double_field(const Buffer& structures, const Dtype::Field& field, std::size_t index);
 
