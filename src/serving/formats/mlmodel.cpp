@@ -301,7 +301,7 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   const auto& s = out.signature;
   if (!s.columns.empty()) {
     // The engine wants its features in its own order; the signature must have them all.
-    if (s.columns.size() != out.engine->features())
+    if (out.engine->features() != 0 && s.columns.size() != out.engine->features())
       return bad(fmt::format("the signature has {} columns and the model {} features", s.columns.size(),
                              out.engine->features()));
   }
