@@ -415,7 +415,6 @@ Result<EstimatorPtr> make_column_transformer(Build& b, NodeId id) {
 
 // --- functions ---
 
-using Ufunc = double (*)(double);
 double signum(double v) { return std::isnan(v) ? v : v > 0 ? 1 : v < 0 ? -1 : 0; }
 
 const std::map<std::string, Ufunc, std::less<>>& ufuncs() {
@@ -471,18 +470,22 @@ Result<EstimatorPtr> make_function(Build& b, NodeId id) {
   f->validate = b.flag_or(id, "validate", false);
   auto func = b.tree.get(id, "func");
   if (b.tree.is_none(func)) return f;
+  MR_TRY(f->function, named_function(b, id, func));
+  if (auto args = b.tree.get(id, "kw_args"); !b.tree.is_none(args) && !b.tree.at(args).items.empty())
+    return b.bad(id, "arguments of its function are not read natively");
+  return f;
+}
+
+}  // namespace
+
+Result<Ufunc> named_function(const Build& b, NodeId id, NodeId func) {
   const auto& node = b.tree.at(func);
   if (node.kind != NodeKind::symbol) return b.bad(id, "its function is not one of those that are read natively");
   auto known = ufuncs().find(node.text.substr(node.text.rfind('.') + 1));
   if (known == ufuncs().end())
     return b.bad(id, fmt::format("the function '{}' is not read natively", printable(node.text)));
-  if (auto args = b.tree.get(id, "kw_args"); !b.tree.is_none(args) && !b.tree.at(args).items.empty())
-    return b.bad(id, "arguments of its function are not read natively");
-  f->function = known->second;
-  return f;
+  return known->second;
 }
-
-}  // namespace
 
 void add_composition(Makers& m) {
   m["sklearn*Pipeline"] = make_pipeline;

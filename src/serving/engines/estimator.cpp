@@ -217,6 +217,7 @@ const Makers& makers() {
     add_bayes(m);
     add_clusters(m);
     add_others(m);
+    add_meta(m);
     add_composition(m);
     add_scalers(m);
     add_encoders(m);

@@ -27,6 +27,10 @@ bool is_float32(const Tree& t, NodeId dtype);
 
 inline double to_f32(double v) { return static_cast<double>(static_cast<float>(v)); }
 
+// The function of one number that `func`, a value of the estimator `id`, names. Errors: it is not known.
+using Ufunc = double (*)(double);
+Result<Ufunc> named_function(const Build& b, NodeId id, NodeId func);
+
 // Frames side by side; `sparse`: as sparse rows. All have the same number of rows.
 Result<Frame> side_by_side(std::vector<Frame> parts, std::size_t rows, bool sparse);
 

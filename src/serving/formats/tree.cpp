@@ -505,6 +505,28 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.kernel_ridge", {"KernelRidge"});
     add("sklearn.isotonic", {"IsotonicRegression"});
     add("sklearn.dummy", {"DummyClassifier", "DummyRegressor"});
+    add("sklearn.ensemble._voting", {"VotingClassifier", "VotingRegressor"});
+    add("sklearn.ensemble._stacking", {"StackingClassifier", "StackingRegressor"});
+    add("sklearn.calibration",
+        {"CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling"});
+    add("sklearn.multiclass",
+        {"OneVsRestClassifier", "OneVsOneClassifier", "OutputCodeClassifier", "_ConstantPredictor"});
+    add("sklearn.multioutput", {"MultiOutputClassifier", "MultiOutputRegressor", "ClassifierChain", "RegressorChain"});
+    add("sklearn.compose._target", {"TransformedTargetRegressor"});
+    add("sklearn.model_selection._search", {"GridSearchCV", "RandomizedSearchCV"});
+    add("sklearn.model_selection._search_successive_halving", {"HalvingGridSearchCV", "HalvingRandomSearchCV"});
+    add("sklearn.model_selection._classification_threshold",
+        {"FixedThresholdClassifier", "TunedThresholdClassifierCV"});
+    add("sklearn.model_selection._split",
+        {"KFold", "StratifiedKFold", "ShuffleSplit", "StratifiedShuffleSplit", "RepeatedKFold",
+         "RepeatedStratifiedKFold", "GroupKFold", "LeaveOneOut", "TimeSeriesSplit", "PredefinedSplit"});
+    add("sklearn.semi_supervised._self_training", {"SelfTrainingClassifier"});
+    add("sklearn.frozen._frozen", {"FrozenEstimator"});
+    add("sklearn.utils._bunch", {"Bunch"});
+    add("sklearn.utils", {"Bunch"});
+    add("numpy.ma", {"MaskedArray"});
+    add("numpy.ma.core", {"MaskedArray", "_mareconstruct"});
+    add("sklearn.model_selection._classification_threshold", {"_CurveScorer"});
     add("sklearn.linear_model._theil_sen", {"TheilSenRegressor"});
     add("sklearn.linear_model._quantile", {"QuantileRegressor"});
     add("sklearn.linear_model._ransac", {"RANSACRegressor"});
@@ -533,8 +555,8 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.decomposition._nmf", {"NMF"});
     add("sklearn.random_projection", {"GaussianRandomProjection"});
     add("sklearn.feature_selection._univariate_selection",
-        {"SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect", "f_classif",
-         "f_regression", "chi2", "f_oneway", "r_regression"});
+        {"SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect",
+         "f_classif", "f_regression", "chi2", "f_oneway", "r_regression"});
     add("sklearn.feature_selection._mutual_info", {"mutual_info_classif", "mutual_info_regression"});
     add("sklearn.feature_selection._variance_threshold", {"VarianceThreshold"});
     add("sklearn.feature_selection._from_model", {"SelectFromModel"});
@@ -603,10 +625,16 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("xgboost.compat", {"XGBoostLabelEncoder"});
     add("lightgbm.sklearn", {"LGBMClassifier", "LGBMRegressor", "LGBMRanker"});
     add("lightgbm.basic", {"Booster"});
+    add("catboost.core", {"CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"});
     return s;
   }();
+  // What searches for parameters keep beside their best estimator: scores and distributions, which nothing reads.
+  static const std::set<std::string> beside{
+      "sklearn.metrics._classification", "sklearn.metrics._regression",         "sklearn.metrics._ranking",
+      "sklearn.metrics._scorer",         "sklearn.metrics.cluster._supervised", "sklearn.utils._metadata_requests",
+      "scipy.stats._continuous_distns",  "scipy.stats._discrete_distns",        "scipy.stats._distn_infrastructure"};
   auto full = module + "." + name;
-  if (known.contains(full)) return {};
+  if (known.contains(full) || beside.contains(module)) return {};
   return fail(Code::invalid_argument, fmt::format("'{}' is not read natively", printable(full)), "symbol", full);
 }
 
