@@ -1,7 +1,10 @@
 // `millrace lineage`: an artifact, the step that made it, what that step read, and so on up to the first inputs.
+#include <cstdlib>
+
 #include "cli/client_api.h"
 #include "cli/client_print.h"
 #include "cli/pipeline_commands.h"
+#include "cli/pipeline_models.h"
 #include "cli/pipeline_tree.h"
 #include "json/parse.h"
 #include "pipelines/value.h"
@@ -227,6 +230,125 @@ struct Lines {
   }
 };
 
+// The tracking servers that may go with the pipelines API at `url`.
+std::vector<std::string> tracking_urls(const std::string& url) {
+  constexpr int kTracking = 5000, kDoors[] = {8888, 8080};
+  std::vector<std::string> out;
+  if (const char* given = std::getenv("MLFLOW_TRACKING_URI");
+      given != nullptr && std::string_view(given).starts_with("http"))
+    out.emplace_back(given);
+  const auto u = text::parse_uri(url);
+  if (const auto colon = u.authority.rfind(':'); colon != std::string::npos)
+    if (auto port = text::to_i64(std::string_view(u.authority).substr(colon + 1)))
+      for (int door : kDoors)
+        if (*port >= door)
+          out.push_back(fmt::format("http://{}:{}", u.authority.substr(0, colon), *port - door + kTracking));
+  return out;
+}
+
+boost::json::object resolved_json(const TrackedName& name) {
+  boost::json::array uris;
+  for (const auto& u : name.uris) uris.emplace_back(u);
+  return {{"title", name.title}, {"uris", std::move(uris)}, {"run_id", name.run_id}};
+}
+
+Error not_known(const PipelinesApi& api, const std::string& asked, const Error& e, const TrackedName& name) {
+  if (e.code != Code::not_found) return e;
+  auto message = fmt::format("no step of a pipeline on {} made or read {}", api.url(), asked);
+  if (!name.title.empty()) message += fmt::format(" ({})", name.title);
+  if (!name.run_id.empty()) message += fmt::format("; MLflow run {} logged it", name.run_id);
+  return {Code::not_found, std::move(message), {}, {}};
+}
+
+// A tree of artifacts, with what a name of the tracking server's meant above it.
+int told(PipelinesApi& api, const PipelineSettings& p, const value& answer, const TrackedName& name) {
+  if (p.output == "json") {
+    auto v = answer;
+    if (!name.title.empty() && v.is_object()) v.get_object()["resolved"] = resolved_json(name);
+    return put(json_text(v)) ? 0 : 1;
+  }
+  Lines lines{.api = api, .answer = answer};
+  lines.index();
+  const auto& all = items_at(answer, "artifacts");
+  if (all.empty()) return complain({Code::data_loss, fmt::format("{} gave no artifact", api.url()), {}, {}});
+  std::string out;
+  if (!name.title.empty()) out += one_line(name.title, 300) + "\n";
+  auto tree = lines.artifact(std::string(json::string_or_empty(all.front(), "artifact_id")), "");
+  for (const auto& line : branch_lines({tree}, false)) out += line + "\n";
+  for (const auto& r : items_at(answer, "readers"))
+    out += fmt::format("read by {} as {}, run {}\n", one_line(json::string_or_empty(r, "path")),
+                       one_line(json::string_or_empty(r, "key")), one_line(json::string_or_empty(r, "run_id")));
+  if (const auto* cut = json::find(answer, "truncated"); cut != nullptr && cut->is_bool() && cut->get_bool())
+    out += "… and more: the answer has the artifacts nearest to it\n";
+  return put(out) ? 0 : 1;
+}
+
+// What a step logged on the tracking server while it ran: no output of the pipeline, and of the same origin.
+int told_by_step(PipelinesApi& api, const PipelineSettings& p, const std::string& asked, const TrackedName& name,
+                 const TrackedStep& step) {
+  auto tasks = api.get(fmt::format("/runs/{}/tasks", text::percent_encode(step.pipeline_run)));
+  if (!tasks) return complain(not_known(api, asked, tasks.error(), name));
+  auto run = api.get("/runs/" + text::percent_encode(step.pipeline_run));
+  const value* task = nullptr;
+  for (const auto& t : items_at(*tasks, "tasks")) {
+    const auto* more = json::find(t, "more");
+    auto path = more == nullptr ? std::string_view() : json::string_or_empty(*more, "path");
+    if (!path.empty() && (path == step.name || json::string_or_empty(t, "display_name") == step.name)) task = &t;
+  }
+  auto path_of = [&] {
+    const auto* more = task == nullptr ? nullptr : json::find(*task, "more");
+    return more == nullptr ? std::string() : std::string(json::string_or_empty(*more, "path"));
+  };
+  std::vector<std::pair<std::string, value>> inputs;  // their names and lineages
+  if (task != nullptr)
+    if (const auto* given = json::find(*task, "inputs"); given != nullptr && given->is_object())
+      for (const auto& in : given->get_object())
+        for (const auto& id : items_at(in.value(), "artifact_ids"))
+          if (auto one = api.get(fmt::format("/artifacts/{}/lineage",
+                                             id.is_string() ? std::string(id.get_string()) : json::serialize(id))))
+            inputs.emplace_back(in.key(), std::move(*one));
+  if (p.output == "json") {
+    boost::json::object out{{"resolved", resolved_json(name)}};
+    out["step"] =
+        boost::json::object{{"run_id", step.pipeline_run},
+                            {"task_id", task == nullptr ? std::string_view() : json::string_or_empty(*task, "task_id")},
+                            {"path", path_of()}};
+    boost::json::array list;
+    for (auto& [key, lineage] : inputs)
+      list.push_back(boost::json::object{{"key", key}, {"lineage", std::move(lineage)}});
+    out["inputs"] = std::move(list);
+    return put(json_text(value(std::move(out)))) ? 0 : 1;
+  }
+  Branch top;
+  top.text = fmt::format("{}{}", one_line(asked, 500), name.title.empty() ? "" : "  " + one_line(name.title, 300));
+  for (const auto& u : name.uris)
+    if (u != asked) top.notes.push_back("is " + one_line(u, 500));
+  top.notes.push_back(fmt::format("logged by MLflow run {}", one_line(name.run_id)));
+  top.notes.push_back(task == nullptr ? fmt::format("in a step of run {}", one_line(step.pipeline_run))
+                                      : fmt::format("made by {}", one_line(path_of())));
+  auto run_name = run ? json::string_or_empty(*run, "display_name") : std::string_view();
+  top.notes.push_back(fmt::format("in run {}{}", one_line(step.pipeline_run),
+                                  run_name.empty() ? "" : fmt::format(" \"{}\"", one_line(run_name))));
+  static const value kNothing(boost::json::object{});
+  Lines lines{.api = api, .answer = kNothing};
+  if (task != nullptr) {
+    boost::json::object as_step{
+        {"run_id", step.pipeline_run}, {"task_id", json::string_or_empty(*task, "task_id")}, {"path", path_of()}};
+    lines.parameters(value(std::move(as_step)), top.notes);
+  }
+  for (const auto& [key, lineage] : inputs) {
+    Lines of_input{.api = api, .answer = lineage};
+    of_input.index();
+    const auto& all = items_at(lineage, "artifacts");
+    if (!all.empty())
+      top.children.push_back(
+          of_input.artifact(std::string(json::string_or_empty(all.front(), "artifact_id")), one_line(key) + ": "));
+  }
+  std::string out;
+  for (const auto& line : branch_lines({top}, false)) out += line + "\n";
+  return put(out) ? 0 : 1;
+}
+
 }  // namespace
 
 int lineage_command(const Settings& s) {
@@ -234,32 +356,34 @@ int lineage_command(const Settings& s) {
   if (p.args.empty())
     return complain({Code::invalid_argument, "name an artifact by its URI or id (millrace lineage --help)", {}, {}});
   PipelinesApi api(s);
-  std::string path = "/lineage";
-  if (text::to_i64(p.args[0])) {
-    path = fmt::format("/artifacts/{}/lineage", p.args[0]);
-  } else {
-    add_query(path, "uri", p.args[0]);
-    add_query(path, "namespace", p.ns);
+  const auto& asked = p.args[0];
+  if (text::to_i64(asked)) {
+    auto answer = api.get(fmt::format("/artifacts/{}/lineage", asked));
+    return answer ? told(api, p, *answer, {}) : complain(not_known(api, asked, answer.error(), {}));
   }
-  auto answer = api.get(path);
-  if (!answer && answer.error().code == Code::not_found)
-    return complain(
-        {Code::not_found, fmt::format("no step of a pipeline on {} made or read {}", api.url(), p.args[0]), {}, {}});
-  if (!answer) return complain(answer.error());
-  if (p.output == "json") return put(json_text(*answer)) ? 0 : 1;
-  Lines lines{.api = api, .answer = *answer};
-  lines.index();
-  const auto& all = items_at(*answer, "artifacts");
-  if (all.empty()) return complain({Code::data_loss, fmt::format("{} gave no artifact", api.url()), {}, {}});
-  std::string out;
-  auto tree = lines.artifact(std::string(json::string_or_empty(all.front(), "artifact_id")), "");
-  for (const auto& line : branch_lines({tree}, false)) out += line + "\n";
-  for (const auto& r : items_at(*answer, "readers"))
-    out += fmt::format("read by {} as {}, run {}\n", one_line(json::string_or_empty(r, "path")),
-                       one_line(json::string_or_empty(r, "key")), one_line(json::string_or_empty(r, "run_id")));
-  if (const auto* cut = json::find(*answer, "truncated"); cut != nullptr && cut->is_bool() && cut->get_bool())
-    out += "… and more: the answer has the artifacts nearest to it\n";
-  return put(out) ? 0 : 1;
+  auto by_uri = [&](const std::string& uri) {
+    std::string path = "/lineage";
+    add_query(path, "uri", uri);
+    add_query(path, "namespace", p.ns);
+    return api.get(path);
+  };
+  TrackingServer tracking(tracking_urls(api.url()));
+  TrackedName name;
+  if (TrackingServer::names(asked)) {
+    auto found = tracking.resolve(asked);
+    if (!found) return complain(found.error());
+    name = std::move(*found);
+  }
+  auto answer = by_uri(asked);
+  for (std::size_t i = 0; !answer && answer.error().code == Code::not_found && i < name.uris.size(); ++i)
+    answer = by_uri(name.uris[i]);
+  if (answer) return told(api, p, *answer, name);
+  if (answer.error().code != Code::not_found) return complain(answer.error());
+  // No step says that it is its output; the run that logged it may be a step's.
+  if (!TrackingServer::names(asked)) name = tracking.of_artifact(asked);
+  auto step = tracking.step_of(name.run_id);
+  if (step.pipeline_run.empty()) return complain(not_known(api, asked, answer.error(), name));
+  return told_by_step(api, p, asked, name, step);
 }
 
 }  // namespace mr::cli

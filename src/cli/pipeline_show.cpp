@@ -77,11 +77,13 @@ int lint_package(const Settings& s, const std::string& path) {
   if (!spec) {
     found.push_back({Finding::Level::error, "package", spec.error().message});
   } else if (auto plan = pipelines::compile(*spec); !plan) {
-    // The message begins with the field.
-    const auto& m = plan.error().message;
-    auto at = m.find(": ");
-    auto where = at == std::string::npos ? std::string("package") : m.substr(0, at);
-    found.push_back({Finding::Level::error, where, at == std::string::npos ? m : m.substr(at + 2)});
+    for (const auto& e : pipelines::compile_errors(*spec)) {
+      // The message begins with the field.
+      const auto& m = e.message;
+      auto at = m.find(": ");
+      auto where = at == std::string::npos ? std::string("package") : m.substr(0, at);
+      found.push_back({Finding::Level::error, where, at == std::string::npos ? m : m.substr(at + 2)});
+    }
   } else {
     found = lint(**plan, *spec, machine_of(s));
     std::size_t tasks = 0;

@@ -67,14 +67,19 @@ void add_pipeline_commands(CLI::App& app, Settings& s) {
       "lint needs no server. Its exit code is 1 when the package would be refused, else 0.");
 
   auto* lineage = app.add_subcommand("lineage", "Where an artifact comes from: the step that made it, what that read");
-  lineage->add_option("URI", p.args, "The artifact's URI, or the URI of a file in it, or its id")
+  lineage
+      ->add_option(
+          "URI", p.args,
+          "The artifact's URI, or the URI of a file in it, or its id; models:/NAME/VERSION, models:/NAME@ALIAS, "
+          "models:/MODEL_ID or runs:/RUN_ID/PATH of the tracking server")
       ->type_name("")
       ->expected(0, 1);
   pipelines_server(lineage, s);
   form_of_output(lineage, s);
   lineage->footer(
       "Examples:\n  millrace lineage s3://mlpipeline/v2/artifacts/churn/RUN_ID/train/UUID/model\n"
-      "  millrace lineage 42 -o json");
+      "  millrace lineage models:/churn@champion\n  millrace lineage 42 -o json\n"
+      "The tracking server is MLFLOW_TRACKING_URI, else the one beside the pipelines API.");
 }
 
 }  // namespace mr::cli

@@ -36,7 +36,8 @@ class Client {
   // Errors of the texts show with the first request: invalid_argument.
   explicit Client(ClientTls tls);
   ~Client();
-  // Errors: permission_denied (`allow` refused every address), unavailable (cannot connect), deadline_exceeded, invalid_argument (bad URL), data_loss (cut short).
+  // Errors: permission_denied (`allow` refused every address), unavailable (cannot connect), deadline_exceeded,
+  // invalid_argument (bad URL), data_loss (cut short).
   Result<ClientResponse> send(const ClientRequest& request);
 
  private:

@@ -9,9 +9,11 @@ namespace mr::kube {
 
 namespace {
 
-constexpr std::size_t kHistory = 4096;  // changes kept a table
-constexpr std::size_t kQueue = 20000;   // writes waiting for the flusher
-constexpr std::size_t kBatch = 512;     // writes in one transaction
+// Changes kept a table: so many, and no more text than that (in memory an object takes several times its text), but a
+// few at least. Who is further behind lists anew, as with any API server.
+constexpr std::size_t kHistory = 4096, kLeastHistory = 128, kHistoryBytes = 4U << 20;
+constexpr std::size_t kQueue = 20000;  // writes waiting for the flusher
+constexpr std::size_t kBatch = 512;    // writes in one transaction
 constexpr const char* kSchema =
     "CREATE TABLE IF NOT EXISTS kube_objects(tbl TEXT NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL, rv INTEGER NOT "
     "NULL, doc TEXT NOT NULL, PRIMARY KEY(tbl, ns, name)) WITHOUT ROWID;"
@@ -39,8 +41,19 @@ struct Table {
   std::map<Key, ObjectPtr> committed;
   std::map<Key, ObjectPtr> ahead;  // newest uncommitted state; null: deleted
   std::deque<ChangePtr> history;
+  std::size_t history_bytes = 0;
   std::uint64_t floor = 0;  // changes after this revision are in the history
   std::vector<Waiter> waiters;
+
+  void remember(ChangePtr change) {
+    history_bytes += change->json.size();
+    history.push_back(std::move(change));
+    while (history.size() > kHistory || (history_bytes > kHistoryBytes && history.size() > kLeastHistory)) {
+      floor = history.front()->revision;
+      history_bytes -= history.front()->json.size();
+      history.pop_front();
+    }
+  }
 };
 
 void stamp(Object& o, std::uint64_t revision) { metadata(o)["resourceVersion"] = std::to_string(revision); }
@@ -202,11 +215,7 @@ struct Store::Impl {
           bool same = p.type == ChangeType::deleted ? a->second == nullptr : a->second == p.object;
           if (same) t.ahead.erase(a);
         }
-        t.history.push_back(changes[i]);
-        if (t.history.size() > kHistory) {
-          t.floor = t.history.front()->revision;
-          t.history.pop_front();
-        }
+        t.remember(changes[i]);
         touched.insert(&t);
         committed = p.revision;
         *p.result = p.object;
@@ -475,7 +484,7 @@ Result<void> Store::seed_blocking(std::vector<std::pair<std::string, Object>> ob
     auto& t = impl_->table(batch[i].table);
     t.committed[batch[i].key] = batch[i].object;
     impl_->index(batch[i].table, batch[i].key, *batch[i].object, true);
-    t.history.push_back(changes[i]);
+    t.remember(changes[i]);
     impl_->committed = batch[i].revision;
   }
   return {};

@@ -84,38 +84,21 @@ Result<Val> to_double(const Val& v) {
   return cannot_convert(v, "double");
 }
 
+template <class Member, class T>
+Val made(Val::Kind kind, Member Val::* member, T value) {
+  Val v;
+  v.kind = kind;
+  v.*member = value;
+  return v;
+}
+
 }  // namespace
 
-Val of(bool b) {
-  Val v;
-  v.kind = Val::Kind::boolean;
-  v.boolean = b;
-  return v;
-}
-Val of(std::int64_t i) {
-  Val v;
-  v.kind = Val::Kind::integer;
-  v.integer = i;
-  return v;
-}
-Val of(std::uint64_t u) {
-  Val v;
-  v.kind = Val::Kind::uinteger;
-  v.uinteger = u;
-  return v;
-}
-Val of(double d) {
-  Val v;
-  v.kind = Val::Kind::number;
-  v.number = d;
-  return v;
-}
-Val of(std::string_view s) {
-  Val v;
-  v.kind = Val::Kind::string;
-  v.text = s;
-  return v;
-}
+Val of(bool b) { return made(Val::Kind::boolean, &Val::boolean, b); }
+Val of(std::int64_t i) { return made(Val::Kind::integer, &Val::integer, i); }
+Val of(std::uint64_t u) { return made(Val::Kind::uinteger, &Val::uinteger, u); }
+Val of(double d) { return made(Val::Kind::number, &Val::number, d); }
+Val of(std::string_view s) { return made(Val::Kind::string, &Val::text, s); }
 Val of(const Value& doc, bool typed) {
   Val v;
   switch (doc.kind()) {

@@ -27,41 +27,56 @@ Result<ParameterType> read_parameter_type(Fields& f) {
   return type;
 }
 
-Result<void> read_inputs(const Value& v, const std::string& path, Component& c) {
+// Reads each member of a map field by `one(its fields, its name)`; fields that it did not ask for are errors.
+template <class F>
+Result<void> each_member(Fields& f, std::string_view field, Problems& problems, F one) {
+  for (const auto& member : f.map(field)) {
+    Fields m(member.value(), below(f.at(field), member.key()));
+    auto read = [&]() -> Result<void> {
+      MR_CHECK(one(m, std::string(member.key())));
+      return problems.done(m);
+    };
+    MR_CHECK(problems.pass(read()));
+  }
+  return {};
+}
+
+Result<ArtifactType> artifact_type_of(Fields& f, Problems& problems) {
+  const auto* t = f.take("artifactType");
+  return t == nullptr ? ArtifactType{} : read_artifact_type(*t, f.at("artifactType"), problems);
+}
+
+Result<void> read_inputs(const Value& v, const std::string& path, Component& c, Problems& problems) {
   Fields f(v, path);
-  for (const auto& member : f.map("parameters")) {
-    Fields p(member.value(), below(f.at("parameters"), member.key()));
+  MR_CHECK(each_member(f, "parameters", problems, [&](Fields& p, std::string name) -> Result<void> {
     InputParameter in;
     MR_TRY(in.type, read_parameter_type(p));
     in.optional = p.flag("isOptional");
     for (const auto& l : p.list("literals")) in.literals.push_back(normalize(l));
     p.ignore({"description"});
     if (const auto* d = p.take("defaultValue")) {
-      auto value = convert(normalize(*d), in.type, member.key());
+      auto value = convert(normalize(*d), in.type, name);
       // Older files have numbers as texts.
       if (!value && d->is_string())
-        if (auto read = from_text(d->get_string(), in.type, member.key())) value = std::move(read);
+        if (auto read = from_text(d->get_string(), in.type, name)) value = std::move(read);
       if (!value)
         return fail(Code::invalid_argument, fmt::format("{}: {}", p.at("defaultValue"), value.error().message));
       in.fallback = std::move(*value);
       in.optional = true;
     }
-    MR_CHECK(p.done());
-    c.input_parameters.emplace(member.key(), std::move(in));
-  }
-  for (const auto& member : f.map("artifacts")) {
-    Fields a(member.value(), below(f.at("artifacts"), member.key()));
+    c.input_parameters.emplace(std::move(name), std::move(in));
+    return {};
+  }));
+  MR_CHECK(each_member(f, "artifacts", problems, [&](Fields& a, std::string name) -> Result<void> {
     InputArtifact in;
-    if (const auto* t = a.take("artifactType")) {
-      MR_TRY(in.type, read_artifact_type(*t, a.at("artifactType")));
-    }
+    MR_TRY(in.type, artifact_type_of(a, problems));
     in.list = a.flag("isArtifactList");
     in.optional = a.flag("isOptional");
     a.ignore({"description"});
-    MR_CHECK(a.done());
-    c.input_artifacts.emplace(member.key(), std::move(in));
-  }
-  return f.done();
+    c.input_artifacts.emplace(std::move(name), std::move(in));
+    return {};
+  }));
+  return problems.done(f);
 }
 
 // Names of outputs become names of files.
@@ -77,30 +92,26 @@ Result<void> check_output_name(std::string_view name, const std::string& path) {
   return fail(Code::invalid_argument, fmt::format("{}: \"{}\" cannot be the name of an output", path, name));
 }
 
-Result<void> read_outputs(const Value& v, const std::string& path, Component& c) {
+Result<void> read_outputs(const Value& v, const std::string& path, Component& c, Problems& problems) {
   Fields f(v, path);
-  for (const auto& member : f.map("parameters")) {
-    MR_CHECK(check_output_name(member.key(), f.at("parameters")));
-    Fields p(member.value(), below(f.at("parameters"), member.key()));
+  MR_CHECK(each_member(f, "parameters", problems, [&](Fields& p, std::string name) -> Result<void> {
+    MR_CHECK(check_output_name(name, f.at("parameters")));
     MR_TRY(auto type, read_parameter_type(p));
     p.ignore({"description", "isOptional"});
-    MR_CHECK(p.done());
-    c.output_parameters.emplace(member.key(), type);
-  }
-  for (const auto& member : f.map("artifacts")) {
-    MR_CHECK(check_output_name(member.key(), f.at("artifacts")));
-    Fields a(member.value(), below(f.at("artifacts"), member.key()));
+    c.output_parameters.emplace(std::move(name), type);
+    return {};
+  }));
+  MR_CHECK(each_member(f, "artifacts", problems, [&](Fields& a, std::string name) -> Result<void> {
+    MR_CHECK(check_output_name(name, f.at("artifacts")));
     OutputArtifact out;
-    if (const auto* t = a.take("artifactType")) {
-      MR_TRY(out.type, read_artifact_type(*t, a.at("artifactType")));
-    }
+    MR_TRY(out.type, artifact_type_of(a, problems));
     out.metadata = a.map("metadata");
     out.list = a.flag("isArtifactList");
     a.ignore({"description", "properties", "customProperties"});
-    MR_CHECK(a.done());
-    c.output_artifacts.emplace(member.key(), std::move(out));
-  }
-  return f.done();
+    c.output_artifacts.emplace(std::move(name), std::move(out));
+    return {};
+  }));
+  return problems.done(f);
 }
 
 // A quantity: the new text form, or the old number (memory in gigabytes).
@@ -111,7 +122,7 @@ std::string quantity(Fields& f, std::string_view text_name, std::string_view num
   return to_text(normalize(number)) + std::string(unit);
 }
 
-Result<void> read_container(const Value& v, const std::string& path, ContainerSpec& c) {
+Result<void> read_container(const Value& v, const std::string& path, ContainerSpec& c, Problems& problems) {
   Fields f(v, path);
   c.image = f.text("image");
   c.command = f.texts("command");
@@ -122,7 +133,7 @@ Result<void> read_container(const Value& v, const std::string& path, ContainerSp
     EnvVar var;
     var.name = one.text("name");
     var.value = one.text("value");
-    MR_CHECK(one.done());
+    MR_CHECK(problems.done(one));
     c.env.push_back(std::move(var));
   }
   if (const auto* r = f.take("resources")) {
@@ -139,15 +150,15 @@ Result<void> read_container(const Value& v, const std::string& path, ContainerSp
       c.accelerator_count = acc.text("resourceCount");
       auto old_count = acc.integer("count");
       if (c.accelerator_count.empty() && old_count > 0) c.accelerator_count = std::to_string(old_count);
-      MR_CHECK(acc.done());
+      MR_CHECK(problems.done(acc));
     }
-    MR_CHECK(res.done());
+    MR_CHECK(problems.done(res));
   }
   if (c.image.empty()) f.wrong("image", "named");
-  return f.done();
+  return problems.done(f);
 }
 
-Result<void> read_importer(const Value& v, const std::string& path, ImporterSpec& i) {
+Result<void> read_importer(const Value& v, const std::string& path, ImporterSpec& i, Problems& problems) {
   Fields f(v, path);
   if (const auto* u = f.take("artifactUri")) {
     Fields uri(*u, f.at("artifactUri"));
@@ -159,20 +170,20 @@ Result<void> read_importer(const Value& v, const std::string& path, ImporterSpec
     }
     if (const auto* old = uri.take("constantValue")) i.uri = std::string(json::string_or_empty(*old, "stringValue"));
     i.uri_input = uri.text("runtimeParameter");
-    MR_CHECK(uri.done());
+    MR_CHECK(problems.done(uri));
   }
   if (const auto* t = f.take("typeSchema")) {
-    MR_TRY(i.type, read_artifact_type(*t, f.at("typeSchema")));
+    MR_TRY(i.type, read_artifact_type(*t, f.at("typeSchema"), problems));
   }
   i.metadata = f.map("metadata");
   i.reimport = f.flag("reimport");
   i.to_workspace = f.flag("downloadToWorkspace");
   f.ignore({"properties", "customProperties"});
   if (i.uri.empty() && i.uri_input.empty()) f.wrong("artifactUri", "a constant or a runtimeParameter");
-  return f.done();
+  return problems.done(f);
 }
 
-Result<void> read_executor(const Value& v, const std::string& path, Component& c) {
+Result<void> read_executor(const Value& v, const std::string& path, Component& c, Problems& problems) {
   Fields f(v, path);
   if (f.take("resolver") != nullptr)
     return fail(Code::invalid_argument, fmt::format("{}: resolver executors are not supported", path));
@@ -184,10 +195,10 @@ Result<void> read_executor(const Value& v, const std::string& path, Component& c
     return fail(Code::invalid_argument, fmt::format("{}: must be one of container and importer", path));
   if (container != nullptr) {
     c.kind = ComponentKind::container;
-    MR_CHECK(read_container(*container, f.at("container"), c.container));
+    MR_CHECK(read_container(*container, f.at("container"), c.container, problems));
   } else {
     c.kind = ComponentKind::importer;
-    MR_CHECK(read_importer(*importer, f.at("importer"), c.importer));
+    MR_CHECK(read_importer(*importer, f.at("importer"), c.importer, problems));
     if (c.output_artifacts.size() != 1)
       return fail(Code::invalid_argument,
                   fmt::format("component {}: an importer must have exactly one output artifact", c.name));
@@ -196,7 +207,7 @@ Result<void> read_executor(const Value& v, const std::string& path, Component& c
                   fmt::format("{}.importer.artifactUri: the component {} has no input parameter \"{}\"", path, c.name,
                               c.importer.uri_input));
   }
-  return f.done();
+  return problems.done(f);
 }
 
 struct Raw {
@@ -205,17 +216,19 @@ struct Raw {
 };
 
 Result<Raw> read_component(const Value& v, const std::string& path, const Object& executors,
-                           const std::string& executors_path, Component& c) {
+                           const std::string& executors_path, Component& c, Problems& problems) {
   Raw raw;
+  const auto before = problems.noted().size();
   Fields f(v, path);
-  if (const auto* in = f.take("inputDefinitions")) MR_CHECK(read_inputs(*in, f.at("inputDefinitions"), c));
-  if (const auto* out = f.take("outputDefinitions")) MR_CHECK(read_outputs(*out, f.at("outputDefinitions"), c));
+  if (const auto* in = f.take("inputDefinitions")) MR_CHECK(read_inputs(*in, f.at("inputDefinitions"), c, problems));
+  if (const auto* out = f.take("outputDefinitions"))
+    MR_CHECK(read_outputs(*out, f.at("outputDefinitions"), c, problems));
   raw.dag = f.take("dag");
   raw.path = f.at("dag");
   c.executor = f.text("executorLabel");
   f.ignore({"singlePlatformSpecs"});
   for (const auto& p : f.list("taskConfigPassthroughs")) c.task_config_passthroughs.push_back(p);
-  MR_CHECK(f.done());
+  MR_CHECK(problems.done(f));
   if ((raw.dag == nullptr) == c.executor.empty())
     return fail(Code::invalid_argument, fmt::format("{}: must have one of dag and executorLabel", path));
   if (raw.dag != nullptr) {
@@ -226,8 +239,9 @@ Result<Raw> read_component(const Value& v, const std::string& path, const Object
   if (it == executors.end())
     return fail(Code::invalid_argument,
                 fmt::format("{}.executorLabel: there is no executor \"{}\" in deploymentSpec", path, c.executor));
-  MR_CHECK(read_executor(it->value(), below(executors_path, c.executor), c));
-  MR_CHECK(check_placeholders(c));
+  MR_CHECK(problems.pass(read_executor(it->value(), below(executors_path, c.executor), c, problems)));
+  // What could not be read is not missing.
+  if (problems.noted().size() == before) MR_CHECK(check_placeholders(c, problems));
   return raw;
 }
 
@@ -241,7 +255,8 @@ Result<void> check_nesting(const Plan& plan, std::size_t at, std::vector<std::ui
     return fail(Code::invalid_argument,
                 fmt::format("component {}: it contains itself, so that it would never end", plan.components[at].name));
   mark[at] = 1;
-  for (const auto& t : plan.components[at].tasks) MR_CHECK(check_nesting(plan, t.component, mark, depth + 1));
+  for (const auto& t : plan.components[at].tasks)
+    if (t.component < plan.components.size()) MR_CHECK(check_nesting(plan, t.component, mark, depth + 1));
   mark[at] = 2;
   return {};
 }
@@ -254,7 +269,7 @@ constexpr std::string_view kKubernetesFields[] = {"secretAsVolume",         "sec
                                                   "enabledSharedMemory",    "emptyDirMounts",    "securityContext",
                                                   "initContainers"};
 
-Result<void> read_platform(const Value& v, Plan& plan) {
+Result<void> read_platform(const Value& v, Plan& plan, Problems& problems) {
   Fields f(v, "platform_spec");
   for (const auto& platform : f.map("platforms")) {
     if (platform.key() != "kubernetes") continue;  // settings for other platforms concern those
@@ -264,22 +279,22 @@ Result<void> read_platform(const Value& v, Plan& plan) {
       for (const auto& e : dep.map("executors")) {
         Fields k(e.value(), below(dep.at("executors"), e.key()));
         for (auto name : kKubernetesFields) (void)k.take(name);
-        MR_CHECK(k.done());
+        MR_CHECK(problems.done(k));
         for (auto& c : plan.components)
           if (c.executor == e.key()) c.kubernetes = e.value().get_object();
       }
-      MR_CHECK(dep.done());
+      MR_CHECK(problems.done(dep));
     }
     plan.pipeline_config = p.map("pipelineConfig");
     p.ignore({"platform", "version", "config"});
-    MR_CHECK(p.done());
+    MR_CHECK(problems.done(p));
   }
-  return f.done();
+  return problems.done(f);
 }
 
 }  // namespace
 
-Result<ArtifactType> read_artifact_type(const Value& v, const std::string& path) {
+Result<ArtifactType> read_artifact_type(const Value& v, const std::string& path, Problems& problems) {
   Fields f(v, path);
   ArtifactType t;
   t.title = f.text("schemaTitle");
@@ -287,11 +302,11 @@ Result<ArtifactType> read_artifact_type(const Value& v, const std::string& path)
   t.instance = f.text("instanceSchema");
   auto uri = f.text("schemaUri");
   if (t.title.empty() && t.instance.empty()) t.title = uri.empty() ? "system.Artifact" : uri;
-  MR_CHECK(f.done());
+  MR_CHECK(problems.done(f));
   return t;
 }
 
-Result<void> check_placeholders(const Component& c) {
+Result<void> check_placeholders(const Component& c, Problems& problems) {
   auto check = [&](std::string_view text, std::string_view field) -> Result<void> {
     auto uses = placeholders_of(text);
     auto wrong = [&](std::string_view why) {
@@ -316,13 +331,15 @@ Result<void> check_placeholders(const Component& c) {
     return {};
   };
   if (c.kind != ComponentKind::container) return {};
-  for (const auto& t : c.container.command) MR_CHECK(check(t, "command"));
-  for (const auto& t : c.container.args) MR_CHECK(check(t, "args"));
-  for (const auto& e : c.container.env) MR_CHECK(check(e.value, "env"));
-  return check(c.container.image, "image");
+  for (const auto& t : c.container.command) MR_CHECK(problems.pass(check(t, "command")));
+  for (const auto& t : c.container.args) MR_CHECK(problems.pass(check(t, "args")));
+  for (const auto& e : c.container.env) MR_CHECK(problems.pass(check(e.value, "env")));
+  return problems.pass(check(c.container.image, "image"));
 }
 
-Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
+namespace {
+
+Result<std::shared_ptr<const Plan>> build(const Value& sent, Problems& problems) {
   const Value* spec = &sent;
   const Value* platform = nullptr;
   if (sent.is_object())
@@ -332,12 +349,13 @@ Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
     }
   auto plan = std::make_shared<Plan>();
   Fields f(*spec, "");
+  if (!spec->is_object()) return std::unexpected(f.errors().front());
   if (const auto* info = f.take("pipelineInfo")) {
     Fields i(*info, "pipelineInfo");
     plan->name = i.text("name");
     plan->display_name = i.text("displayName");
     plan->description = i.text("description");
-    MR_CHECK(i.done());
+    MR_CHECK(problems.done(i));
   }
   plan->schema_version = f.text("schemaVersion");
   plan->sdk_version = f.text("sdkVersion");
@@ -347,12 +365,12 @@ Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
   if (const auto* d = f.take("deploymentSpec")) {
     Fields dep(*d, "deploymentSpec");
     executors = &dep.map("executors");
-    MR_CHECK(dep.done());
+    MR_CHECK(problems.done(dep));
   }
   const auto& components = f.map("components");
   const auto* root = f.take("root");
-  MR_CHECK(f.done());
-  if (plan->name.empty()) return fail(Code::invalid_argument, "pipelineInfo.name: must be given");
+  MR_CHECK(problems.done(f));
+  if (plan->name.empty()) MR_CHECK(problems.pass(fail(Code::invalid_argument, "pipelineInfo.name: must be given")));
   if (root == nullptr) return fail(Code::invalid_argument, "root: must be given");
 
   std::vector<Raw> raws;
@@ -360,8 +378,11 @@ Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
   auto add = [&](std::string name, const Value& v, const std::string& path) -> Result<void> {
     Component c;
     c.name = std::move(name);
-    MR_TRY(auto raw, read_component(v, path, *executors, "deploymentSpec.executors", c));
-    raws.push_back(std::move(raw));
+    const auto before = problems.noted().size();
+    auto raw = read_component(v, path, *executors, "deploymentSpec.executors", c, problems);
+    if (!raw) MR_CHECK(problems.pass(std::unexpected(raw.error())));
+    if (problems.noted().size() != before) problems.bad.insert(plan->components.size());
+    raws.push_back(raw ? std::move(*raw) : Raw{});
     plan->components.push_back(std::move(c));
     return {};
   };
@@ -370,19 +391,33 @@ Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
     index_of[std::string(member.key())] = plan->components.size();
     MR_CHECK(add(std::string(member.key()), member.value(), below("components", member.key())));
   }
-  if (plan->root_component().kind != ComponentKind::dag)
+  if (plan->root_component().kind != ComponentKind::dag && !problems.bad.contains(plan->root))
     return fail(Code::invalid_argument, "root: must be a dag; a single component compiles to a DAG of one task");
   std::size_t tasks = 0;
   for (std::size_t i = 0; i < raws.size(); ++i) {
     if (raws[i].dag == nullptr) continue;
-    MR_CHECK(compile_dag(*raws[i].dag, raws[i].path, index_of, plan->components, i));
+    MR_CHECK(problems.pass(compile_dag(*raws[i].dag, raws[i].path, index_of, plan->components, i, problems)));
     tasks += plan->components[i].tasks.size();
     if (tasks > kMaxTasks) return fail(Code::too_large, fmt::format("the pipeline has more than {} tasks", kMaxTasks));
   }
   std::vector<std::uint8_t> mark(plan->components.size());
-  MR_CHECK(check_nesting(*plan, plan->root, mark, 1));
-  if (platform != nullptr && !platform->is_null()) MR_CHECK(read_platform(*platform, *plan));
+  MR_CHECK(problems.pass(check_nesting(*plan, plan->root, mark, 1)));
+  if (platform != nullptr && !platform->is_null()) MR_CHECK(read_platform(*platform, *plan, problems));
+  if (!problems.noted().empty()) return std::unexpected(problems.noted().front());
   return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Plan>> compile(const Value& sent) {
+  Problems problems(false);
+  return build(sent, problems);
+}
+
+std::vector<Error> compile_errors(const Value& sent) {
+  Problems problems(true);
+  if (auto plan = build(sent, problems); !plan) problems.note(plan.error());
+  return problems.noted();
 }
 
 Result<Value> parse_package(std::string_view text) {

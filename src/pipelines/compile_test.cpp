@@ -47,6 +47,59 @@ TEST(Compile, WrongSpecsNameTheirField) {
                  "root.dag.tasks.a.triggerPolicy.condition");
 }
 
+std::vector<std::string> all_errors(const Value& s) {
+  std::vector<std::string> out;
+  for (const auto& e : compile_errors(s)) out.push_back(e.message);
+  return out;
+}
+
+TEST(CompileErrors, AreAllTold) {
+  const auto broken = spec(
+      R"("leaf":{"executorLabel":"exec","shape":1,"inputDefinitions":{"parameters":{
+             "n":{"parameterType":"NUMBER_INTEGER"},"m":{"parameterType":"WORDS"},"k":{"parameterType":"NONE"}}}},
+         "good":{"executorLabel":"exec","inputDefinitions":{"parameters":{"x":{"parameterType":"STRING"},
+             "y":{"parameterType":"NUMBER_INTEGER"}}}},
+         "lost":{"executorLabel":"nothing"})",
+      task("a", R"(,"colour":"red","size":1,"dependentTasks":["none","b"])", "leaf") + "," +
+          task("b", R"(,"inputs":{"parameters":{"y":{"runtimeValue":{"constant":"seven"}}}})", "good") + "," +
+          task("c", "", "missing") + "," +
+          task("d",
+               R"(,"inputs":{"parameters":{"x":{"taskOutputParameter":{"producerTask":"c","outputParameterKey":"o"}},
+               "y":{"taskOutputParameter":{"producerTask":"b","outputParameterKey":"o"}}}},
+               "triggerPolicy":{"condition":"1 +","strategy":"SOMETIMES"})",
+               "good") +
+          "," +
+          task("e",
+               R"(,"inputs":{"parameters":{"x":{"taskOutputParameter":{"producerTask":"b","outputParameterKey":"o"}},
+               "y":{"runtimeValue":{"constant":1}}}})",
+               "good"));
+  const auto all = all_errors(broken);
+  auto said = [&](std::string_view part) {
+    return std::ranges::count_if(all, [&](const std::string& m) { return m.contains(part); });
+  };
+  for (auto part :
+       {"components.leaf.shape: unknown field", "components.leaf.inputDefinitions.parameters.m", "parameters.k.",
+        "there is no executor \"nothing\"", "root.dag.tasks.a.colour: unknown field", "root.dag.tasks.a.size: unknown",
+        "there is no task \"none\"", "root.dag.tasks.b.inputs.parameters.y", "the component good needs the parameter",
+        "there is no component \"missing\"", "there is no strategy \"SOMETIMES\"", "triggerPolicy.condition",
+        "the task \"b\" has no output parameter \"o\""})
+    EXPECT_EQ(said(part), 1) << part;
+  // What stands on something broken is not blamed for it: c and leaf cannot be judged, nor d as a whole.
+  EXPECT_EQ(said("the task \"c\""), 0);
+  EXPECT_EQ(said("the component leaf needs"), 0);
+  EXPECT_EQ(all.size(), 13U) << fmt::format("{}", fmt::join(all, "\n"));
+  // The first of them is the one that a server answers.
+  EXPECT_EQ(compile(broken).error().message, all.front());
+}
+
+TEST(CompileErrors, AreNoneOfWhatCompiles) {
+  EXPECT_TRUE(all_errors(spec(kLeaf, task("a"))).empty());
+  EXPECT_EQ(all_errors(ir("[]")), std::vector<std::string>{"the spec: must be an object"});
+  EXPECT_EQ(
+      all_errors(spec(R"("own":{"dag":{"tasks":{"x":{"componentRef":{"name":"own"}}}}})", task("a", "", "own"))).size(),
+      1U);
+}
+
 TEST(Compile, OutputsAreNoPathsOut) {
   for (std::string name : {"../x", "a/../../x", "/etc/passwd", "..", "a/./b"})
     expect_refused(

@@ -2,26 +2,13 @@
 
 #include "json/parse.h"
 #include "json/writer.h"
+#include "text/names.h"
 #include "text/text.h"
 #include "time/clock.h"
 
 namespace mr::pipelines {
 
 namespace {
-
-std::string camel_name(std::string_view snake) {
-  std::string out;
-  bool up = false;
-  for (const char c : snake) {
-    if (c == '_') {
-      up = true;
-      continue;
-    }
-    out += up && c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
-    up = false;
-  }
-  return out;
-}
 
 std::unexpected<Error> unreadable(std::string message) {
   return fail(Code::invalid_argument, std::move(message), "gateway");
@@ -57,7 +44,7 @@ class MessageReader {
  private:
   static const MessageField* find(const MessageType& type, std::string_view key) {
     for (const auto& f : type.fields)
-      if (f.name == key || camel_name(f.name) == key) return &f;
+      if (f.name == key || text::camel_case(f.name) == key) return &f;
     return nullptr;
   }
   static std::string quoted(std::string_view s) {
@@ -80,8 +67,8 @@ class MessageReader {
   }
   std::unexpected<Error> wrong(const MessageField& f, std::string_view kind, std::string_view key,
                                const Value& v) const {
-    return unreadable(
-        fmt::format("proto: {}: invalid value for {} field {}: {}", place(key), kind, camel_name(f.name), shown(v)));
+    return unreadable(fmt::format("proto: {}: invalid value for {} field {}: {}", place(key), kind,
+                                  text::camel_case(f.name), shown(v)));
   }
 
   Result<Value> field(const MessageField& f, std::string_view key, const Value& v, int depth) {

@@ -124,6 +124,8 @@ struct Plan {
 // and field: unknown fields, components that are not there, cycles, inputs without a source, types that cannot fit,
 // placeholders that nobody fills, resolvers and custom jobs.
 Result<std::shared_ptr<const Plan>> compile(const Value& spec);
+// All that compile() would refuse, in the order of the spec; empty: it compiles.
+std::vector<Error> compile_errors(const Value& spec);
 
 // A package as a client uploads it: YAML or JSON text, one or two documents -> the form that the API keeps.
 // Errors: invalid_argument with line and column.

@@ -4,24 +4,12 @@
 #include <cmath>
 
 #include "json/parse.h"
+#include "text/names.h"
 #include "text/text.h"
 
 namespace mr::pipelines {
 
 namespace {
-
-std::string snake(std::string_view camel) {
-  std::string out;
-  for (char c : camel) {
-    if (c >= 'A' && c <= 'Z') {
-      out += '_';
-      out += static_cast<char>(c - 'A' + 'a');
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 const Object kNoObject;
 const Array kNoArray;
@@ -39,8 +27,8 @@ Fields::Fields(const Value& v, std::string path) : path_(std::move(path)) {
   if (v.is_object())
     o_ = &v.get_object();
   else
-    error_ =
-        Error{Code::invalid_argument, fmt::format("{}: must be an object", path_.empty() ? "the spec" : path_), {}, {}};
+    errors_.push_back(Error{
+        Code::invalid_argument, fmt::format("{}: must be an object", path_.empty() ? "the spec" : path_), {}, {}});
 }
 
 std::string Fields::at(std::string_view field) const {
@@ -48,12 +36,12 @@ std::string Fields::at(std::string_view field) const {
 }
 
 void Fields::wrong(std::string_view camel, std::string_view wanted) {
-  if (!error_) error_ = Error{Code::invalid_argument, fmt::format("{}: must be {}", at(camel), wanted), {}, {}};
+  errors_.push_back(Error{Code::invalid_argument, fmt::format("{}: must be {}", at(camel), wanted), {}, {}});
 }
 
 const Value* Fields::take(std::string_view camel) {
   if (o_ == nullptr) return nullptr;
-  for (const auto& name : {std::string(camel), snake(camel)}) {
+  for (const auto& name : {std::string(camel), text::snake_case(camel)}) {
     auto it = o_->find(name);
     if (it == o_->end()) continue;
     seen_.push_back(it->key());
@@ -143,12 +131,37 @@ void Fields::ignore(std::initializer_list<std::string_view> camel) {
   for (auto c : camel) (void)take(c);
 }
 
-Result<void> Fields::done() {
-  if (error_) return std::unexpected(*error_);
+std::vector<Error> Fields::errors() const {
+  auto out = errors_;
+  if (o_ == nullptr) return out;
   for (const auto& member : *o_)
     if (std::ranges::find(seen_, std::string_view(member.key())) == seen_.end())
-      return fail(Code::invalid_argument, fmt::format("{}: unknown field", at(member.key())));
+      out.push_back(Error{Code::invalid_argument, fmt::format("{}: unknown field", at(member.key())), {}, {}});
+  return out;
+}
+
+Result<void> Fields::done() const {
+  if (!errors_.empty()) return std::unexpected(errors_.front());
+  if (auto all = errors(); !all.empty()) return std::unexpected(std::move(all.front()));
   return {};
+}
+
+Result<void> Problems::pass(Result<void> r) {
+  if (r || !all_) return r;
+  note(std::move(r.error()));
+  return {};
+}
+
+Result<void> Problems::done(const Fields& f) {
+  if (!all_) return f.done();
+  for (auto& e : f.errors()) note(std::move(e));
+  return {};
+}
+
+void Problems::note(Error e) {
+  constexpr std::size_t kMost = 500;
+  const bool known = std::ranges::any_of(noted_, [&](const Error& other) { return other.message == e.message; });
+  if (!known && noted_.size() < kMost) noted_.push_back(std::move(e));
 }
 
 }  // namespace mr::pipelines

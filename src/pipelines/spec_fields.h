@@ -1,6 +1,7 @@
 // Reads one message of a PipelineSpec by the names of its fields, in camelCase or snake_case. A field that nobody asked
 // for is an error, as the protobuf JSON reader has it. Internal to the room.
 #pragma once
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,13 +31,34 @@ class Fields {
   [[nodiscard]] std::string at(std::string_view field) const;  // the field's path
   void wrong(std::string_view camel, std::string_view wanted);
   // The first error met, or an unknown field.
-  Result<void> done();
+  [[nodiscard]] Result<void> done() const;
+  // All errors met, and every unknown field.
+  [[nodiscard]] std::vector<Error> errors() const;
 
  private:
   const Object* o_ = nullptr;
   std::string path_;
   std::vector<std::string_view> seen_;
-  std::optional<Error> error_;
+  std::vector<Error> errors_;
+};
+
+// Where errors of a spec go. Usually the first one ends the reading; when all are wanted, each is noted, and reading
+// goes on with what there is.
+class Problems {
+ public:
+  explicit Problems(bool all) : all_(all) {}
+  // An error where all are wanted becomes none.
+  [[nodiscard]] Result<void> pass(Result<void> r);
+  [[nodiscard]] Result<void> done(const Fields& f);
+  void note(Error e);
+  [[nodiscard]] bool all() const { return all_; }
+  [[nodiscard]] const std::vector<Error>& noted() const { return noted_; }
+  // Components that could not be read whole, by index: what others expect of them cannot be judged.
+  std::set<std::size_t> bad;
+
+ private:
+  bool all_;
+  std::vector<Error> noted_;
 };
 
 }  // namespace mr::pipelines

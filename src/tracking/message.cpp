@@ -2,6 +2,7 @@
 
 #include "json/parse.h"
 #include "json/writer.h"
+#include "text/names.h"
 #include "text/text.h"
 #include "text/uri.h"
 #include "tracking/errors.h"
@@ -12,20 +13,6 @@ namespace js = boost::json;
 
 namespace {
 constexpr Field tag_fields[] = {{"key"}, {"value"}};
-
-std::string camel(std::string_view snake) {
-  std::string out;
-  bool up = false;
-  for (char c : snake) {
-    if (c == '_') {
-      up = true;
-      continue;
-    }
-    out += up && c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
-    up = false;
-  }
-  return out;
-}
 
 std::string_view python_type(const js::value& v) {
   switch (v.kind()) {
@@ -171,10 +158,10 @@ Result<js::object> check(const js::object& in, std::span<const Field> fields, co
   for (const auto& f : fields) {
     const auto* v = in.if_contains(f.name);
     if (f.name.find('_') != std::string_view::npos) {
-      if (const auto* c = in.if_contains(camel(f.name))) {
+      if (const auto* c = in.if_contains(text::camel_case(f.name))) {
         if (v != nullptr)
-          return invalid(
-              fmt::format("Request specifies both '{}' and '{}'; provide only one of them.", f.name, camel(f.name)));
+          return invalid(fmt::format("Request specifies both '{}' and '{}'; provide only one of them.", f.name,
+                                     text::camel_case(f.name)));
         v = c;
       }
     }

@@ -433,6 +433,25 @@ def test_wrong_uses_are_explained():
         assert done.returncode == 0 and "Examples:\n" in done.stdout
 
 
+def test_lint_tells_all_errors(packages, tmp_path):
+    spec = yaml.safe_load((packages / "told-by-command.yaml").read_text())
+    tasks = spec["root"]["dag"]["tasks"]
+    tasks["show"]["colour"] = "red"
+    tasks["train"]["componentRef"]["name"] = "comp-gone"
+    spec["components"]["comp-make"]["inputDefinitions"]["parameters"]["rows"]["parameterType"] = "NUMBERS"
+    package = tmp_path / "broken.yaml"
+    package.write_text(yaml.safe_dump(spec))
+    done = harness.run_once(["pipeline", "lint", package])
+    assert done.returncode == 1
+    for where in (
+        "components.comp-make.inputDefinitions.parameters.rows.parameterType",
+        "root.dag.tasks.show.colour",
+        "root.dag.tasks.train.componentRef",
+    ):
+        assert f"  error    {where}\n" in done.stdout, done
+    assert re.search(r"^3 errors, ", done.stdout, re.M), done.stdout
+
+
 # ---- lineage -------------------------------------------------------------------------------------------------------
 
 
@@ -496,6 +515,47 @@ def test_lineage_knows_the_runs_and_models_of_the_tracking_server(cli, packages,
     assert f"│  tracked as MLflow run {root}  {millrace.tracking_url}/#/experiments/" in shown
     assert f"│  its step as MLflow run {nested['train']}\n│  registered as models:/by-command/1\n" in shown
     assert f"      its step as MLflow run {nested['make']}\n" in shown
+    # The names that the tracking server has for it lead to the step that logged it.
+    client.set_registered_model_alias("by-command", "chosen", "1")
+    (data,) = [a for a in get(millrace, f"/artifacts?run_id={run_id}")["artifacts"] if a["name"] == "data"]
+    for name, title in (
+        ("models:/by-command/1", "version 1 of by-command"),
+        ("models:/by-command@chosen", "version 1 of by-command, alias chosen"),
+        ("models:/by-command/latest", "version 1 of by-command"),
+        (f"runs:/{nested['train']}/model", "model of MLflow run train"),
+    ):
+        told = cli("lineage", name)
+        assert told.returncode == 0, told
+        assert told.stdout.startswith(f"{name}  {title}\n"), told.stdout
+        for line in (
+            f"logged by MLflow run {nested['train']}",
+            "made by train",
+            f'in run {run_id} "tracked"',
+            "with half = 2, half of make",
+            f"data: {data['uri']}  system.Dataset",
+            "made by make as data",
+        ):
+            assert line in told.stdout, (line, told.stdout)
+    asked = json.loads(cli("lineage", "models:/by-command/1", "-o", "json").stdout)
+    assert asked["step"]["path"] == "train" and asked["step"]["run_id"] == run_id
+    assert asked["resolved"]["run_id"] == nested["train"]
+    assert [i["key"] for i in asked["inputs"]] == ["data"]
+    for missing in ("models:/by-command/7", "models:/nobody@x", "runs:/0123/model", "models:/by-command"):
+        told = cli("lineage", missing)
+        assert told.returncode == 1 and told.stderr.startswith("error: "), told
+
+
+def test_lineage_of_a_version_that_is_an_output_of_a_step(cli, packages, millrace):
+    """The version's source is the artifact itself: no tracked run is needed."""
+    done = cli("run", packages / "told-by-command.yaml", "-p", "rows=8", "-p", "words=[]", "--watch")
+    assert done.returncode == 0, done
+    run_id = done.stderr.split()[1]
+    (model,) = [a for a in get(millrace, f"/artifacts?run_id={run_id}")["artifacts"] if a["name"] == "model"]
+    client = MlflowClient(tracking_uri=millrace.tracking_url)
+    client.create_registered_model("by-source")
+    client.create_model_version("by-source", model["uri"])
+    told = cli("lineage", "models:/by-source/1").stdout
+    assert told == "version 1 of by-source\n" + cli("lineage", model["uri"]).stdout
 
 
 def test_lineage_of_what_a_run_of_the_tracking_server_logged(cli, millrace, tmp_path):
