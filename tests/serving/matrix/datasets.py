@@ -175,6 +175,16 @@ def table(seed=20):
     return frame[:TRAIN], y[:TRAIN], frame[TRAIN:].reset_index(drop=True)
 
 
+def table_categories(seed=22):
+    """The same with texts as pandas' categories, some of them missing."""
+    x, y, ask = table(seed)
+    for part in (x, ask):
+        part["plan"] = part["plan"].where(part["score"] < 1.5, None)
+        for name in ("city", "plan"):
+            part[name] = part[name].astype("category")
+    return x, y, ask
+
+
 def texts(seed=21):
     """Short texts about two things."""
     random = np.random.RandomState(seed)
@@ -191,3 +201,88 @@ def texts(seed=21):
             " ".join([*pick, both[random.randint(0, len(both))], ["", "!", " ...", ", no"][random.randint(0, 4)]])
         )
     return rows[:TRAIN], y[:TRAIN], rows[TRAIN:]
+
+
+def missing_column(seed=22):
+    """Column 2 has no value at training."""
+    x, y, ask = missing(seed)
+    x[:, 2] = np.nan
+    return x, y, ask
+
+
+def table_holes(seed=23):
+    """Texts with holes, truth values and whole numbers."""
+    x, y, ask = table(seed)
+    random = np.random.RandomState(seed)
+    for part in (x, ask):
+        part["member"] = random.uniform(size=len(part)) < 0.4
+        part["count"] = random.randint(0, 5, size=len(part))
+        part.loc[random.uniform(size=len(part)) < 0.2, "city"] = np.nan
+        part.drop(columns=["plan"], inplace=True)
+    return x, y, ask
+
+
+def churn(seed=24):
+    """Customers of a bank, from the churn data; made up in its likeness where that is not at hand."""
+    import pathlib
+
+    import pandas as pd
+
+    file = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data" / "churn.csv"
+    if file.exists():
+        frame = pd.read_csv(file).drop(columns=["RowNumber", "CustomerId", "Surname"])[: TRAIN + ASK]
+    else:
+        random = np.random.RandomState(seed)
+        rows = TRAIN + ASK
+        frame = pd.DataFrame(
+            {
+                "CreditScore": random.randint(350, 850, rows),
+                "Geography": np.array(["France", "Spain", "Germany"], dtype=object)[random.randint(0, 3, rows)],
+                "Gender": np.array(["Female", "Male"], dtype=object)[random.randint(0, 2, rows)],
+                "Age": random.randint(18, 90, rows),
+                "Tenure": random.randint(0, 11, rows),
+                "Balance": random.uniform(0, 2e5, rows),
+                "NumOfProducts": random.randint(1, 5, rows),
+                "HasCrCard": random.randint(0, 2, rows),
+                "IsActiveMember": random.randint(0, 2, rows),
+                "EstimatedSalary": random.uniform(10, 2e5, rows),
+            }
+        )
+        frame["Exited"] = (frame["Age"] > 50).astype(int)
+    y = frame.pop("Exited").to_numpy()
+    return frame[:TRAIN], y[:TRAIN], frame[TRAIN:].reset_index(drop=True)
+
+
+def hard_texts(seed=25):
+    """Texts with capitals, accents, blanks and signs from many scripts."""
+    random = np.random.RandomState(seed)
+    parts = (
+        "Straße ÉTÉ été naïve İstanbul ΟΔΟΣ ΣΑΣ Σ ὈΔΥΣΣΕΎΣ Ǆ ﬁne ＦＵＬＬ ½ x² Ⅷ 한국어 北京 東京タワー ガ "
+        "snake_case e-mail a1 42 3.14 don't l'été … — „ja“ ½kg №5 ǅ ﷺ ẞ ñandú Ørsted Æ Œuvre Ł ı ſ a\u0301b 𝐀𝐁 😀 1\u0663"
+    ).split(" ")
+    blanks = [" ", "  ", "\t", "\n", " \t ", "\u00a0", "\u3000 "]
+    rows = []
+    for _ in range(TRAIN + ASK):
+        row = ""
+        for i in random.randint(0, len(parts), size=random.randint(0, 9)):
+            row += parts[i] + blanks[random.randint(0, len(blanks))]
+        rows.append(row)
+    rows[0] = "".join(p + " " for p in parts)
+    return rows[:TRAIN], None, rows[TRAIN:]
+
+
+def notes(seed=26):
+    """A pandas table of texts, categories and numbers."""
+    import pandas as pd
+
+    learn, y, ask = texts(seed)
+    random = np.random.RandomState(seed)
+    rows = len(learn) + len(ask)
+    frame = pd.DataFrame(
+        {
+            "n": random.normal(size=rows),
+            "note": np.array(learn + ask, dtype=object),
+            "kind": np.array(["a", "b", "c"], dtype=object)[random.randint(0, 3, rows)],
+        }
+    )
+    return frame[:TRAIN], y, frame[TRAIN:].reset_index(drop=True)
