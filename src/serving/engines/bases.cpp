@@ -7,6 +7,8 @@ namespace {
 
 // --- PolynomialFeatures ---
 
+constexpr std::size_t kMaxProducts = std::size_t{1} << 21;
+
 // Each output is a constant, or an input times an earlier product: the original multiplies in this order too.
 struct Product {
   std::uint32_t input = 0;
@@ -75,7 +77,7 @@ Result<EstimatorPtr> make_polynomial(Build& b, NodeId id) {
         for (auto k = starts[interaction ? i + 1 : i]; k < end; ++k)
           p->products.push_back({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(k)});
       }
-      if (p->products.size() > kMaxColumns) return b.bad(id, "it makes more features than are read");
+      if (p->products.size() > kMaxProducts) return b.bad(id, "it makes more features than are read");
     }
     next[n] = p->products.size();
     starts = std::move(next);
