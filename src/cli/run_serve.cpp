@@ -3,13 +3,28 @@
 #include "cli/model_fetch.h"
 #include "cli/settings_serving.h"
 #include "log/log.h"
+#include "node/env.h"
 #include "serving/api.h"
 #include "serving/grpc_service.h"
 
 namespace mr::cli {
 
+namespace {
+
+// KServe's containers say only the model's name where the files lie at the usual place.
+Settings with_default_folder(const Settings& s) {
+  std::error_code ec;
+  constexpr const char* kFolder = "/mnt/models";
+  auto out = s;
+  if (s.model_uris.empty() && s.model_names.size() == 1 && std::filesystem::is_directory(kFolder, ec))
+    out.model_uris.emplace_back(kFolder);
+  return out;
+}
+
+}  // namespace
+
 int run_serve(const Settings& s) {
-  auto specs = paired_models(s);
+  auto specs = paired_models(with_default_folder(s));
   if (!specs) return report(specs.error());
   if (specs->empty() && s.model_repository.empty())
     return report(Error{
@@ -25,14 +40,19 @@ int run_serve(const Settings& s) {
   std::optional<FetchFolder> folder;
   auto load = load_options(s);
   if (!load) return report(load.error());
-  serving::Repository repository(std::move(*load));
+  auto own = repository_options(s);
+  if (!own) return report(own.error());
+  serving::Repository repository(std::move(*load), *own);
   for (const auto& m : *specs) {
     auto path = fetch_model(s, m.uri, folder);
     if (!path) return unreadable(path.error());
-    if (auto r = repository.add({m.name, "", *path}); !r) return unreadable(r.error());
+    serving::ModelSource source{m.name, "", *path};
+    if (const char* i = std::getenv("MLSERVER_MODEL_IMPLEMENTATION")) source.settings.implementation = i;
+    if (auto r = repository.add(std::move(source)); !r) return unreadable(r.error());
   }
   if (!s.model_repository.empty())
     if (auto r = repository.add_tree(s.model_repository); !r) return unreadable(r.error());
+  if (s.workers > 1) log::info("one process uses all cores", {{"workers_asked_for", s.workers}});
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   http::Router routes;
   serving::add_server_routes(routes, repository);
@@ -41,8 +61,18 @@ int run_serve(const Settings& s) {
           fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));
       !r)
     return report(r.error());
+  if (s.metrics_port > 0 && s.metrics_port != s.port)
+    if (auto r = listeners.add("metrics", s.listen, s.metrics_port, serving::make_handler({}), "/metrics"); !r)
+      return report(r.error());
   auto grpc_port = s.grpc_port >= 0 ? s.grpc_port : 8081 + s.port_offset;
-  auto grpc = serving::make_grpc_server(listeners.loops(), repository, s.listen, static_cast<std::uint16_t>(grpc_port));
+  auto message = node::parse_quantity(s.grpc_max_message);
+  if (message < 1 || message > 4e9)
+    return report(Error{Code::invalid_argument,
+                        fmt::format("--grpc-max-message {}: write a size, like 64Mi", s.grpc_max_message),
+                        {},
+                        {}});
+  auto grpc = serving::make_grpc_server(listeners.loops(), repository, s.listen, static_cast<std::uint16_t>(grpc_port),
+                                        static_cast<std::size_t>(message));
   if (grpc_port > 0) {
     if (grpc_port > 65535)
       return report(Error{Code::invalid_argument, fmt::format("gRPC port {} is out of range", grpc_port), {}, {}});

@@ -69,7 +69,9 @@ int run_up(const Settings& s) {
   if (!specs) return report(specs.error());
   auto load = load_options(s);
   if (!load) return report(load.error());
-  serving::Repository repository(*load);
+  auto own = repository_options(s);
+  if (!own) return report(own.error());
+  serving::Repository repository(*load, *own);
   std::optional<FetchFolder> folder;
   for (const auto& m : *specs) {
     if (!folder) {

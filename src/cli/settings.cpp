@@ -54,11 +54,12 @@ void s3_keys(CLI::App* c, Settings& s) {
 }
 
 void models(CLI::App* c, Settings& s) {
-  c->add_option("--model", s.model_uris,
+  c->add_option("--model,--model_dir", s.model_uris,
                 "A model to serve: models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH, s3://BUCKET/KEY, or a "
                 "folder with an MLmodel file. May be repeated, each with its --name")
       ->type_name("URI");
-  c->add_option("--name", s.model_names, "The name that the model before it is served under")->type_name("NAME");
+  c->add_option("--name,--model_name", s.model_names, "The name that the model before it is served under")
+      ->type_name("NAME");
   c->add_option("--model-repository", s.model_repository,
                 "Serve every model of this folder: sub-folders with model-settings.json or MLmodel files")
       ->type_name("DIR");
@@ -211,6 +212,27 @@ std::vector<ConfigLine> read_config(const std::string& path, const std::string& 
   return out;
 }
 
+// MLServer's variable for an option of `serve`; its own come first.
+const char* mlserver_variable(const std::string& option) {
+  static const std::map<std::string, const char*> names{{"port", "MLSERVER_HTTP_PORT"},
+                                                        {"grpc-port", "MLSERVER_GRPC_PORT"},
+                                                        {"metrics-port", "MLSERVER_METRICS_PORT"},
+                                                        {"listen", "MLSERVER_HOST"},
+                                                        {"model", "MLSERVER_MODEL_URI"},
+                                                        {"name", "MLSERVER_MODEL_NAME"},
+                                                        {"workers", "MLSERVER_PARALLEL_WORKERS"},
+                                                        {"grpc-max-message", "MLSERVER_GRPC_MAX_MESSAGE_LENGTH"},
+                                                        {"model-repository", "MLSERVER_MODEL_REPOSITORY_ROOT"}};
+  auto it = names.find(option);
+  if (it != names.end()) return std::getenv(it->second);
+  // What is not loaded at the start is loaded when it is asked for.
+  if (option == "lazy")
+    if (const char* at_start = std::getenv("MLSERVER_LOAD_MODELS_AT_STARTUP");
+        at_start != nullptr && (text::iequals(at_start, "false") || std::string_view(at_start) == "0"))
+      return "true";
+  return nullptr;
+}
+
 // MILLRACE_PORT_OFFSET=3 stands for --port-offset=3, behind what the command line says. mlflow server's own names count
 // for `tracking`.
 std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) {
@@ -241,7 +263,9 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
   for (auto* o : sub->get_options()) {
     if (o->get_lnames().empty()) continue;
     const auto& name = o->get_lnames()[0];
-    if (name == "help" || name == "config" || given("--" + name)) continue;
+    if (name == "help" || name == "config") continue;
+    const auto& names = o->get_lnames();
+    if (std::any_of(names.begin(), names.end(), [&](const std::string& n) { return given("--" + n); })) continue;
     std::string env = "MILLRACE_" + text::upper(name);
     for (char& c : env)
       if (c == '-') c = '_';
@@ -258,6 +282,7 @@ std::vector<std::string> with_environment(int argc, char** argv, CLI::App& app) 
                                                              {"serve-artifacts", "MLFLOW_SERVE_ARTIFACTS"}};
       if (auto it = mlflow.find(name); it != mlflow.end()) v = std::getenv(it->second);
     }
+    if (v == nullptr && sub->get_name() == "serve") v = mlserver_variable(name);
     if (v != nullptr && *v != 0) extra.push_back("--" + name + "=" + v);
   }
   std::string config;
@@ -373,6 +398,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
       "models:/bankchurn-model@champion --name bankchurn-model");
 
   add_engine_options(up, s);
+  add_repository_options(up, s);
 
   auto* tracking =
       app.add_subcommand("tracking", "The MLflow tracking server alone; takes `mlflow server`'s own flags");
@@ -407,9 +433,18 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   common(serve, s);
   listen(serve, s);
   models(serve, s);
-  serve->add_option("--port", s.port, "Port to listen on (default: 8080)")->check(CLI::Range(1, 65535));
-  serve->add_option("--grpc-port", s.grpc_port, "Port of the gRPC protocol (default: 8081); 0 is none")
+  serve->add_option("DIR", s.model_repository, "The same as --model-repository")->type_name("");
+  // Names with an underscore are those of KServe's servers.
+  serve->add_option("--port,--http_port", s.port, "Port to listen on (default: 8080)")->check(CLI::Range(1, 65535));
+  serve->add_option("--grpc-port,--grpc_port", s.grpc_port, "Port of the gRPC protocol (default: 8081); 0 is none")
       ->check(CLI::Range(0, 65535));
+  serve->add_option("--grpc-max-message", s.grpc_max_message, "The largest message that a gRPC call may have")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  serve->add_option("--metrics-port", s.metrics_port, "A further port that answers /metrics (default: none)")
+      ->check(CLI::Range(0, 65535));
+  serve->add_option("--workers", s.workers, "Taken and passed over: one process uses all cores");
+  add_repository_options(serve, s);
   serve
       ->add_option("--tracking-uri", s.tracking_uri,
                    "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "
@@ -461,11 +496,12 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
     return false;
   };
   if (argc > 1 && argv[1][0] != '-' && !known(argv[1])) {
-    fmt::print(stderr,
-               "millrace: '{}' is no command; up, tracking, serve, run, pipeline, lineage, model, get, describe, apply, "
-               "delete, logs, "
-               "port-forward, kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
-               argv[1]);
+    fmt::print(
+        stderr,
+        "millrace: '{}' is no command; up, tracking, serve, run, pipeline, lineage, model, get, describe, apply, "
+        "delete, logs, "
+        "port-forward, kubeconfig, exec, version, doctor and completion are (millrace --help)\n",
+        argv[1]);
     exit_code = 2;
     return false;
   }

@@ -115,7 +115,13 @@ struct Settings {
   std::vector<std::string> model_uris;
   std::vector<std::string> model_names;
   std::string model_repository;
-  int grpc_port = -1;  // -1: the default; 0: none
+  int grpc_port = -1;    // -1: the default; 0: none
+  int metrics_port = 0;  // 0: on the port of the answers alone
+  std::string grpc_max_message = "256Mi";
+  bool lazy = false;
+  std::string model_memory = "0";  // a quantity
+  int max_concurrency = 0, max_queue = 100, request_timeout_s = 60;
+  int workers = 0;  // of KServe's and MLServer's processes: there is one here
   std::string tracking_uri;
   std::string s3_endpoint;
   // up

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "node/env.h"
 #include "serving/python/host.h"
+#include "serving/repository.h"
 
 namespace mr::cli {
 
@@ -42,6 +43,38 @@ void add_engine_options(CLI::App* c, Settings& s) {
   c->add_option("--worker-queue", e.queue, "How many requests may wait for a model's workers; further ones get 429")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+}
+
+void add_repository_options(CLI::App* c, Settings& s) {
+  c->add_flag("--lazy", s.lazy, "Read a model of --model-repository when it is first asked for, not at the start");
+  c->add_option("--model-memory", s.model_memory,
+                "What loaded models may take, estimated by their files: 512Mi, 8Gi; the one not used for longest gives "
+                "way and is read again when it is asked for. 0: no limit")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  c->add_option("--max-concurrency", s.max_concurrency, "Requests that a model computes at once; 0: any number")
+      ->check(CLI::Range(0, 100'000))
+      ->capture_default_str();
+  c->add_option("--max-queue", s.max_queue, "Requests that may wait for that; further ones get 429 with Retry-After")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  c->add_option("--request-timeout", s.request_timeout_s, "Seconds that a request may wait for its model: 504 beyond")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+}
+
+Result<serving::RepositoryOptions> repository_options(const Settings& s) {
+  serving::RepositoryOptions out;
+  out.lazy = s.lazy;
+  auto memory = node::parse_quantity(s.model_memory);
+  if (memory < 0 || memory > 1e15)
+    return fail(Code::invalid_argument,
+                fmt::format("--model-memory {}: write a size, like 512Mi or 8Gi", s.model_memory));
+  out.memory = static_cast<std::uint64_t>(memory);
+  out.limits.concurrency = static_cast<std::size_t>(s.max_concurrency);
+  out.limits.queue = static_cast<std::size_t>(s.max_queue);
+  out.limits.timeout_ms = s.request_timeout_s * 1000L;
+  return out;
 }
 
 void add_model_command(CLI::App& app, Settings& s) {

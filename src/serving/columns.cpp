@@ -67,7 +67,11 @@ std::string with_column_names(std::string text, const std::vector<std::string>& 
 Result<Output> run_engine(const Model& m, const Frame& frame) {
   auto began = time::mono_ns();
   auto output = m.loaded.engine->predict(frame);
-  if (output) m.traffic->engine_ran(frame.rows, time::mono_ns() - began);
+  if (output) {
+    auto ns = time::mono_ns() - began;
+    m.traffic->engine_ran(frame.rows, ns);
+    if (m.predict_seconds) m.predict_seconds->observe(static_cast<double>(ns) / 1e9);
+  }
   return output;
 }
 

@@ -380,10 +380,7 @@ std::string write_model_metadata(const Model& m) {
   w.bytes(1, m.name);
   for (const auto& t : input_tensors(s)) write_tensor_metadata(w, 4, t.name, t.type, t.shape, t.content_type);
   for (const auto& o : s.outputs) write_tensor_metadata(w, 5, o.name, o.type, o.shape, o.content_type);
-  if (!s.columns.empty())
-    w.bytes(6, parameter("content_type", "pd"));
-  else if (s.tensor)
-    w.bytes(6, parameter("content_type", s.tensor_name.empty() ? "np" : "dict"));
+  if (auto codec = request_codec(m); !codec.empty()) w.bytes(6, parameter("content_type", codec));
   return out;
 }
 

@@ -18,7 +18,8 @@ constexpr std::string_view kRepository = "/inference.model_repository.ModelRepos
 
 grpc::Reply broken_message() { return grpc::Reply::error(Status::invalid_argument, "the message cannot be read"); }
 // The wording is MLServer's, where the version is always said.
-grpc::Reply unknown_model(const std::string& name, const std::string& version) {
+grpc::Reply unknown_model(const Error& e, const std::string& name, const std::string& version) {
+  if (e.code != Code::not_found) return grpc::Reply::error(grpc::status_of(e.code), e.message);
   return grpc::Reply::error(Status::not_found,
                             fmt::format("Model {} with version {} not found", printable(name), printable(version)));
 }
@@ -44,8 +45,8 @@ Checked<std::string> infer_message(const Model& m, GrpcInfer& asked) {
 GrpcReply model_infer(Repository& repo, Call call) {
   auto asked = read_infer(call.message);
   if (!asked) co_return refused_call(asked.error());
-  auto model = repo.find(asked->model, asked->version);
-  if (!model) co_return unknown_model(asked->model, asked->version);
+  auto model = co_await repo.get(asked->model, asked->version);
+  if (!model) co_return unknown_model(model.error(), asked->model, asked->version);
   Counted counted(*model);
   auto computed =
       co_await compute(*model, call.message.size(), [&] { return infer_message(**model, *asked); }, call.timeout_ms);
@@ -65,12 +66,12 @@ GrpcReply repository_change(Repository& repo, Call call, bool load) {
   co_return grpc::Reply{};
 }
 
-grpc::Reply about_model(Repository& repo, const std::string& message, std::string (*tell)(const Model&)) {
-  auto names = read_two_texts(message);
-  if (!names) return broken_message();
-  auto model = repo.find(names->first, names->second);
-  if (!model) return unknown_model(names->first, names->second);
-  return {Status::ok, tell(**model)};
+GrpcReply about_model(Repository& repo, Call call, std::string (*tell)(const Model&)) {
+  auto names = read_two_texts(call.message);
+  if (!names) co_return broken_message();
+  auto model = co_await repo.get(names->first, names->second);
+  if (!model) co_return unknown_model(model.error(), names->first, names->second);
+  co_return grpc::Reply{Status::ok, tell(**model)};
 }
 
 grpc::Reply statistics_of(Repository& repo, const std::string& message) {
@@ -78,7 +79,7 @@ grpc::Reply statistics_of(Repository& repo, const std::string& message) {
   if (!names) return broken_message();
   if (names->first.empty()) return {Status::ok, write_statistics(repo.loaded())};
   auto model = repo.find(names->first, names->second);
-  if (!model) return unknown_model(names->first, names->second);
+  if (!model) return unknown_model(model.error(), names->first, names->second);
   return {Status::ok, write_statistics({*model})};
 }
 
@@ -96,8 +97,9 @@ GrpcReply serve_call(Repository& repo, Call call) {
   if (method == "ModelInfer") co_return co_await model_infer(repo, std::move(call));
   if (method == "ServerLive" || method == "ServerReady") co_return grpc::Reply{Status::ok, write_flag(true)};
   if (method == "ServerMetadata") co_return grpc::Reply{Status::ok, write_server_metadata()};
-  if (method == "ModelReady") co_return about_model(repo, call.message, [](const Model&) { return write_flag(true); });
-  if (method == "ModelMetadata") co_return about_model(repo, call.message, write_model_metadata);
+  if (method == "ModelReady")
+    co_return co_await about_model(repo, std::move(call), [](const Model&) { return write_flag(true); });
+  if (method == "ModelMetadata") co_return co_await about_model(repo, std::move(call), write_model_metadata);
   if (method == "ModelStatistics") co_return statistics_of(repo, call.message);
   if (method == "RepositoryIndex") co_return index_of(repo, call.message);
   const bool load = method == "RepositoryModelLoad";

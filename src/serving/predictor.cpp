@@ -67,7 +67,7 @@ struct Folder {
 
 // Everything of one predictor that worker threads and requests share.
 struct Served {
-  explicit Served(LoadOptions options) : repository(std::move(options)) {}
+  Served(LoadOptions options, Limits limits) : repository(std::move(options), {.limits = limits}) {}
   Repository repository;
   Folder folder;
   std::unique_ptr<http::Server> http, queue;
@@ -80,6 +80,7 @@ struct Plan {
   Environment env;
   bool v1 = true;
   LoadOptions load;
+  Limits limits;
 };
 
 // What a model's own code is told: the container's variables, but for those that open stores.
@@ -118,7 +119,7 @@ Result<LoadOptions> load_options(const LoadOptions& all, const BuiltinStart& sta
 Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions& options, const Plan& plan,
                                      const node::LogSink& log, const std::atomic<bool>& stop) {
   auto began = time::mono_ns();
-  auto served = std::make_shared<Served>(plan.load);
+  auto served = std::make_shared<Served>(plan.load, plan.limits);
   auto path = plan.dir;
   if (!plan.uri.empty()) {
     served->folder.path = options.folder + "/" + crypto::random_hex(8);
@@ -233,6 +234,16 @@ class PredictorRuntime final : public node::BuiltinRuntime {
     auto engine = load_options(options_.load, start);
     if (!engine) co_return std::unexpected(engine.error());
     plan.load = std::move(*engine);
+    std::size_t timeout_s = 0;
+    for (auto [name, number] : {std::pair{"max_concurrency", &plan.limits.concurrency},
+                                std::pair{"max_queue", &plan.limits.queue}, std::pair{"request_timeout", &timeout_s}})
+      if (auto text = argument(start.container, name); !text.empty()) {
+        auto n = text::to_u64(text);
+        if (!n || *n > 1'000'000)
+          co_return fail(Code::invalid_argument, fmt::format("--{}={} is no number of use", name, printable(text)));
+        *number = *n;
+      }
+    if (timeout_s != 0) plan.limits.timeout_ms = static_cast<long>(timeout_s) * 1000;
     if (plan.name.empty() || (plan.uri.empty() && plan.dir.empty()))
       co_return fail(Code::invalid_argument, "the predictor needs --model_name, and --storage_uri or --model_dir");
     auto state = std::make_shared<Predictor::State>();

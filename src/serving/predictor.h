@@ -19,7 +19,8 @@ struct PredictorOptions {
   LoadOptions load;        // whose log, variables and memory are each container's own
 };
 
-// Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012), --grpc_port (8081).
+// Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012), --grpc_port (8081),
+// --max_concurrency, --max_queue, --request_timeout (seconds).
 // The container exits with 1 and the reason as its last line when the model cannot be loaded.
 std::shared_ptr<node::BuiltinRuntime> make_predictor_runtime(task::Loops& loops, PredictorOptions options);
 

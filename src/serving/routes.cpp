@@ -2,12 +2,14 @@
 #include "json/writer.h"
 #include "log/log.h"
 #include "serving/api.h"
+#include "serving/api_docs.h"
 #include "serving/exchange.h"
 #include "serving/scoring.h"
 #include "serving/server_info.h"
 #include "serving/v1.h"
 #include "task/pool.h"
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -16,7 +18,10 @@ namespace {
 using http::Method;
 using Reply = task::Task<http::Response>;
 
-http::Response not_found(const Error& e) { return refused(refusal(404, e.message)); }
+// Why a model does not answer: it is not there, or cannot be read.
+http::Response not_found(const Error& e) {
+  return refused(refusal(e.code == Code::not_found ? 404 : engine_status(e), e.message));
+}
 http::Response empty(int status) {
   http::Response r;
   r.status = status;
@@ -29,6 +34,15 @@ bool json_body(const http::Request& rq) {
   type = text::trim(type.substr(0, type.find(';')));
   return text::iequals(type, "application/json") ||
          (type.size() > 5 && text::iequals(type.substr(type.size() - 5), "+json"));
+}
+
+// What it runs is in it, and it asks this server only.
+http::Response page(std::string html) {
+  auto r = http::Response::text(200, std::move(html), "text/html; charset=utf-8");
+  r.headers.add("Content-Security-Policy",
+                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+  return r;
 }
 
 // The bytes of JSON that the header announces in front of binary tensors.
@@ -59,6 +73,7 @@ http::Response answer_of(const Model& m, InferAnswer answer) {
 
 Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::string version, bool stream) {
   auto model = repo.find(name, version);
+  if (!model && model.error().reason == "waiting") model = co_await repo.get(name, version);
   if (!model) co_return not_found(model.error());
   Counted counted(*model);
   auto body = co_await http::read_all(rq, kBodyLimit);
@@ -80,22 +95,32 @@ Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::stri
 void add_model_routes(http::Router& router, Repository& repo, const std::string& base, bool versioned) {
   auto version = [versioned](const http::Request& rq) { return versioned ? rq.params[1] : std::string(); };
   router.add(Method::get, base, [&repo, version](http::Request& rq) -> Reply {
-    auto m = repo.find(rq.params[0], version(rq));
+    auto m = co_await repo.get(rq.params[0], version(rq));
     if (!m) co_return not_found(m.error());
     co_return http::Response::json(200, (*m)->metadata);
   });
   router.add(Method::get, base + "/ready", [&repo, version](http::Request& rq) -> Reply {
-    auto m = repo.find(rq.params[0], version(rq));
+    auto m = co_await repo.get(rq.params[0], version(rq));
     if (!m) co_return not_found(m.error());
     co_return empty(200);
   });
+  router.add(Method::get, base + "/docs", [&repo, version](http::Request& rq) -> Reply {
+    auto m = co_await repo.get(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return page(try_page(m->get()));
+  });
+  router.add(Method::get, base + "/docs/dataplane.json", [&repo, version](http::Request& rq) -> Reply {
+    auto m = co_await repo.get(rq.params[0], version(rq));
+    if (!m) co_return not_found(m.error());
+    co_return http::Response::json(200, openapi_document(m->get()));
+  });
   router.add(Method::get, base + "/stats", [&repo, version](http::Request& rq) -> Reply {
-    auto m = repo.find(rq.params[0], version(rq));
+    auto m = co_await repo.get(rq.params[0], version(rq));
     if (!m) co_return not_found(m.error());
     co_return http::Response::json(200, statistics({*m}));
   });
   router.add(Method::get, base + "/config", [&repo, version](http::Request& rq) -> Reply {
-    auto m = repo.find(rq.params[0], version(rq));
+    auto m = co_await repo.get(rq.params[0], version(rq));
     if (!m) co_return not_found(m.error());
     co_return http::Response::json(200, model_config(**m));
   });
@@ -125,6 +150,9 @@ void add_routes(http::Router& router, Repository& repo) {
   });
   for (const char* p : {"/v2/health/live", "/v2/health/ready"})
     router.add(Method::get, p, [](http::Request&) -> Reply { co_return empty(200); });
+  router.add(Method::get, "/v2/docs", [](http::Request&) -> Reply { co_return page(try_page(nullptr)); });
+  router.add(Method::get, "/v2/docs/dataplane.json",
+             [](http::Request&) -> Reply { co_return http::Response::json(200, openapi_document(nullptr)); });
   router.add(Method::get, "/v2/models/stats",
              [&repo](http::Request&) -> Reply { co_return http::Response::json(200, statistics(repo.loaded())); });
   add_model_routes(router, repo, "/v2/models/{name}", false);
@@ -180,13 +208,76 @@ void add_server_routes(http::Router& router, Repository& repo) {
   add_scoring_routes(router, repo);
 }
 
+namespace {
+
+// A path with its names replaced, so that metrics have few labels: "/v2/models/{model_name}/infer".
+std::string path_label(std::string_view path) {
+  std::string out;
+  std::string_view before;
+  for (auto part : text::split(path.substr(1), '/')) {
+    out += '/';
+    if (before == "models") {
+      auto colon = part.rfind(':');
+      out += "{model_name}";
+      if (colon != std::string_view::npos) out += part.substr(colon);
+    } else if (before == "versions") {
+      out += "{model_version}";
+    } else {
+      out += part;
+    }
+    before = part;
+  }
+  return out;
+}
+
+// MLServer's metrics of its REST server, one set a route and thread.
+struct RouteMetrics {
+  metrics::Labels labels;
+  metrics::Histogram seconds;
+  metrics::Gauge running;
+  std::map<int, metrics::Counter> by_status;
+};
+using RouteKey = std::pair<std::uint64_t, const http::Handler*>;  // of which handler's router
+RouteMetrics& metrics_of(const RouteKey& key, const http::Request& rq) {
+  thread_local std::map<RouteKey, RouteMetrics> known;
+  auto it = known.find(key);
+  if (it != known.end()) return it->second;
+  metrics::Labels labels{
+      {"app_name", "mlserver"}, {"method", std::string(rq.method_text.substr(0, 10))}, {"path", path_label(rq.path)}};
+  RouteMetrics m{labels,
+                 metrics::duration_histogram("rest_server_request_duration_seconds", "Time of REST requests.", labels),
+                 metrics::gauge("rest_server_requests_in_progress", "REST requests under way.", labels),
+                 {}};
+  return known.emplace(key, std::move(m)).first->second;
+}
+
+void count_request(RouteMetrics& m, int status, std::int64_t began) {
+  auto it = m.by_status.find(status);
+  if (it == m.by_status.end()) {
+    auto labels = m.labels;
+    labels.emplace_back("status_code", std::to_string(status));
+    it = m.by_status.emplace(status, metrics::counter("rest_server_requests_total", "REST requests.", labels)).first;
+  }
+  it->second.add();
+  m.seconds.observe(static_cast<double>(time::mono_ns() - began) / 1e9);
+}
+
+}  // namespace
+
 http::Handler make_handler(http::Router router) {
+  static std::atomic<std::uint64_t> made = 0;
   auto routes = std::make_shared<http::Router>(std::move(router));
-  return [routes](http::Request& rq) -> Reply {
+  return [routes, id = ++made](http::Request& rq) -> Reply {
     auto m = routes->find(rq.method, rq.path);
     if (m.handler != nullptr) {
       rq.params = std::move(m.params);
-      co_return co_await (*m.handler)(rq);
+      auto& counted = metrics_of({id, m.handler}, rq);
+      auto began = time::mono_ns();
+      counted.running.add(1);
+      auto answer = co_await (*m.handler)(rq);  // on this loop again, and so on this thread
+      counted.running.add(-1);
+      count_request(counted, answer.status, began);
+      co_return answer;
     }
     if (m.other_method) {
       auto r = http::Response::json(405, R"({"detail":"Method Not Allowed"})");

@@ -238,8 +238,13 @@ http::Response response(Scored s) {
 }
 
 ScoreReply run_score(Repository& repo, http::Request& rq) {
-  auto model = repo.last();
-  if (!model) co_return response(mlflow_error(404, "RESOURCE_DOES_NOT_EXIST", "no model is loaded", {}, {}));
+  auto [name, version] = repo.last();
+  if (name.empty()) co_return response(mlflow_error(404, "RESOURCE_DOES_NOT_EXIST", "no model is loaded", {}, {}));
+  auto found = co_await repo.get(name, version);
+  if (!found)
+    co_return response(
+        mlflow_error(engine_status(found.error()), "TEMPORARILY_UNAVAILABLE", found.error().message, {}, {}));
+  auto model = *found;
   Counted counted(model);
   auto body = co_await http::read_all(rq, kBodyLimit);
   if (!body) {
@@ -284,7 +289,7 @@ Scored score(const Model& m, std::string_view content_type, std::string_view bod
 void add_scoring_routes(http::Router& router, Repository& repo) {
   for (const char* path : {"/ping", "/health"})
     router.add(http::Method::get, path, [&repo](http::Request&) -> ScoreReply {
-      co_return http::Response::json(repo.last() ? 200 : 404, "\n");
+      co_return http::Response::json(repo.last().first.empty() ? 404 : 200, "\n");
     });
   router.add(http::Method::get, "/version",
              [](http::Request&) -> ScoreReply { co_return http::Response::json(200, std::string(kMlflowVersion)); });

@@ -93,8 +93,17 @@ std::vector<Signature::Out> input_tensors(const Signature& s) {
                                                         : "np";
     out.push_back({c.name.empty() ? fmt::format("input-{}", i) : c.name, c.datatype, {-1, 1}, codec});
   }
+  for (const auto& t : s.tensors) out.push_back({t.name, t.type, t.shape, "np"});
   if (s.tensor) out.push_back({s.tensor_name.empty() ? "input-0" : s.tensor_name, s.tensor_type, s.tensor_shape, "np"});
   return out;
+}
+
+std::string_view request_codec(const Model& m) {
+  const auto& s = m.loaded.signature;
+  if (!s.columns.empty()) return "pd";
+  if (!s.tensors.empty()) return "dict";
+  if (s.tensor) return s.tensor_name.empty() ? "np" : "dict";
+  return m.content_type;
 }
 
 std::string model_config(const Model& m) {

@@ -17,6 +17,8 @@ std::string server_metadata();
 std::string statistics(const std::vector<std::shared_ptr<const Model>>& models);
 // The inputs of a model as its metadata names them.
 std::vector<Signature::Out> input_tensors(const Signature& signature);
+// How a model's requests are read that do not say it: by its settings, else by its signature.
+std::string_view request_codec(const Model& model);
 std::string model_config(const Model& model);
 
 }  // namespace mr::serving

@@ -21,6 +21,9 @@ http::Response no_model(std::string_view name) {
 
 V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
   auto model = repo.find(name, "");
+  if (!model && model.error().reason == "waiting") model = co_await repo.get(name, "");
+  if (!model && model.error().code != Code::not_found)
+    co_return refused(refusal(engine_status(model.error()), model.error().message));
   if (!model) co_return no_model(name);
   Counted counted(*model);
   auto body = co_await http::read_all(rq, kBodyLimit);
@@ -81,9 +84,13 @@ void add_v1_routes(http::Router& router, Repository& repo) {
   });
   router.add(Method::get, "/v1/models/{name}", [&repo](http::Request& rq) -> V1Reply {
     const auto& name = rq.params[0];
-    bool ready = repo.find(name, "").has_value();
-    bool known = ready;
-    for (const auto& e : repo.index()) known = known || e.name == name;
+    bool ready = false;
+    bool known = false;
+    for (const auto& e : repo.index()) {
+      if (e.name != name) continue;
+      known = true;
+      ready = ready || e.ready;
+    }
     if (!known) co_return no_model(name);
     if (!ready) co_return refused(refusal(503, fmt::format("Model with name {} is not ready.", printable(name))));
     std::string out = R"({"name":)";
@@ -99,7 +106,7 @@ void add_v1_routes(http::Router& router, Repository& repo) {
     if (verb == "predict") return run_predict(repo, rq, name);
     return [](Repository& r, std::string v, std::string model) -> V1Reply {
       if (v != "explain") co_return http::Response::json(404, R"({"detail":"Not Found"})");
-      if (!r.find(model, "")) co_return no_model(model);
+      if (auto m = r.find(model, ""); !m && m.error().code == Code::not_found) co_return no_model(model);
       co_return refused(refusal(501, "Could not find explainer_host."));  // as KServe's servers word it
     }(repo, verb, name);
   });

@@ -49,14 +49,13 @@ Refusal refusal_422(std::string_view type, std::string_view loc, std::string_vie
 
 namespace {
 
-constexpr std::string_view kOutputName = "output-1";
-
 // MLServer calls the one output output-1, whatever the metadata says and the request asks for. Who asks for it by the
 // name in the metadata, as the specification has it, gets it under that name.
 std::string_view name_of_output(const Model& m, const InferRequest& rq) {
   const auto& said = m.loaded.signature.outputs;
-  return rq.outputs.size() == 1 && said.size() == 1 && rq.outputs[0].name == said[0].name ? rq.outputs[0].name
-                                                                                          : kOutputName;
+  return rq.outputs.size() == 1 && said.size() == 1 && rq.outputs[0].name == said[0].name
+             ? rq.outputs[0].name
+             : std::string_view(m.output_name);
 }
 
 std::string begin_answer(const Model& m, const std::string& id) {
@@ -171,9 +170,8 @@ std::vector<OutputPart> parts_of(const Model& m, const InferRequest& rq, Output 
   }
   for (auto& p : o.parts) {
     if (p.name.empty()) p.name = name_of_output(m, rq);
-    // A list is a column, except in a dict, whose arrays keep their shape.
     if (p.shape.empty()) p.shape = {1};
-    if (p.shape.size() == 1 && o.form != Output::Form::dict) p.shape.push_back(1);
+    if (p.shape.size() == 1) p.shape.push_back(1);
   }
   return std::move(o.parts);
 }

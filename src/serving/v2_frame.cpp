@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "serving/columns.h"
+#include "serving/server_info.h"
 #include "serving/v2_request.h"
 #include "text/text.h"
 
@@ -313,6 +314,45 @@ Checked<Frame> frame_of_tensor(const Model& m, InferRequest& rq) {
   return described(std::move(f));
 }
 
+// Several named tensors, which a remote engine takes.
+Checked<Frame> frame_of_tensors(const Model& m, InferRequest& rq) {
+  const auto& specs = m.loaded.signature.tensors;
+  Frame f;
+  std::string absent;
+  for (const auto& t : specs) {
+    auto at = std::find_if(rq.inputs.rbegin(), rq.inputs.rend(), [&](const Input& in) { return in.name == t.name; });
+    if (at == rq.inputs.rend()) {
+      absent += fmt::format("{}'{}'", absent.empty() ? "" : ", ", printable(t.name));
+      continue;
+    }
+    auto& in = *at;
+    if (in.type != t.type)
+      return refuse(fmt::format("dtype of input {} ({}) does not match expected dtype {} ({})", numpy_name(in.type),
+                                data_type_name(in.type), t.dtype, data_type_name(t.type)));
+    FrameTensor tensor;
+    if (t.type == DataType::bytes) {
+      auto texts = texts_of(*rq.data, in, t.name, "np");
+      if (!texts) return std::unexpected(texts.error());
+      tensor.texts = std::move(*texts);
+    } else {
+      auto values = numbers_of(*rq.data, in, t.name);
+      if (!values) return std::unexpected(values.error());
+      tensor.data = std::move(*values);
+    }
+    bool fits = in.shape.size() == t.shape.size() && !t.shape.empty();
+    for (std::size_t i = 0; fits && i < t.shape.size(); ++i) fits = t.shape[i] == -1 || t.shape[i] == in.shape[i];
+    if (!fits)
+      return refuse(fmt::format("Shape of input '{}' {} does not match expected shape {}.", printable(t.name),
+                                shape_text(in.shape), shape_text(t.shape)));
+    tensor.shape = in.shape;
+    f.tensors.push_back(std::move(tensor));
+  }
+  if (!absent.empty()) return refuse(fmt::format("Model is missing inputs [{}].", absent));
+  f.rows = static_cast<std::size_t>(f.tensors[0].shape[0]);
+  f.params = rq.params;
+  return f;
+}
+
 }  // namespace
 
 Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
@@ -327,7 +367,13 @@ Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
   if (!content_type.empty() && !known.contains(content_type))
     return refuse(
         fmt::format("unknown content_type '{}' of the request; np and pd are known here", printable(content_type)));
-  if (content_type.empty()) content_type = !sig.columns.empty() ? "pd" : sig.tensor ? "np" : "";
+  if (!sig.tensors.empty()) {
+    rq.content_type = "dict";
+    return frame_of_tensors(m, rq);
+  }
+  if (content_type.empty()) content_type = request_codec(m);
+  if (content_type.empty() && m.bare)
+    content_type = rq.inputs.size() == 1 && rq.inputs[0].shape.size() != 1 ? "np" : "pd";
   if (content_type.empty())
     return refuse(
         "this model has no signature, so the request must say how to read its inputs: set parameters.content_type to "
@@ -342,7 +388,7 @@ Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
 Checked<Output> predict_request(const Model& m, InferRequest& rq) {
   auto frame = frame_of_request(m, rq);
   if (!frame) return std::unexpected(frame.error());
-  auto output = m.loaded.engine->predict(*frame);
+  auto output = run_engine(m, *frame);
   if (!output) return std::unexpected(engine_refusal(output.error(), frame->names));
   return std::move(*output);
 }
