@@ -1,6 +1,7 @@
 // The boosting libraries' scikit-learn classes in pickles and skops files: an object around a booster whose state holds
 // the model as its library writes it to a file.
 #include "serving/engines/boosters.h"
+#include "serving/formats/booster_file.h"
 #include "serving/formats/lightgbm.h"
 #include "serving/formats/ubjson.h"
 #include "serving/formats/xgboost.h"
@@ -65,6 +66,13 @@ Result<EstimatorPtr> make_lightgbm(Build& b, NodeId id) {
   return make_boosted_estimator(std::move(m));
 }
 
+Result<EstimatorPtr> make_catboost_class(Build& b, NodeId id) {
+  auto bytes = content_of(b.tree, b.tree.get(id, "__model"));
+  if (bytes.empty()) return b.bad(id, "it holds no model: is it fitted?");
+  MR_TRY(auto m, read_booster(bytes, b.short_class(id)));
+  return make_boosted_estimator(std::move(m));
+}
+
 }  // namespace
 
 void add_boosters(Makers& makers) {
@@ -74,6 +82,9 @@ void add_boosters(Makers& makers) {
   for (const char* c : {"lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor",
                         "lightgbm.sklearn.LGBMRanker", "lightgbm.basic.Booster"})
     makers.emplace(c, make_lightgbm);
+  for (const char* c : {"catboost.core.CatBoost", "catboost.core.CatBoostClassifier", "catboost.core.CatBoostRegressor",
+                        "catboost.core.CatBoostRanker"})
+    makers.emplace(c, make_catboost_class);
 }
 
 }  // namespace mr::serving

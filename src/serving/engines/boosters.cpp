@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "serving/engines/category_hash.h"
+
 namespace mr::serving {
 
 namespace {
@@ -59,6 +61,26 @@ std::size_t largest(const double* v, std::size_t n) {
   return best;
 }
 
+// Categories by the hash of their text. A whole number is the text of its digits; what no split asks for is missing.
+Result<> hashed_column(const Frame& in, std::size_t column, const std::unordered_map<std::int32_t, double>& codes,
+                       std::vector<double>& room) {
+  auto texts = in.texts.find(column);
+  for (std::size_t r = 0; r < in.rows; ++r) {
+    double& cell = room[r * in.columns + column];
+    std::int32_t hash = 0;
+    if (texts != in.texts.end()) {
+      hash = category_hash(texts->second.values[r]);
+    } else {
+      if (!(cell == std::floor(cell) && std::fabs(cell) < 1e15))
+        return refused_rows(fmt::format("column #{} is of categories: texts or whole numbers are wanted", column));
+      hash = category_hash(std::to_string(static_cast<std::int64_t>(cell)));
+    }
+    auto code = codes.find(hash);
+    cell = code == codes.end() ? std::numeric_limits<double>::quiet_NaN() : code->second;
+  }
+  return {};
+}
+
 // The rows as numbers without gaps: texts become their codes, cells that a sparse row leaves out what the library takes
 // them for. `room` holds them where the frame does not.
 Result<const double*> dense_rows(const BoostedModel& m, const Frame& in, std::vector<double>& room) {
@@ -72,6 +94,7 @@ Result<const double*> dense_rows(const BoostedModel& m, const Frame& in, std::ve
   } else if (!in.texts.empty()) {
     room = in.data;
     for (const auto& [column, texts] : in.texts) {
+      if (m.hashes.contains(column)) continue;
       auto codes = m.categories.find(column);
       if (codes == m.categories.end())
         return refused_rows(fmt::format("column #{} holds texts, and this model takes numbers there", column));
@@ -82,6 +105,10 @@ Result<const double*> dense_rows(const BoostedModel& m, const Frame& in, std::ve
         if (auto code = codes->second.find(texts.values[r]); code != codes->second.end()) cell = code->second;
       }
     }
+  }
+  if (!m.hashes.empty()) {
+    if (room.empty()) room = in.data;
+    for (const auto& [column, codes] : m.hashes) MR_CHECK(hashed_column(in, column, codes, room));
   }
   if (!std::isnan(m.missing)) {
     if (room.empty()) room = in.data;
@@ -112,6 +139,8 @@ class BoostedEstimator : public Estimator {
 
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     MR_TRY(auto values, m_.margins(in));
+    if (m_.labels == LabelRule::largest_margin)
+      return chosen(in.rows, [&](std::size_t r) { return largest(values.data() + r * m_.groups, m_.groups); });
     if (m_.labels == LabelRule::over_margin) return chosen(in.rows, [&](std::size_t r) { return values[r] > m_.cut; });
     m_.apply_link(values);
     const auto width = m_.width();

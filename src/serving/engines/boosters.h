@@ -26,13 +26,14 @@ enum class Link : std::uint8_t {
 
 // What a classifier's predict() answers.
 enum class LabelRule : std::uint8_t {
-  none,          // no classifier: the values
-  over_half,     // the second class where the value is above 0.5
-  over_margin,   // the second class where the sum is above `cut`
-  largest,       // of the values, the first of equals
-  largest_pair,  // of 1 - value and value
-  each,          // several outputs, each 1 where it is above 0.5
-  as_integer,    // the value is the label already
+  none,            // no classifier: the values
+  over_half,       // the second class where the value is above 0.5
+  over_margin,     // the second class where the sum is above `cut`
+  largest,         // of the values, the first of equals
+  largest_margin,  // of the sums, likewise
+  largest_pair,    // of 1 - value and value
+  each,            // several outputs, each 1 where it is above 0.5
+  as_integer,      // the value is the label already
 };
 
 struct BoostedModel {
@@ -55,10 +56,12 @@ struct BoostedModel {
   bool absent_is_missing = false;                             // a cell that a sparse row leaves out is NaN, not 0
   LabelRule labels = LabelRule::none;
   double cut = 0;
-  bool label_column = false;  // labels stand in a column of their own, [rows, 1]
-  Array classes;              // empty: 0, 1, 2, ...
+  Array classes;  // empty: 0, 1, 2, ...
   // Columns that take texts, by index: the number that stands for each. An unknown text is missing.
   std::unordered_map<std::size_t, std::unordered_map<std::string, double>> categories;
+
+  // Columns of categories that the model knows by the hash of their text alone, and the number that stands for each.
+  std::unordered_map<std::size_t, std::unordered_map<std::int32_t, double>> hashes;
 
   // Sums of each row (rows x groups) after multiply and add, and what the link makes of them.
   [[nodiscard]] Result<std::vector<double>> margins(const Frame& in) const;

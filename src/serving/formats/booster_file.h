@@ -1,5 +1,5 @@
-// Model files of the boosting libraries, told apart by their content: XGBoost (JSON, UBJSON), LightGBM (text). Pure
-// functions.
+// Model files of the boosting libraries, told apart by their content: XGBoost (JSON, UBJSON), LightGBM (text),
+// CatBoost (JSON, .cbm). Pure functions.
 #pragma once
 #include <string>
 #include <string_view>

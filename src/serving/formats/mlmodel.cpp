@@ -273,9 +273,11 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
       format = str(sk["serialization_format"]);
       if (model_path.empty()) model_path = str(sk["pickled_model"]);
     }
-    for (const char* library : {"xgboost", "lightgbm"})
-      if (auto flavor = flavors[library]; flavor && loader == std::string("mlflow.") + library)
+    for (const char* library : {"xgboost", "lightgbm", "catboost"})
+      if (auto flavor = flavors[library]; flavor && loader == std::string("mlflow.") + library) {
         model_class = str(flavor["model_class"]);
+        if (model_class.empty()) model_class = str(flavor["model_type"]);  // as CatBoost's flavor calls it
+      }
     if (auto sig = doc["signature"]; sig && sig.IsMap()) {
       inputs = str(sig["inputs"]);
       outputs = str(sig["outputs"]);
@@ -283,12 +285,11 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
   } catch (const YAML::Exception& e) {
     return bad(fmt::format("MLmodel is no valid YAML: {}", printable(e.what())));
   }
-  const bool booster = loader == "mlflow.xgboost" || loader == "mlflow.lightgbm";
+  const bool booster = loader == "mlflow.xgboost" || loader == "mlflow.lightgbm" || loader == "mlflow.catboost";
   if (loader != "mlflow.sklearn" && !booster)
-    return fail(
-        Code::unimplemented,
-        fmt::format("the flavor '{}' is not served natively; mlflow.sklearn, mlflow.xgboost and mlflow.lightgbm are",
-                    printable(loader)));
+    return fail(Code::unimplemented, fmt::format("the flavor '{}' is not served natively; mlflow.sklearn, "
+                                                 "mlflow.xgboost, mlflow.lightgbm and mlflow.catboost are",
+                                                 printable(loader)));
   if (model_path.empty()) return bad("MLmodel names no model file");
   MR_TRY(auto file, inside(folder, model_path));
   bool skops = format == "skops" || file.extension() == ".skops";
@@ -316,8 +317,8 @@ Result<LoadedModel> load_model(const std::string& path) {
   if (!fs::exists(p, ec)) return fail(Code::not_found, fmt::format("there is no model at {}", path));
   if (fs::is_regular_file(p, ec)) {
     if (!is_model_file(p))
-      return bad(
-          fmt::format("{} is not a model file; .joblib, .pkl, .pickle, .skops, .ubj, .bst and .lgb are read", path));
+      return bad(fmt::format(
+          "{} is not a model file; .joblib, .pkl, .pickle, .skops, .ubj, .bst, .lgb and .cbm are read", path));
     return is_tree_file(p) ? load_file(p, "predict", "", p.extension() == ".skops") : load_booster(p, "");
   }
   if (fs::exists(p / "MLmodel", ec)) return load_mlflow(p);
