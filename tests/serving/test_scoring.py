@@ -94,6 +94,7 @@ def both(tmp_path_factory):
             predict_fn="predict_proba",
         ),
     }
+    folders["mixed"] = harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
     asked = {}
 
     def run(model, message, content_type="application/json"):
@@ -228,6 +229,45 @@ def test_csv_quotes_and_windows_lines(both):
     ours, theirs = both("doubles", '"c0","c1",c2,c3\r\n"1","2",3,4\r\n', "text/csv")
     assert ours[0] == theirs[0] == 200
     assert json.loads(ours[1]) == json.loads(theirs[1])
+
+
+MIXED = {
+    "CreditScore": 619,
+    "Geography": "France",
+    "Gender": "Female",
+    "Age": 42,
+    "Tenure": 2,
+    "Balance": 0.0,
+    "NumOfProducts": 1,
+    "HasCrCard": True,
+    "IsActiveMember": 1,
+    "EstimatedSalary": 101348.88,
+}
+OTHER = {**MIXED, "Geography": "Germany", "Age": 71, "Balance": 125510.5, "NumOfProducts": 4}
+
+
+def mixed_csv():
+    header = ",".join(MIXED)
+    return "\n".join([header, *(",".join(str(v) for v in row.values()) for row in (MIXED, OTHER))]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"dataframe_records": [MIXED, OTHER]},
+        {"dataframe_split": {"columns": list(MIXED), "data": [list(MIXED.values()), list(OTHER.values())]}},
+        {"instances": [MIXED, OTHER]},
+        {"inputs": {k: [MIXED[k], OTHER[k]] for k in MIXED}},
+        mixed_csv(),
+    ],
+    ids=["records", "split", "instances", "inputs", "csv"],
+)
+def test_columns_of_text(both, message):
+    kind = "text/csv" if isinstance(message, str) else "application/json"
+    ours, theirs = both("mixed", message, kind)
+    assert theirs[0] == ours[0] == 200, (ours, theirs)
+    assert json.loads(ours[1]) == json.loads(theirs[1])
+    assert json.loads(ours[1])["predictions"] == ["stay", "leave"]
 
 
 def test_the_model_loaded_last_answers(tmp_path):

@@ -1,7 +1,9 @@
 """Triton's own client, unchanged: HTTP with binary tensors, and what it asks of a server besides."""
 
 import json
+import shutil
 
+import harness
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -35,6 +37,8 @@ def server(tmp_path_factory):
     settings = json.loads((churn / "model-settings.json").read_text())
     settings["parameters"]["uri"] = str(support.churn_model())
     (churn / "model-settings.json").write_text(json.dumps(settings))
+    mixed = harness.shared_dir() / "data" / "models" / "vector-models" / "mixed"
+    shutil.copytree(mixed, root / "mixed")
     with support.serve(None, "--model-repository", root) as running:
         yield running
 
@@ -162,6 +166,25 @@ def test_numbers_as_texts(client):
     assert client.infer("churn", inputs).as_numpy("output-1").tolist() == [[1]]
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_columns_of_text(client, binary):
+    rows = {
+        "CreditScore": ([619, 619], "INT64"),
+        "Geography": (["France", "Germany"], "BYTES"),
+        "Gender": (["Female", "Female"], "BYTES"),
+        "Age": ([42, 71], "INT32"),
+        "Tenure": ([2, 2], "INT64"),
+        "Balance": ([0.0, 125510.5], "FP64"),
+        "NumOfProducts": ([1, 4], "INT64"),
+        "HasCrCard": ([True, True], "BOOL"),
+        "IsActiveMember": ([1, 1], "INT64"),
+        "EstimatedSalary": ([101348.88, 101348.88], "FP64"),
+    }
+    types = {"INT64": np.int64, "INT32": np.int32, "FP64": np.float64, "BOOL": bool, "BYTES": object}
+    inputs = [tensor(n, np.array(v, dtype=types[t]).reshape(-1, 1), t, binary) for n, (v, t) in rows.items()]
+    assert client.infer("mixed", inputs).as_numpy("output-1").tolist() == [[b"stay"], [b"leave"]]
+
+
 @pytest.mark.parametrize("shape", [[2, 4], [3, 3], [12]])
 def test_wrong_shapes(client, shape):
     given = triton.InferInput("x", [3, 4], "FP64")
@@ -201,6 +224,7 @@ def test_repository(client):
         "proba",
         "texts",
         "churn",
+        "mixed",
     }
     client.unload_model("texts")
     assert not client.is_model_ready("texts")
@@ -228,6 +252,7 @@ def test_statistics(client):
         "proba",
         "texts",
         "churn",
+        "mixed",
     }
 
 

@@ -84,6 +84,8 @@ BETTER = {
         names=["3", "4"],
     ),
     "tensor-data-shape-mismatch": Want(FAULT, 400, names=["shape|size|element"]),
+    "mixed-double-for-long": Want(LOSSLESS, 200, outputs=["stay"]),
+    "mixed-number-for-string": Want(COLUMN, 400, names=["Geography", "string"]),
     "nosig-no-content-type": Want(
         "no signature and no content type: a 400 that says so, and no headers in it",
         400,
@@ -114,8 +116,8 @@ NOT_ASKED = {
     "health": "asked in test_scoring, as `mlflow models serve` answers it",
     "version": "asked in test_scoring, as `mlflow models serve` answers it",
 }
-# These models are Python code or need a column transformer.
-OTHER_MODELS = re.compile(r"/v2/(repository/)?models/(mixed|frame|tdict|describe|fail)(/|$)")
+# These models are Python code.
+OTHER_MODELS = re.compile(r"/v2/(repository/)?models/(frame|tdict|describe|fail)(/|$)")
 
 
 def is_asked(vector):
@@ -316,25 +318,3 @@ def test_unload_and_load(tmp_path):
         assert server.infer("tensor", row)[0] == 200
         status, _, body = server.post("/v2/repository/models/nope/load", "")
         assert (status, body) == (404, {"error": "Model nope not found"})
-
-
-def test_column_transformer_is_served_or_refused_by_name():
-    """The recorded model `mixed` needs a ColumnTransformer. Once that is read natively its lines are replayed here;
-    until then the refusal must name it."""
-    folder = harness.shared_dir() / "data" / "models" / "vector-models" / "mixed" / "model"
-    try:
-        with support.serve({"mixed": folder}) as server:
-            for name in (
-                "metadata-mixed",
-                "mixed-strings",
-                "mixed-strings-two-rows",
-                "mixed-int32-for-long",
-                "mixed-unknown-category",
-            ):
-                status, _, raw = ask(server, VECTORS[name])
-                ours, theirs = json.loads(raw), dict(VECTORS[name]["response"])
-                ours.pop("id", None), theirs.pop("id", None)
-                assert (status, ours) == (200, theirs), name
-    except harness.StartFailed as failure:
-        assert "ended before it was ready" in str(failure)
-        assert "ColumnTransformer" in str(failure)
