@@ -96,7 +96,7 @@ class Reader:
         self.at += count * 8
         return out
 
-    def texts(self, count):
+    def texts(self, count, raw=False):
         import numpy as np
 
         offsets = np.frombuffer(self.payload, dtype="<u4", count=count + 1, offset=self.at).tolist()
@@ -105,21 +105,27 @@ class Reader:
         self.at += offsets[-1]
         missing = self.payload[self.at : self.at + count]
         self.at += count
-        return [
-            None if missing[i] else body[offsets[i] : offsets[i + 1]].decode("utf-8", "replace") for i in range(count)
-        ]
+        cells = [None if missing[i] else bytes(body[offsets[i] : offsets[i + 1]]) for i in range(count)]
+        return cells if raw else [None if c is None else c.decode("utf-8", "replace") for c in cells]
+
+
+def moment(text):
+    import numpy as np
+    import pandas as pd
+
+    if text is None:
+        return np.datetime64("NaT")
+    stamp = pd.Timestamp(text)
+    return (stamp.tz_convert(None) if stamp.tzinfo is not None else stamp).to_datetime64()
 
 
 def convert_texts(values, wanted, name):
     """A column of texts as the type that the signature gives it."""
     import numpy as np
-    import pandas as pd
 
     try:
-        if wanted == "binary":
-            return [None if v is None else base64.b64decode(v) for v in values]
         if wanted == "datetime":
-            return pd.to_datetime(pd.Series(values, dtype=object)).to_numpy().astype("datetime64[ns]")
+            return np.array([moment(v) for v in values], dtype="datetime64[ns]")
         if wanted in ("array", "object", "map", "any", "json"):
             return [None if v is None else json.loads(v) for v in values]
     except (ValueError, TypeError) as e:
@@ -134,6 +140,8 @@ def column_of(reader, column, rows):
 
     wanted = column["type"]
     if column["enc"] == "text":
+        if wanted == "binary":
+            return reader.texts(rows, raw=True)
         return convert_texts(reader.texts(rows), wanted, column["name"])
     values = reader.numbers(rows)
     dtype = COLUMN_TYPES.get(wanted, wanted)
@@ -357,8 +365,7 @@ def answer_of(value):
 def summary(e):
     """An exception for the client: its class, and what it says without the values that MLflow prints into it."""
     text = str(e).strip()
-    module = type(e).__module__
-    name = type(e).__name__ if module == "builtins" else f"{module}.{type(e).__name__}"
+    name = f"{type(e).__module__}.{type(e).__name__}"
     at = text.find("Failed to enforce schema of data")
     if at >= 0:
         end = text.find("Error: ", at)
@@ -378,7 +385,7 @@ def is_schema_error(e):
     return bool(
         re.search(
             "Failed to enforce schema|Model is missing inputs|Incompatible input types|Shape of input|"
-            "Invalid parameters? provided|Invalid input|does not match expected|Model signature",
+            "Invalid parameters? (provided|found)|Invalid input|does not match expected|Model signature",
             text,
         )
     )

@@ -53,7 +53,7 @@ struct LoadOptions {
 };
 
 // Whether another engine may do what a native one refused: a class, flavor or operator that is not known, as against a
-// file that is damaged.
+// file that is damaged, or made to do harm.
 bool may_be_served_elsewhere(const Error& e);
 
 // The model at `path`, ready to answer.

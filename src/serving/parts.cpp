@@ -71,9 +71,8 @@ void append_v2_outputs(std::string& out, const Output& o) {
     json::append_string(out, p.name.empty() ? "output-1" : p.name);
     out += R"(,"shape":[)";
     for (std::size_t i = 0; i < p.shape.size(); ++i) out += fmt::format("{}{}", i > 0 ? "," : "", p.shape[i]);
-    // A list is a column, except in a dict, whose arrays keep their shape.
     if (p.shape.empty()) out += "1";
-    if (p.shape.size() <= 1 && o.form != Output::Form::dict) out += ",1";
+    if (p.shape.size() <= 1) out += ",1";
     out += fmt::format(R"(],"datatype":"{}",)", data_type_name(p.type));
     if (!p.content_type.empty()) append_codec(out, p.content_type);
     out += R"("data":[)";

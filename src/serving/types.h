@@ -39,6 +39,13 @@ struct TextColumn {
   std::vector<std::uint8_t> missing;
 };
 
+// One of several named tensors.
+struct FrameTensor {
+  std::vector<std::int64_t> shape;  // its rows first
+  std::vector<double> data;
+  TextColumn texts;  // instead of data
+};
+
 // What an engine computes on: rows of numbers, row-major. f32: the values came as 32-bit floats, and scalers keep them
 // so. A column of texts is in `texts` under its index, and its cells in `data` are NaN. A frame may be sparse instead
 // (CSR: row r holds indices[starts[r]] .. indices[starts[r+1] - 1], ascending): then `data` and `texts` are empty.
@@ -54,9 +61,11 @@ struct Frame {
   std::vector<std::uint32_t> indices;
   std::vector<double> values;
   // What engines outside this process can use besides; native ones pass over it.
-  std::vector<DataType> types;      // of the columns as the request gave them, or empty: all are floats
-  std::vector<std::int64_t> shape;  // of one tensor, its rows first; empty: {rows, columns}
-  std::string params;               // the request's parameters for the model, as the text of a JSON object, or empty
+  std::vector<DataType> types;       // of the columns as the request gave them, or empty: all are floats
+  std::vector<std::int64_t> shape;   // of one tensor, its rows first; empty: {rows, columns}
+  std::vector<std::size_t> absent;   // optional columns that the request leaves out: their cells are missing values
+  std::vector<FrameTensor> tensors;  // of a signature of several, in its order; nothing else of the frame counts then
+  std::string params;                // the request's parameters for the model, as the text of a JSON object, or empty
 };
 
 // One array of an answer that has several (the columns of a DataFrame, a dict), or a shape of its own.
@@ -106,6 +115,12 @@ struct Column {
   DataType datatype = DataType::fp64;
   bool required = true;
 };
+struct TensorSpec {
+  std::string name;
+  std::string dtype;  // numpy's name
+  DataType type = DataType::fp64;
+  std::vector<std::int64_t> shape;
+};
 struct Signature {
   bool present = false;
   std::vector<Column> columns;  // a column schema
@@ -114,6 +129,7 @@ struct Signature {
   DataType tensor_type = DataType::fp64;
   std::string tensor_dtype;  // numpy's name
   std::vector<std::int64_t> tensor_shape;
+  std::vector<TensorSpec> tensors;  // or several: only remote engines take them
   struct Out {
     std::string name;
     DataType type = DataType::fp64;

@@ -5,11 +5,11 @@ import shutil
 import harness
 import pytest
 
-from . import support
+from . import python_models, support
 from .hostile import TENSOR, with_marker
 
 # The linear models among the recorded ones; `versioned` gets its version from its model-settings.json.
-VECTOR_MODELS = ("bankchurn-model", "versioned", "tensor", "proba", "nosig")
+VECTOR_MODELS = ("bankchurn-model", "versioned", "tensor", "proba", "nosig", "mixed")
 
 
 @pytest.fixture(scope="session", params=["vector-models", "vector-models-2.10"], ids=["mlflow3", "mlflow2"])
@@ -60,3 +60,12 @@ def refuse(tmp_path):
         return ended
 
     return run
+
+
+@pytest.fixture(scope="session")
+def python_worker(tmp_path_factory):
+    """The data folder with the environment of all Python models, these models, and what the first of them predicted."""
+    root = tmp_path_factory.mktemp("python")
+    models = python_models.make_models(root)
+    data = root / "data"
+    return data, models, python_models.environment(data, models["double"])

@@ -30,7 +30,7 @@ constexpr char kWorkerSource[] = {
 constexpr int kSocketInside = 3;
 constexpr std::size_t kLogLine = 8 * 1024;
 constexpr std::size_t kTail = 12, kTailBytes = 2000;  // last lines, which tell why a start failed
-constexpr long kFirstPauseMs = 200, kLongestPauseMs = 30000, kSweepMs = 100, kMemoryMs = 250;
+constexpr long kFirstPauseMs = 200, kLongestPauseMs = 30000, kSweepMs = 100, kMemoryMs = 250, kEndMs = 2000;
 
 std::uint64_t now_ns() { return static_cast<std::uint64_t>(time::mono_ns()); }
 
@@ -290,9 +290,13 @@ task::Task<Result<>> Group::bring_up(Replica& r) {
     say(fmt::format("worker {} is ready: Python {}, mlflow {}", r.number, first->python, first->mlflow));
     co_return Result<>{};
   }
-  // What it printed last is the best there is to say.
+  // What it printed last is the best there is to say; and its socket may be closed before it has ended.
   r.stream->close();
-  r.process->kill(SIGKILL);
+  task::Timer mercy;
+  if (why.empty())
+    mercy.start(kEndMs, [&r] { r.process->kill(SIGKILL); });
+  else
+    r.process->kill(SIGKILL);
   while (!r.exited) co_await r.exit_event.wait();
   while (r.log_open) co_await r.log_event.wait();
   if (why.empty()) {
@@ -339,7 +343,7 @@ task::Task<Result<>> Group::work(Replica& r) {
       e.code = Code::internal;
     } else {
       task::Timer limit;  // the socket may be closed before the process is
-      limit.start(2000, [&r] { r.process->kill(SIGKILL); });
+      limit.start(kEndMs, [&r] { r.process->kill(SIGKILL); });
       while (!r.exited) co_await r.exit_event.wait();
       e = Error{
           Code::internal, fmt::format("the model's worker ended while it computed ({})", ended_how(r.status)), {}, {}};
@@ -468,7 +472,7 @@ task::Task<void> Group::end(Replica& r) {
   }
   if (r.log) {
     task::Timer limit;  // something outside the sandbox cannot hold the pipe, but nothing depends on it
-    limit.start(2000, [&r] { r.log->close(); });
+    limit.start(kEndMs, [&r] { r.log->close(); });
     while (r.log_open) co_await r.log_event.wait();
   }
   r.process.reset();

@@ -71,6 +71,31 @@ void describe_tensor(Call& call, std::string_view name, std::string_view type, b
   call.tails.push_back(std::move(tail));
 }
 
+// Several named tensors; requests are joined when all have as many rows.
+Result<Call> tensors_call(const Frame& f, const Signature& s, std::string schema) {
+  if (f.tensors.size() != s.tensors.size())
+    return fail(Code::invalid_argument,
+                fmt::format("the model takes {} named tensors, which the V2 protocol can send", s.tensors.size()));
+  Call call;
+  call.tensor = true;
+  call.rows = f.rows;
+  call.prefix = std::move(schema) + R"("kind":"tensors",)";
+  call.schema = call.prefix;
+  for (std::size_t i = 0; i < f.tensors.size(); ++i) {
+    const auto& t = f.tensors[i];
+    if (t.shape.empty() || t.shape[0] != static_cast<std::int64_t>(f.rows))
+      return fail(Code::invalid_argument, fmt::format("the tensor '{}' has not as many rows as '{}'",
+                                                      printable(s.tensors[i].name), printable(s.tensors[0].name)));
+    Block b;
+    b.text = s.tensors[i].type == DataType::bytes;
+    b.numbers = t.data;
+    b.texts = t.texts;
+    describe_tensor(call, s.tensors[i].name, s.tensors[i].dtype, b.text, t.shape);
+    call.blocks.push_back(std::move(b));
+  }
+  return call;
+}
+
 Result<Call> tensor_call(const Frame& f, const Signature& s, std::string schema) {
   Call call;
   call.tensor = true;
@@ -123,6 +148,7 @@ Result<Call> make_call(const Frame& f, const Signature& s) {
   if (f.sparse) return fail(Code::invalid_argument, "a sparse frame cannot be sent to a Python worker");
   if (f.rows > 0 && f.columns > 0 && f.texts.size() < f.columns && f.data.size() != f.rows * f.columns)
     return fail(Code::internal, "a frame without its data");
+  if (!s.tensors.empty() || !f.tensors.empty()) return tensors_call(f, s, std::move(schema));
   if (s.tensor || (s.columns.empty() && f.names.empty())) return tensor_call(f, s, std::move(schema));
   if (!s.columns.empty() && f.columns != s.columns.size())
     return fail(Code::invalid_argument,
@@ -131,7 +157,9 @@ Result<Call> make_call(const Frame& f, const Signature& s) {
   Call call;
   call.rows = f.rows;
   call.schema = std::move(schema) + R"("kind":"frame","columns":[)";
+  bool first = true;
   for (std::size_t c = 0; c < f.columns; ++c) {
+    if (std::ranges::find(f.absent, c) != f.absent.end()) continue;
     std::string_view name = s.columns.empty() ? f.names[c] : s.columns[c].name;
     bool text = f.texts.contains(c);
     std::string_view type;
@@ -151,7 +179,7 @@ Result<Call> make_call(const Frame& f, const Signature& s) {
              : f.f32                                             ? "float32"
                                                                  : "float64";
     }
-    call.schema += c == 0 ? R"({"name":)" : R"(,{"name":)";
+    call.schema += std::exchange(first, false) ? R"({"name":)" : R"(,{"name":)";
     json::append_string(call.schema, name);
     call.schema += R"(,"type":)";
     json::append_string(call.schema, type);
