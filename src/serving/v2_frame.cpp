@@ -372,7 +372,7 @@ Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
     return frame_of_tensors(m, rq);
   }
   if (content_type.empty()) content_type = request_codec(m);
-  if (content_type.empty() && m.bare)
+  if (content_type.empty() && (m.bare || m.loaded.engine->remote()))
     content_type = rq.inputs.size() == 1 && rq.inputs[0].shape.size() != 1 ? "np" : "pd";
   if (content_type.empty())
     return refuse(
