@@ -248,6 +248,10 @@ void Connection::tick(std::int64_t now) {
     close();
     return;
   }
+  if (!draining_ && streams_.empty() && spoke_ && now - read_ns_ > shard_.shared->options.idle_timeout_s * kSecond) {
+    drain();
+    return;
+  }
   std::vector<std::int32_t> late, stalled;
   for (auto& [id, s] : streams_) {
     if (!s.answered && s.deadline_ns != 0 && now > s.deadline_ns) late.push_back(id);

@@ -85,14 +85,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   nghttp2_session* session_ = nullptr;
   std::map<std::int32_t, Stream> streams_;
   std::size_t running_ = 0;  // handlers, also those whose stream was reset
-  std::string in_ = std::string(64 * 1024, '\0');
+  std::string in_ = std::string(16 * 1024, '\0');
   std::string out_;
   bool writing_ = false;
   bool closed_ = false;
   bool draining_ = false;
   std::int64_t write_began_ns_ = 0;
   std::int64_t opened_ns_ = 0;
-  bool spoke_ = false;  // the preface came
+  std::int64_t read_ns_ = 0;  // when the last bytes came
+  bool spoke_ = false;        // the preface came
 };
 
 }  // namespace mr::grpc

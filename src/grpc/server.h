@@ -61,6 +61,7 @@ struct ServerOptions {
   std::uint32_t max_streams = 256;        // at once on one connection
   std::size_t max_connections = 5000;     // on one loop
   int stall_timeout_s = 60;               // no byte of a request, or of an answer taken, for so long: ended
+  int idle_timeout_s = 3600;              // a connection without calls and without a ping is closed
   std::function<bool()> healthy;          // what the health service says; empty: always
 };
 

@@ -8,7 +8,9 @@ import tarfile
 import urllib.request
 
 import boto3
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from kube.conftest import api, kubeconfig, kubectl, kubectl_program, ns, tool_home  # noqa: F401
 
 from . import support
@@ -143,6 +145,21 @@ def test_host_and_path_at_the_gateway_and_v1(isvc):
     assert (status, list(got)) == (400, ["error"])
     status, got = isvc.post("/v1/models/nope:predict", {"instances": [row]}, host)
     assert (status, got) == (404, {"error": "Model with name nope does not exist."})
+
+
+def test_grpc_of_a_predictor_and_of_the_platform(isvc, millrace):
+    isvc.apply(manifest("churn", support.churn_model()))
+    isvc.ready("churn")
+    pods = json.loads(isvc.kubectl("get", "pods", "-l", "serving.kserve.io/inferenceservice=churn", "-o", "json"))
+    with triton.InferenceServerClient(f"{pods['items'][0]['status']['podIP']}:8081") as client:
+        assert client.is_model_ready("churn")
+        inputs = []
+        for name, value in support.CHURN.items():
+            inputs.append(triton.InferInput(name, [1, 1], "FP64"))
+            inputs[-1].set_data_from_numpy(np.array([[value]], dtype=np.float64))
+        assert client.infer("churn", inputs).as_numpy("output-1").tolist() == [[1]]
+    with triton.InferenceServerClient(f"127.0.0.1:{8001 + millrace.port_offset}") as client:
+        assert client.is_server_live() and client.is_server_ready()
 
 
 def test_canary_promotion_and_rollback(isvc, tmp_path):
