@@ -20,6 +20,7 @@ from . import environments, matrix
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = environments.BUILD / "matrix"
+BOOSTERS = {".ubj": "xgboost", ".json": "xgboost", ".lgb": "lightgbm"}  # files that are a flavor of their own
 DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "int32": "INT32", "bool": "BOOL", "text": "BYTES"}
 
 
@@ -139,6 +140,11 @@ def add_model(root, served, name, entry, fmt, method):
         inputs=signature_of(entry["folder"], entry["rows"]),
         sklearn_version=matrix.environments()[name],
     )
+    if library := BOOSTERS.get(file.suffix):
+        text = (folder / "MLmodel").read_text()
+        flavor = f"  {library}:\n    data: {file.name}\n    model_class: {library}.any.{entry['class']}\n"
+        text = text.replace("mlflow.sklearn", f"mlflow.{library}").replace("  sklearn:\n", flavor + "  sklearn:\n")
+        (folder / "MLmodel").write_text(text)
     (folder / file.name).unlink()
     try:
         os.link(file, folder / file.name)

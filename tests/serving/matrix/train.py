@@ -16,7 +16,8 @@ import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
 FORMATS = ("cloudpickle", "joblib", "skops", "joblib-zlib", "pickle4", "pickle5")
-SUFFIX = {"joblib": ".joblib", "joblib-zlib": ".joblib", "skops": ".skops"}
+OWN = {"ubj": ".ubj", "json": ".json", "lgb": ".lgb"}  # the boosters' files, which their libraries write
+SUFFIX = {**OWN, "joblib": ".joblib", "joblib-zlib": ".joblib", "skops": ".skops"}
 
 
 def write(estimator, fmt, path):
@@ -28,6 +29,8 @@ def write(estimator, fmt, path):
         import joblib
 
         joblib.dump(estimator, path, compress=("zlib", 3) if fmt == "joblib-zlib" else 0)
+    elif fmt in OWN:
+        estimator.save_model(str(path))
     elif fmt == "skops":
         import skops.io
 
@@ -79,7 +82,7 @@ def train(case, index, out, datasets, rows_of):
         rows_of[key] = save_rows(ask, out / f"rows-{case.data}-{case.rows}")
     files = {}
     for fmt in case.formats or (FORMATS[index % len(FORMATS)],):
-        path = out / f"{case.name}.{fmt}{SUFFIX.get(fmt, '.pkl')}"
+        path = out / f"{case.name}{'' if fmt in OWN else '.' + fmt}{SUFFIX.get(fmt, '.pkl')}"
         try:
             write(estimator, fmt, path)
         except Exception:
