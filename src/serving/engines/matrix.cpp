@@ -13,16 +13,20 @@ bool all_finite(const std::vector<double>& v) {
 Result<Matrix> sparse_rows(const Build& b, NodeId value, NodeId owner, std::string_view what) {
   const auto& t = b.tree;
   auto wrong = [&] { return b.bad(owner, fmt::format("{} is a sparse matrix that does not fit itself", what)); };
-  auto shape_id = t.get(value, "_shape");
-  if (shape_id == kNoNode || t.at(shape_id).items.size() != 2) return wrong();
+  std::vector<double> shape;  // a tuple in pickles, an array in skops
+  if (auto at = t.get(value, "_shape"); at != kNoNode) {
+    for (auto item : t.at(at).items)
+      if (auto n = t.array_of(item); n && n->numbers.size() == 1) shape.push_back(n->numbers[0]);
+  } else if (auto n = t.array_of(t.get(value, "shape")); n) {
+    shape = n->numbers;
+  }
+  if (shape.size() != 2) return wrong();
+  for (double d : shape)
+    if (!(d >= 0 && d <= UINT32_MAX)) return wrong();
   Matrix m;
   m.sparse = true;
-  std::size_t* sizes[] = {&m.rows, &m.columns};
-  for (int i = 0; i < 2; ++i) {
-    auto n = t.array_of(t.at(shape_id).items[static_cast<std::size_t>(i)]);
-    if (!n || n->numbers.size() != 1 || !(n->numbers[0] >= 0 && n->numbers[0] <= UINT32_MAX)) return wrong();
-    *sizes[i] = static_cast<std::size_t>(n->numbers[0]);
-  }
+  m.rows = static_cast<std::size_t>(shape[0]);
+  m.columns = static_cast<std::size_t>(shape[1]);
   MR_TRY(auto starts, b.numbers(value, "indptr"));
   MR_TRY(auto indices, b.numbers(value, "indices"));
   MR_TRY(m.data, b.numbers(value, "data"));

@@ -254,6 +254,20 @@ class Reader {
     return t_.add(std::move(n));
   }
 
+  // An array of which some values do not count: no engine reads it, but its parts may be named again.
+  Result<NodeId> masked(const js::value& v, const std::string& module, const std::string& cls, int depth) {
+    MR_CHECK(check_symbol(module, cls));
+    Node n;
+    n.kind = NodeKind::object;
+    n.callee = symbol(module, cls);
+    if (const auto* content = json::find(v, "content"); content != nullptr && content->is_object())
+      for (const auto& part : content->get_object()) {
+        MR_TRY(NodeId item, node(part.value(), depth + 1));
+        n.items.push_back(item);
+      }
+    return t_.add(std::move(n));
+  }
+
   // slice(start, stop, step), of plain JSON values.
   Result<NodeId> slice(const js::value& v) {
     Node n;
@@ -300,6 +314,7 @@ class Reader {
     }
     if (loader == "DefaultDictNode" || loader == "OrderedDictNode") return dict_of_its_kind(v, module, cls, depth);
     if (loader == "SparseMatrixNode") return sparse(v, module, cls);
+    if (loader == "MaskedArrayNode") return masked(v, module, cls, depth);
     if (loader == "SliceNode") return slice(v);
     if (loader == "DTypeNode") return dtype(v, depth);
     if (loader != "ListNode" && loader != "TupleNode" && loader != "DictNode" && loader != "ObjectNode" &&
@@ -331,7 +346,9 @@ class Reader {
       return array(v, depth);
     }
     if (loader == "ListNode" || loader == "TupleNode" || loader == "SetNode" || loader == "DictNode") {
-      if (module != "builtins" && module != "collections")
+      const bool bunch =
+          loader == "DictNode" && cls == "Bunch" && check_symbol(module, cls);  // a dict of scikit-learn's
+      if (module != "builtins" && module != "collections" && !bunch)
         return fail(Code::invalid_argument,
                     fmt::format("'{}.{}' is not read natively", printable(module), printable(cls)), "symbol",
                     module + "." + cls);
