@@ -2,44 +2,18 @@
 #include "serving/engines/linear.h"
 
 #include "serving/v2.h"
+#include "tree_maker.h"
 
 namespace mr::serving {
 namespace {
 
-class TreeMaker {
+class LinearMaker : public TreeMaker {
  public:
-  Tree t;
-  NodeId text(std::string s) { return leaf({.kind = NodeKind::text, .text = std::move(s)}); }
-  NodeId boolean(bool b) { return leaf({.kind = NodeKind::boolean, .integer = b ? 1 : 0}); }
-  NodeId real(double d) { return leaf({.kind = NodeKind::real, .real = d}); }
-  NodeId tuple(std::vector<NodeId> items) { return leaf({.kind = NodeKind::tuple, .items = std::move(items)}); }
-  NodeId list(std::vector<NodeId> items) { return leaf({.kind = NodeKind::list, .items = std::move(items)}); }
-  NodeId array(std::vector<std::int64_t> shape, std::vector<double> numbers, char kind = 'f', int itemsize = 8) {
-    t.arrays.push_back({kind, itemsize, std::move(shape), std::move(numbers), {}});
-    return leaf({.kind = NodeKind::array, .array = static_cast<std::int32_t>(t.arrays.size()) - 1});
-  }
-  NodeId texts(std::vector<std::string> s) {
-    t.arrays.push_back({'O', 8, {static_cast<std::int64_t>(s.size())}, {}, std::move(s)});
-    return leaf({.kind = NodeKind::array, .array = static_cast<std::int32_t>(t.arrays.size()) - 1});
-  }
-  NodeId object(const std::string& cls, std::vector<std::pair<const char*, NodeId>> state) {
-    Node dict{.kind = NodeKind::dict};
-    for (auto& [k, v] : state) {
-      dict.items.push_back(text(k));
-      dict.items.push_back(v);
-    }
-    auto state_id = t.add(std::move(dict));
-    auto symbol = leaf({.kind = NodeKind::symbol, .text = cls});
-    return leaf({.kind = NodeKind::object, .callee = symbol, .state = state_id});
-  }
   Result<std::unique_ptr<Engine>> engine(NodeId root, const std::string& fn = "predict",
                                          const std::string& version = "1.5.0") {
     t.root = root;
     return make_linear_engine(t, fn, version);
   }
-
- private:
-  NodeId leaf(Node n) { return t.add(std::move(n)); }
 };
 
 std::vector<double> predict(const Result<std::unique_ptr<Engine>>& e, std::vector<double> data, std::size_t columns,
@@ -58,7 +32,7 @@ std::vector<double> predict(const Result<std::unique_ptr<Engine>>& e, std::vecto
 
 constexpr const char* kLogistic = "sklearn.linear_model._logistic.LogisticRegression";
 
-NodeId binary(TreeMaker& m, std::vector<std::pair<const char*, NodeId>> more = {}) {
+NodeId binary(LinearMaker& m, std::vector<std::pair<const char*, NodeId>> more = {}) {
   std::vector<std::pair<const char*, NodeId>> state{{"coef_", m.array({1, 2}, {2, -1})},
                                                     {"intercept_", m.array({1}, {0.5})},
                                                     {"classes_", m.array({2}, {10, 20}, 'i')}};
@@ -67,30 +41,30 @@ NodeId binary(TreeMaker& m, std::vector<std::pair<const char*, NodeId>> more = {
 }
 
 TEST(Linear, BinaryLogistic) {
-  TreeMaker m;
+  LinearMaker m;
   auto e = m.engine(binary(m));
   EXPECT_EQ(predict(e, {1, 0, 0, 1, 0, 0.5}, 2),
             (std::vector<double>{20, 10, 10}));  // decisions 2.5, -0.5, and 0: a tie is the first class
   auto out = (*e)->predict({1, 2, {1, 0}});
   EXPECT_EQ(out->type, DataType::int64);
   EXPECT_EQ(out->width, 1U);
-  TreeMaker p;
+  LinearMaker p;
   auto probabilities = predict(p.engine(binary(p), "predict_proba"), {1, 0}, 2);
   ASSERT_EQ(probabilities.size(), 2U);
   EXPECT_NEAR(probabilities[1], 1 / (1 + std::exp(-2.5)), 1e-15);
   EXPECT_NEAR(probabilities[0] + probabilities[1], 1, 1e-15);
-  TreeMaker l;
+  LinearMaker l;
   EXPECT_NEAR(predict(l.engine(binary(l), "predict_log_proba"), {1, 0}, 2)[1], std::log(1 / (1 + std::exp(-2.5))),
               1e-15);
-  TreeMaker s;  // multi_class='multinomial' with two classes is a softmax over (-d, d)
+  LinearMaker s;  // multi_class='multinomial' with two classes is a softmax over (-d, d)
   EXPECT_NEAR(predict(s.engine(binary(s, {{"multi_class", s.text("multinomial")}}), "predict_proba"), {1, 0}, 2)[1],
               1 / (1 + std::exp(-5.0)), 1e-15);
-  TreeMaker far;  // no overflow on either side
+  LinearMaker far;  // no overflow on either side
   auto extreme = predict(far.engine(binary(far), "predict_proba"), {1e6, 0, -1e6, 0}, 2);
   EXPECT_EQ(extreme, (std::vector<double>{0, 1, 1, 0}));
 }
 
-NodeId three(TreeMaker& m, const char* cls, std::vector<std::pair<const char*, NodeId>> more = {}) {
+NodeId three(LinearMaker& m, const char* cls, std::vector<std::pair<const char*, NodeId>> more = {}) {
   std::vector<std::pair<const char*, NodeId>> state{{"coef_", m.array({3, 1}, {1, 2, -1})},
                                                     {"intercept_", m.array({3}, {0, 1, 0.5})},
                                                     {"classes_", m.texts({"a", "b", "c"})}};
@@ -99,61 +73,61 @@ NodeId three(TreeMaker& m, const char* cls, std::vector<std::pair<const char*, N
 }
 
 TEST(Linear, ThreeClasses) {
-  TreeMaker m;
+  LinearMaker m;
   auto e = m.engine(three(m, kLogistic));
   auto out = (*e)->predict({3, 1, {1, -2, 0}});
   EXPECT_EQ(out->type, DataType::bytes);
   EXPECT_EQ(out->texts, (std::vector<std::string>{"b", "c", "b"}));
-  TreeMaker p;
+  LinearMaker p;
   auto soft = predict(p.engine(three(p, kLogistic), "predict_proba"), {1}, 1);
   double z = std::exp(1.0) + std::exp(3.0) + std::exp(-0.5);
   ASSERT_EQ(soft.size(), 3U);
   EXPECT_NEAR(soft[0], std::exp(1.0) / z, 1e-15);
   EXPECT_NEAR(soft[1], std::exp(3.0) / z, 1e-15);
   EXPECT_NEAR(soft[2], std::exp(-0.5) / z, 1e-15);
-  TreeMaker o;
+  LinearMaker o;
   auto ovr = predict(o.engine(three(o, kLogistic, {{"multi_class", o.text("ovr")}}), "predict_proba"), {1}, 1);
   auto expit = [](double d) { return 1 / (1 + std::exp(-d)); };
   double sum = expit(1) + expit(3) + expit(-0.5);
   EXPECT_NEAR(ovr[1], expit(3) / sum, 1e-15);
-  TreeMaker big;
+  LinearMaker big;
   auto large = predict(big.engine(three(big, kLogistic), "predict_proba"), {1e5}, 1);
   EXPECT_EQ(large, (std::vector<double>{0, 1, 0}));
 }
 
 TEST(Linear, WhichEstimatorsHaveProbabilities) {
-  TreeMaker svc;
+  LinearMaker svc;
   auto r = svc.engine(three(svc, "sklearn.svm._classes.LinearSVC"), "predict_proba");
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().message, "LinearSVC has no predict_proba");
   const char* sgd = "sklearn.linear_model._stochastic_gradient.SGDClassifier";
-  TreeMaker hinge;
+  LinearMaker hinge;
   EXPECT_FALSE(hinge.engine(three(hinge, sgd, {{"loss", hinge.text("hinge")}}), "predict_proba"));
-  TreeMaker log;
+  LinearMaker log;
   EXPECT_EQ(predict(log.engine(three(log, sgd, {{"loss", log.text("log_loss")}}), "predict_proba"), {1}, 1).size(), 3U);
-  TreeMaker huber;  // (clip(d, -1, 1) + 1) / 2, and equal shares where all are 0
+  LinearMaker huber;  // (clip(d, -1, 1) + 1) / 2, and equal shares where all are 0
   auto p =
       predict(huber.engine(three(huber, sgd, {{"loss", huber.text("modified_huber")}}), "predict_proba"), {0.25}, 1);
   double total = 0.625 + 1 + 0.625;
   EXPECT_NEAR(p[0], 0.625 / total, 1e-15);
   EXPECT_NEAR(p[1], 1 / total, 1e-15);
-  TreeMaker bad;
+  LinearMaker bad;
   EXPECT_FALSE(bad.engine(three(bad, kLogistic), "transform"));
 }
 
 TEST(Linear, Regressors) {
-  TreeMaker m;
+  LinearMaker m;
   EXPECT_EQ(predict(m.engine(m.object("sklearn.linear_model._ridge.Ridge",
                                       {{"coef_", m.array({2}, {0.5, -1})}, {"intercept_", m.real(3)}})),
                     {2, 1, 0, 0}, 2),
             (std::vector<double>{3, 3}));
-  TreeMaker two;
+  LinearMaker two;
   auto e =
       two.engine(two.object("sklearn.linear_model._base.LinearRegression",
                             {{"coef_", two.array({2, 2}, {1, 0, 0, 1})}, {"intercept_", two.array({2}, {10, 20})}}));
   EXPECT_EQ(predict(e, {1, 2, 3, 4}, 2), (std::vector<double>{11, 22, 13, 24}));
   EXPECT_EQ((*e)->predict({1, 2, {1, 2}})->width, 2U);
-  TreeMaker none;  // fit_intercept=False gives one number for every row of coef_
+  LinearMaker none;  // fit_intercept=False gives one number for every row of coef_
   EXPECT_EQ(predict(none.engine(none.object("sklearn.linear_model._base.LinearRegression",
                                             {{"coef_", none.array({2, 1}, {1, 2})}, {"intercept_", none.real(0)}})),
                     {3}, 1),
@@ -161,7 +135,7 @@ TEST(Linear, Regressors) {
 }
 
 TEST(Linear, ScalersInPipelines) {
-  TreeMaker m;
+  LinearMaker m;
   auto scaler = m.object("sklearn.preprocessing._data.StandardScaler", {{"with_mean", m.boolean(true)},
                                                                         {"with_std", m.boolean(true)},
                                                                         {"mean_", m.array({2}, {1, 2})},
@@ -182,7 +156,7 @@ TEST(Linear, ScalersInPipelines) {
 }
 
 TEST(Linear, FloatsStayFloats) {
-  TreeMaker m;
+  LinearMaker m;
   auto scaler = m.object("sklearn.preprocessing._data.StandardScaler",
                          {{"mean_", m.array({1}, {0.1})}, {"scale_", m.array({1}, {3})}});
   auto model = m.object("sklearn.linear_model._ridge.Ridge", {{"coef_", m.array({1}, {1})}, {"intercept_", m.real(0)}});
@@ -197,7 +171,7 @@ TEST(Linear, FloatsStayFloats) {
 }
 
 TEST(Linear, RefusesInputsAndModelsThatDoNotFit) {
-  TreeMaker m;
+  LinearMaker m;
   auto e = m.engine(binary(m));
   auto error = [&](std::vector<double> data, std::size_t columns) {
     auto r = (*e)->predict({columns == 0 ? 0 : data.size() / columns, columns, data});
@@ -210,42 +184,42 @@ TEST(Linear, RefusesInputsAndModelsThatDoNotFit) {
   EXPECT_NE(error({INFINITY, 2}, 2), "");
 
   auto refused = [](auto make) {
-    TreeMaker t;
+    LinearMaker t;
     auto r = t.engine(make(t));
     return r ? std::string() : r.error().message;
   };
-  EXPECT_NE(refused([](TreeMaker& t) { return t.object(kLogistic, {}); }).find("is not fitted"), std::string::npos);
-  EXPECT_NE(refused([](TreeMaker& t) {
+  EXPECT_NE(refused([](LinearMaker& t) { return t.object(kLogistic, {}); }).find("is not fitted"), std::string::npos);
+  EXPECT_NE(refused([](LinearMaker& t) {
               return t.object(kLogistic, {{"coef_", t.array({1, 2}, {1, 2})},
                                           {"intercept_", t.array({1}, {0})},
                                           {"classes_", t.array({3}, {1, 2, 3}, 'i')}});
             }),
             "");
-  EXPECT_NE(refused([](TreeMaker& t) {
+  EXPECT_NE(refused([](LinearMaker& t) {
               return t.object(kLogistic, {{"coef_", t.array({1, 2}, {1, std::nan("")})},
                                           {"intercept_", t.array({1}, {0})},
                                           {"classes_", t.array({2}, {1, 2}, 'i')}});
             }),
             "");
-  EXPECT_NE(refused([](TreeMaker& t) {
+  EXPECT_NE(refused([](LinearMaker& t) {
               return t.object(kLogistic, {{"coef_", t.array({1, 0}, {})},
                                           {"intercept_", t.array({1}, {0})},
                                           {"classes_", t.array({2}, {1, 2}, 'i')}});
             }),
             "");
-  EXPECT_NE(refused([](TreeMaker& t) {
+  EXPECT_NE(refused([](LinearMaker& t) {
               return t.object(kLogistic, {{"coef_", t.array({2, 1}, {1, 2})},
                                           {"intercept_", t.array({3}, {0, 0, 0})},
                                           {"classes_", t.array({2}, {1, 2}, 'i')}});
             }),
             "");
-  EXPECT_EQ(refused([](TreeMaker& t) { return t.object("sklearn.preprocessing._data.StandardScaler", {}); }),
+  EXPECT_EQ(refused([](LinearMaker& t) { return t.object("sklearn.preprocessing._data.StandardScaler", {}); }),
             "the last step is StandardScaler, which does not predict");
-  EXPECT_EQ(refused([](TreeMaker& t) { return t.text("x"); }), "the file does not hold an estimator");
-  EXPECT_EQ(refused([](TreeMaker&) { return kNoNode; }), "the file does not hold an estimator");
-  EXPECT_EQ(refused([](TreeMaker& t) { return t.object("sklearn.pipeline.Pipeline", {{"steps", t.list({})}}); }),
+  EXPECT_EQ(refused([](LinearMaker& t) { return t.text("x"); }), "the file does not hold an estimator");
+  EXPECT_EQ(refused([](LinearMaker&) { return kNoNode; }), "the file does not hold an estimator");
+  EXPECT_EQ(refused([](LinearMaker& t) { return t.object("sklearn.pipeline.Pipeline", {{"steps", t.list({})}}); }),
             "a Pipeline has no steps");
-  EXPECT_NE(refused([](TreeMaker& t) {
+  EXPECT_NE(refused([](LinearMaker& t) {
               auto scaler = t.object("sklearn.preprocessing._data.StandardScaler",
                                      {{"mean_", t.array({3}, {0, 0, 0})}, {"scale_", t.array({3}, {1, 1, 1})}});
               return t.object("sklearn.pipeline.Pipeline",
@@ -255,7 +229,7 @@ TEST(Linear, RefusesInputsAndModelsThatDoNotFit) {
 }
 
 TEST(Linear, APipelineThatHoldsItselfEnds) {
-  TreeMaker m;
+  LinearMaker m;
   auto steps = m.list({});
   auto pipeline = m.object("sklearn.pipeline.Pipeline", {{"steps", steps}});
   auto pair = m.tuple({m.text("again"), pipeline});
@@ -268,7 +242,7 @@ TEST(Linear, APipelineThatHoldsItselfEnds) {
 // Each Pipeline holds the next four times: 65536 steps from ten objects, and a trillion from twenty. Depth alone does
 // not bound the work; the number of steps must.
 TEST(Linear, APipelineOfSharedPipelinesIsRefused) {
-  TreeMaker m;
+  LinearMaker m;
   auto next = m.object("sklearn.preprocessing._data.StandardScaler",
                        {{"with_mean", m.boolean(false)}, {"with_std", m.boolean(false)}});
   for (int i = 0; i < 8; ++i) {
@@ -317,7 +291,7 @@ std::unique_ptr<Model> model(Result<std::unique_ptr<Engine>> engine) {
 }
 
 TEST(Infer, AnswersAsTheSeedShows) {
-  TreeMaker t;
+  LinearMaker t;
   auto m = model(t.engine(binary(t)));
   auto r = infer(
       *m,
@@ -337,7 +311,7 @@ TEST(Infer, AnswersAsTheSeedShows) {
 }
 
 TEST(Infer, RefusesWithAStatusAndAReason) {
-  TreeMaker t;
+  LinearMaker t;
   auto m = model(t.engine(binary(t)));
   auto refused = [&](std::string_view body) {
     auto r = infer(*m, body);
