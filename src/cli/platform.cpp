@@ -182,6 +182,7 @@ struct Platform::Impl {
     kube::add_garbage_collector(*manager, *api);
     kube::add_scheduler(*manager, *api, kNode);
     kube::add_claim_protection(*manager, *api);
+    kube::add_event_expiry(*manager, *api);
     kube::add_policy_marks(*manager);
     kube::add_replicaset_controller(*manager);
     kube::add_deployment_controller(*manager);

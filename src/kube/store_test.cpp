@@ -101,6 +101,28 @@ TEST_F(KubeStoreTest, ChangesReplayWhatFollowsARevision) {
   EXPECT_TRUE(store->changes("configmaps", 2, 10).expired);
 }
 
+TEST_F(KubeStoreTest, TheHistoryIsBoundedByItsText) {
+  std::vector<std::uint64_t> revisions;
+  std::uint64_t last = 0;
+  for (int i = 0; i < 160; ++i) {
+    auto o = pod("large");
+    o["text"] = std::string(64 << 10, 'x');
+    auto done = wait(store->put("pods", {"ns", "large"}, std::move(o), last));
+    ASSERT_TRUE(done);
+    last = resource_version_of(**done);
+    revisions.push_back(last);
+  }
+  // 10 MiB were written: the first changes are not known any more, the last 128 are in any case.
+  EXPECT_TRUE(store->changes("pods", 0, 10).expired);
+  EXPECT_TRUE(store->changes("pods", revisions[10], 10).expired);
+  auto known = store->changes("pods", revisions[159 - 128], 1000);
+  EXPECT_FALSE(known.expired);
+  EXPECT_EQ(known.items.size(), 128U);
+  // Small ones are known for longer.
+  for (int i = 0; i < 140; ++i) ASSERT_TRUE(put(fmt::format("small-{}", i)));
+  EXPECT_FALSE(store->changes("pods", revisions[159], 1000).expired);
+}
+
 TEST_F(KubeStoreTest, AListAtARevisionIsTheStateOfThen) {
   (void)put("a");
   auto b = put("b");

@@ -204,3 +204,28 @@ def test_files_of_a_configmap_follow_it(pods):
     pods.kubectl("patch", "configmap", "cm", "-p", '{"data":{"a":"two"}}')
     pods.phase("follows", "Succeeded")
     assert pods.logs("follows") == "seen\n"
+
+
+def test_pods_that_take_more_disk_than_they_may_are_evicted(pods):
+    """By a container's limit, by an emptyDir's; the event and the status have the kubelet's words."""
+    fill = "head -c 64000000 /dev/zero > {}; exec sleep 600"
+    limit = {"resources": {"limits": {"ephemeral-storage": "16Mi"}}}
+    pods.start("own-files", "sh", "-c", fill.format("/tmp/x"), image="busybox", container=limit)
+    pods.start(
+        "scratch",
+        "sh",
+        "-c",
+        fill.format("/e/x"),
+        image="busybox",
+        container={"volumeMounts": [{"name": "e", "mountPath": "/e"}]},
+        spec={"volumes": [{"name": "e", "emptyDir": {"sizeLimit": "8Mi"}}]},
+    )
+    for name, words in (
+        ("own-files", "ephemeral local storage usage exceeds the total limit of containers 16Mi. "),
+        ("scratch", 'Usage of EmptyDir volume "e" exceeds the limit "8Mi". '),
+    ):
+        status = pods.phase(name, "Failed")["status"]
+        assert status["reason"] == "Evicted" and status["message"].endswith(words), status
+        assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] in (137, 143)
+        assert any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in status["conditions"])
+        pods.until_event(name, "Evicted", words.strip())

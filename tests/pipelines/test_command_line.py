@@ -540,6 +540,11 @@ def test_lineage_knows_the_runs_and_models_of_the_tracking_server(cli, packages,
     assert asked["step"]["path"] == "train" and asked["step"]["run_id"] == run_id
     assert asked["resolved"]["run_id"] == nested["train"]
     assert [i["key"] for i in asked["inputs"]] == ["data"]
+    # A model that was logged in the step's run is an object of its own.
+    net = client.create_logged_model(entries["experiment_id"]["value"], name="net", source_run_id=nested["train"])
+    for name in (f"models:/{net.model_id}", f"runs:/{nested['train']}/net", net.artifact_location + "/MLmodel"):
+        told = cli("lineage", name)
+        assert told.returncode == 0 and "made by train\n" in told.stdout, told
     for missing in ("models:/by-command/7", "models:/nobody@x", "runs:/0123/model", "models:/by-command"):
         told = cli("lineage", missing)
         assert told.returncode == 1 and told.stderr.startswith("error: "), told

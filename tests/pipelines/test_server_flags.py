@@ -77,6 +77,53 @@ def test_the_default_for_the_disk_of_a_step(strict, tmp_path):
     assert 'exceeded its local ephemeral storage limit "16Mi"' in run.error("fill"), run.describe()
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A server that takes every disk for full, and whose cache does not look at `salt`."""
+    folder = tmp_path_factory.mktemp("full")
+    flags = ("--min-free-disk", "900Ti", "--pipeline-cache-ignore", "salt")
+    with harness.launch_platform(folder / "data", *flags) as platform:
+        yield helpers.Api(platform.gateway_url, folder / "data", platform.s3_url)
+
+
+def test_on_a_full_disk_the_pod_that_takes_most_goes(full, tmp_path):
+    @dsl.container_component
+    def fill(size: int, seconds: int):
+        script = 'head -c "$0" /dev/zero > /tmp/x; exec sleep "$1"'
+        return dsl.ContainerSpec(image=BUSYBOX, command=["sh", "-c", script], args=[size, seconds])
+
+    @dsl.pipeline
+    def filling():
+        fill(size=1000, seconds=3).set_caching_options(False)
+        fill(size=80_000_000, seconds=600).set_caching_options(False)
+
+    run = submitted(full, filling, tmp_path).wait()
+    assert run.states() == {"fill": "SUCCEEDED", "fill-2": "FAILED"}, run.describe()
+    said = run.error("fill-2")
+    assert said.startswith("Evicted: The node was low on resource: ephemeral-storage. Threshold quantity: "), said
+    assert full.call("GET", "/healthz")[0] == 200
+
+
+def test_inputs_that_no_cache_of_the_server_looks_at(full, tmp_path):
+    @dsl.container_component
+    def word(salt: str, other: str, out: dsl.OutputPath(str)):
+        script = 'cat /proc/sys/kernel/random/uuid | tr -d "\\n" > "$2"'
+        return dsl.ContainerSpec(image=BUSYBOX, command=["sh", "-c", script], args=[salt, other, out])
+
+    @dsl.pipeline
+    def ignoring(salt: str, other: str):
+        say(text=word(salt=salt, other=other).outputs["out"])
+
+    def said(salt, other):
+        run = submitted(full, ignoring, tmp_path, salt=salt, other=other).wait()
+        assert run.state == "SUCCEEDED", run.describe()
+        return run.log("say")
+
+    first = said("a", "x")
+    assert said("b", "x") == first
+    assert said("b", "y") != first
+
+
 @pytest.fixture
 def served(tmp_path):
     """A folder of packages behind HTTP on this machine; the addresses of its files."""
@@ -103,10 +150,6 @@ def test_urls_lead_a_server_for_others_nowhere_private(tmp_path_factory, tmp_pat
     folder, url = served
     (folder / "p.yaml").write_text(pathlib.Path(helpers.compiled(fetched, tmp_path)).read_text())
     data = tmp_path_factory.mktemp("open") / "data"
-    keys = {
-        "MILLRACE_S3_ACCESS_KEY": harness.S3_ACCESS_KEY,
-        "MILLRACE_S3_SECRET_KEY": harness.S3_SECRET_KEY,
-    }
 
     def create(api, name, address):
         body = {

@@ -3,7 +3,9 @@
 // and so act only where this program is the API server. Ownership: each add_… registers with the Manager, which keeps
 // it.
 #pragma once
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kube/api.h"
 #include "kube/kit.h"
@@ -25,6 +27,11 @@ void add_scheduler(Manager& m, Api& api, std::string node_name);
 void add_policy_marks(Manager& m);
 // Lets a claim that is being deleted go when no pod uses it any more.
 void add_claim_protection(Manager& m, Api& api);
+// Events go an hour after they were told last, as with an API server's --event-ttl, and the oldest of too many.
+void add_event_expiry(Manager& m, Api& api, std::int64_t ttl_ms = 3'600'000, std::size_t most = 10'000);
+// Which of `all` that concerns, the oldest first.
+std::vector<ObjectPtr> expired_events(std::vector<ObjectPtr> all, std::int64_t now_ms, std::int64_t ttl_ms,
+                                      std::size_t most);
 // Kubeflow's: a namespace with accounts, roles, quota and policy for each Profile; a StatefulSet, a Service and a route
 // for each Notebook.
 void add_profile_controller(Manager& m, const Kinds& kinds);
