@@ -200,6 +200,7 @@ struct Platform::Impl {
     n.api_url = url;
     n.images = options.images;
     n.container_engine = options.container_engine;
+    n.warm_interpreters = options.warm_interpreters;
     n.min_free_disk = options.min_free_disk;
     n.program = "/proc/self/exe";
     n.ca_pem = identity.ca.certificate_pem;

@@ -28,6 +28,7 @@ struct PlatformOptions {
   serving::LoadOptions load;                  // and by which engines they serve them
   std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
   std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
+  int warm_interpreters = 4;
   std::string container_engine = "auto";                 // and what runs those that none of them names
   std::int64_t min_free_disk = std::int64_t{512} << 20;  // node::NodeOptions
   bool mysql = false;                                    // publish the Service of a MariaDB

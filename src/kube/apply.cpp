@@ -251,6 +251,19 @@ void drop_nulls(Value& v) {
   }
 }
 
+// The structs of a typed object cannot go, only become empty: those that pruning took from `now` return so.
+void keep_structs(Value& now, const Value& before, const Value& zero) {
+  if (!now.is_object() || !before.is_object() || !zero.is_object()) return;
+  for (const auto& m : zero.get_object()) {
+    const auto* was = before.get_object().if_contains(m.key());
+    if (was == nullptr) continue;
+    if (auto* there = now.get_object().if_contains(m.key()); there != nullptr && !there->is_null())
+      keep_structs(*there, *was, m.value());
+    else
+      now.get_object()[m.key()] = m.value();
+  }
+}
+
 Result try_apply(const Object* live, const Object& applied, Managers managers, const Type* type, const ApplyOptions& o,
                  bool force) {
   const auto shape = root_shape(type);
@@ -268,6 +281,11 @@ Result try_apply(const Object* live, const Object& applied, Managers managers, c
   self->api_version = o.api_version;
   self->fields = owned_through(fields_of(shape, applied), type, o.subresource);
   now = pruned(shape, std::move(now), managers, last);
+  if (live != nullptr) {
+    auto zero = zero_value(type);
+    drop_nulls(zero);
+    keep_structs(now, before, zero);
+  }
   auto d = typed_differences(type, before, now);
   const auto touched = unite(d.modified, d.added);
   Result r;

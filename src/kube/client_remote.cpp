@@ -3,8 +3,8 @@
 #include <netdb.h>
 
 #include <cstdlib>
-#include <fstream>
 
+#include "core/read_file.h"
 #include "json/parse.h"
 #include "kube/client_remote_watch.h"
 #include "log/log.h"
@@ -78,9 +78,8 @@ Result<std::vector<std::string>> addresses_of(const std::string& host) {
 }
 
 Result<std::string> read_mounted(const std::string& path) {
-  std::ifstream in(path);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in.is_open() || text.empty()) return fail(Code::failed_precondition, fmt::format("{} cannot be read", path));
+  auto text = read_or_empty(path);
+  if (text.empty()) return fail(Code::failed_precondition, fmt::format("{} cannot be read", path));
   return text;
 }
 

@@ -92,6 +92,18 @@ const std::string kDeployment =
     R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":1,
         "template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}})";
 
+// A struct that is stated empty is there the second time as it was the first.
+TEST(KubeApply, AnEmptyStructTwice) {
+  const auto& type = type_of("apps", "deployments");
+  const auto given = object(R"({"metadata":{"name":"d"},"spec":{"replicas":1,"template":{}}})");
+  auto first = apply(nullptr, given, &type, by("one"));
+  ASSERT_TRUE(first);
+  ASSERT_NE(at(*first, "spec.template.spec"), nullptr);
+  auto again = apply(&*first, given, &type, by("one"));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(json::serialize(Value(*again)), json::serialize(Value(*first)));
+}
+
 TEST(KubeApply, OwnsWhatItStates) {
   const auto& type = type_of("apps", "deployments");
   auto first = apply(nullptr, object(kDeployment), &type, by("one"));

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <fstream>
 #include <sstream>
 
+#include "core/read_file.h"
 #include "task/pool.h"
 
 namespace mr::node {
@@ -25,12 +25,7 @@ bool put(const std::string& file, const std::string& value) {
   return n == static_cast<ssize_t>(value.size());
 }
 
-std::string get(const std::string& file) {
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
+std::string get(const std::string& file) { return read_or_empty(file); }
 
 // Our own group under version 2 ("0::/user.slice/…"), where children may be made if it was delegated to us.
 std::string own_v2() {

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <fstream>
 
+#include "core/read_file.h"
 #include "text/text.h"
 
 extern char** environ;
@@ -185,8 +185,7 @@ void end_marked(const std::string& mark) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
     auto pid = text::to_i64(entry.path().filename().string());
     if (!pid) continue;
-    std::ifstream in(entry.path() / "environ", std::ios::binary);
-    std::string all(std::istreambuf_iterator<char>(in), {});
+    auto all = read_or_empty((entry.path() / "environ").string());
     for (auto one : text::split(all, '\0'))
       if (one == wanted) ::kill(static_cast<pid_t>(*pid), SIGKILL);
   }

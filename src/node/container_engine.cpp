@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "core/read_file.h"
 #include "crypto/digest.h"
 #include "crypto/random.h"
 #include "json/parse.h"
@@ -73,10 +74,7 @@ int run_blocking(const EngineCommand& command, std::string& out) {
   return exit_code(status);
 }
 
-bool not_empty(const char* file) {
-  std::ifstream in(file);
-  return in && in.peek() != std::ifstream::traits_type::eof();
-}
+bool not_empty(const char* file) { return !read_or_empty(file, 1).empty(); }
 
 Result<Engine> find_podman(const std::string& program) {
   Engine e{.program = program, .podman = true};
@@ -168,8 +166,7 @@ std::vector<pid_t> processes_of(const std::string& prefix, bool clients) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
     auto pid = text::to_i64(entry.path().filename().string());
     if (!pid || *pid == ::getpid()) continue;
-    std::ifstream in(entry.path() / "cmdline", std::ios::binary);
-    std::string line(std::istreambuf_iterator<char>(in), {});
+    auto line = read_or_empty((entry.path() / "cmdline").string());
     auto program = std::string_view(line).substr(0, line.find('\0'));
     if (auto slash = program.rfind('/'); slash != std::string_view::npos) program.remove_prefix(slash + 1);
     if ((clients ? program == "podman" || program == "docker" : program == "conmon") &&

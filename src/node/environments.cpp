@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "core/read_file.h"
 #include "crypto/digest.h"
 #include "crypto/random.h"
 #include "node/process.h"
@@ -50,8 +51,7 @@ std::string find_uv() {
 }
 
 std::string tail_of(const std::string& file) {
-  std::ifstream in(file);
-  std::string all((std::istreambuf_iterator<char>(in)), {});
+  auto all = read_or_empty(file, std::size_t{16} << 20);
   if (all.size() > 1000) all = all.substr(all.size() - 1000);
   return std::string(text::trim(all));
 }

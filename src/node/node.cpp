@@ -117,6 +117,7 @@ void Node::Impl::start() {
       .options = options,
       .images = Images(options.images),
       .environments = Environments(options.data_folder + "/envs"),
+      .warm = WarmInterpreters(options.data_folder + "/node/warm", options.warm_interpreters),
       .containers = std::make_shared<Containers>(options.container_engine, options.data_folder, options.program),
       .runtimes = runtimes,
       .find = {},
@@ -346,6 +347,7 @@ void Node::stop() {
     for (auto* t : {&impl->lease, &impl->heartbeat, &impl->tidy, &impl->hosts, &impl->disk})
       if (*t) (*t)->cancel();
     for (const auto& [uid, w] : impl->workers) w->stop();
+    impl->ctx->warm.stop();
     if (impl->live == 0) impl->idle.set_value();
   });
   if (idle.wait_for(std::chrono::seconds(6)) != std::future_status::ready)

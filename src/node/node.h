@@ -32,6 +32,7 @@ struct NodeOptions {
   // Further image names: "registry/team/trainer:7" -> "python:3.11", "host" for this machine's own programs, or
   // "container" for the image itself in a container.
   std::map<std::string, std::string> images;
+  int warm_interpreters = 4;              // how many stand by at once for steps of pipelines; 0: none
   std::string container_engine = "auto";  // or podman, docker, none
   // Pods are evicted while less than this is free on the data folder's disk, the one that takes most first; 0: never.
   std::int64_t min_free_disk = std::int64_t{512} << 20;

@@ -10,7 +10,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <csignal>
-#include <fstream>
 #include <sstream>
 
 // glibc 2.36 declares these for C alone.
@@ -18,6 +17,7 @@ extern "C" {
 #include <sys/pidfd.h>
 }
 
+#include "core/read_file.h"
 #include "task/loop.h"
 #include "text/text.h"
 
@@ -144,19 +144,20 @@ void Process::kill(int signal) {
 }
 
 void end_strays(const std::string& data_folder) {
-  const auto mark = data_folder + "/pods/";
+  const auto pods = data_folder + "/pods/", interpreters = data_folder + "/node/warm/";
   std::error_code ec;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ec)) {
     auto pid = text::to_i64(entry.path().filename().string());
     if (!pid) continue;
-    std::ifstream in(entry.path() / "cmdline", std::ios::binary);
-    std::string line(std::istreambuf_iterator<char>(in), {});
+    auto line = read_or_empty((entry.path() / "cmdline").string());
     auto program = std::string_view(line).substr(0, line.find('\0'));
     // Its parent is gone: what has one is a sandbox of a program that runs.
-    std::ifstream stat(entry.path() / "stat");
-    std::string fields(std::istreambuf_iterator<char>(stat), {});
+    auto fields = read_or_empty((entry.path() / "stat").string());
     auto after = fields.rfind(')');
-    if (!program.ends_with("/bwrap") || line.find(mark) == std::string::npos || after == std::string::npos) continue;
+    if (!program.ends_with("/bwrap") ||
+        (line.find(pods) == std::string::npos && line.find(interpreters) == std::string::npos) ||
+        after == std::string::npos)
+      continue;
     std::istringstream rest(fields.substr(after + 1));
     char state = 0;
     int parent = 0;

@@ -31,7 +31,7 @@ struct SandboxSpec {
   long uid = 0, gid = 0;
   bool read_only_root = false;
   bool no_network = false;  // only a loopback of its own
-  int status_fd = -1;  // where bubblewrap writes what became of the command, as JSON lines
+  int status_fd = -1;       // where bubblewrap writes what became of the command, as JSON lines
 };
 
 struct SandboxCommand {

@@ -21,6 +21,7 @@
 #include "node/process.h"
 #include "node/sandbox.h"
 #include "node/volumes.h"
+#include "node/warm.h"
 #include "task/event.h"
 
 namespace mr::node {
@@ -32,6 +33,7 @@ struct Context {
   NodeOptions options;
   Images images;
   Environments environments;
+  WarmInterpreters warm;
   std::shared_ptr<Containers> containers;
   std::vector<std::pair<std::string, std::shared_ptr<BuiltinRuntime>>> runtimes;
   Find find;
@@ -107,6 +109,7 @@ struct Container {
   int terminal = -1;
   SandboxSpec sandbox;
   int init_pid = -1;
+  std::shared_ptr<WarmInterpreter> warm;  // whose copy runs in the sandbox
   std::optional<Engine> engine;  // what runs it, when it is a real container; then `process` is the engine's client
   std::string engine_name, stop_signal, start_error;
   bool reported_exit = false;
@@ -171,6 +174,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   task::Task<void> start(Container& c);
   task::Task<Result<void>> launch(Container& c);
   task::Task<Result<void>> launch_process(Container& c, Image image, Env env, std::vector<Mount> mounts);
+  // In the sandbox of `s`, a copy of an interpreter that stands by.
+  task::Task<Result<void>> launch_warm(Container& c, SandboxSpec s, const std::string& bubblewrap);
   // Starts `c.process` with pipes or a terminal; `over` is called once it has exited, and end_came() must follow.
   Result<void> begin(Container& c, SpawnOptions options, std::move_only_function<void(int)> over);
   void failed_start(Container& c, const Error& e);
@@ -252,6 +257,8 @@ std::string qos_class(const kube::Object& pod);
 std::vector<std::string> texts_at(const kube::Object& container, std::string_view path,
                                   const std::map<std::string, std::string>& env);
 Limits limits_of(const kube::Object& container);
+// The process that the pod's program runs in, as this machine numbers it; -1: none yet, or no more.
+int program_pid(const Container& c);
 // Which process the container's resources are counted from; -1: none.
 int counted_pid(const Container& c);
 std::int64_t mono_ms();

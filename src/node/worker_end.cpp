@@ -2,8 +2,8 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <fstream>
 
+#include "core/read_file.h"
 #include "node/worker.h"
 #include "text/text.h"
 
@@ -54,9 +54,7 @@ void Worker::ended(Container& c) {
     event("Warning", "Failed", "Error: " + c.message);
   }
   if (c.message.empty() && c.process) {
-    std::ifstream in(c.sandbox.folder + "/termination-log", std::ios::binary);
-    std::string text((std::istreambuf_iterator<char>(in)), {});
-    c.message = text.substr(0, kTerminationMessage);
+    c.message = read_or_empty(c.sandbox.folder + "/termination-log", kTerminationMessage);
     if (c.message.empty() && c.exit_code != 0 &&
         kube::text_at(c.spec, "terminationMessagePolicy") == "FallbackToLogsOnError")
       c.message = c.log->tail(2048);
@@ -75,6 +73,7 @@ void Worker::ended(Container& c) {
   c.builtin.reset();
   c.cgroup.reset();
   c.init_pid = -1;
+  c.warm.reset();
   c.state = State::terminated;
   c.counted = false;
   c.ready = c.started = false;
@@ -131,7 +130,7 @@ void Worker::terminate(Container& c, long grace_ms) {
     });
     return;
   }
-  auto pid = c.init_pid > 0 ? main_process(c.init_pid) : -1;
+  auto pid = program_pid(c);
   if (pid > 0)
     ::kill(pid, SIGTERM);
   else

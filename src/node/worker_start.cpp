@@ -54,7 +54,14 @@ Limits limits_of(const Object& container) {
           static_cast<std::int64_t>(quantity(container, "resources.limits.memory"))};
 }
 
-int counted_pid(const Container& c) { return c.engine ? c.init_pid : c.process ? c.process->pid() : -1; }
+int program_pid(const Container& c) {
+  if (c.init_pid <= 0) return -1;
+  return c.warm ? c.warm->process_in(c.init_pid) : main_process(c.init_pid);
+}
+
+int counted_pid(const Container& c) {
+  return c.engine ? c.init_pid : c.warm ? program_pid(c) : c.process ? c.process->pid() : -1;
+}
 
 task::Task<void> Worker::start(Container& c) {
   c.waiting_message.clear();
@@ -315,11 +322,16 @@ task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env e
 
   MR_CO_CHECK(make_container_folder(s));
   MR_CO_TRY(auto bubblewrap, find_bubblewrap());
-  s.status_fd = 3;
-  MR_CO_TRY(auto command, sandbox_command(s, bubblewrap));
   auto limits = limits_of(spec);
   c.cgroup = Cgroup::make(fmt::format("{}-{}-{}", uid_, c.name, c.restarts), limits);
   c.memory_limit = limits.memory;
+  c.warm.reset();
+  if (auto imports = kube::annotation(*pod_, "millrace.dev/warm-imports");
+      !imports.empty() && !kube::bool_at(spec, "tty") && !kube::bool_at(spec, "stdin"))
+    c.warm = ctx_->warm.get(s, std::string(kube::namespace_of(*pod_)), std::string(imports));
+  if (c.warm) co_return co_await launch_warm(c, std::move(s), bubblewrap);
+  s.status_fd = 3;
+  MR_CO_TRY(auto command, sandbox_command(s, bubblewrap));
 
   SpawnOptions o;
   o.argv = std::move(command.argv);
@@ -337,6 +349,62 @@ task::Task<Result<void>> Worker::launch_process(Container& c, Image image, Env e
   auto first = std::make_shared<task::Event>();
   task::detach(read_status(shared_from_this(), c, c.run, std::move(reports), first));
   co_await first->wait();
+  if (!c.cgroup || !c.cgroup->limits_memory()) watch_memory(c);
+  co_return Result<void>{};
+}
+
+task::Task<Result<void>> Worker::launch_warm(Container& c, SandboxSpec s, const std::string& bubblewrap) {
+  // The sandbox's own command only waits for the exit code of what comes in from beside: its end ends the sandbox.
+  constexpr const char* kHold = R"(echo >&8; exec 8>&-; read -r code <&9 || code=137; exit "$code")";
+  auto hold = s;
+  hold.command = {"/bin/sh", "-c", kHold};
+  hold.env.clear();
+  MR_CO_TRY(auto command, sandbox_command(hold, bubblewrap));
+  MR_CO_TRY(auto up, make_pipe());
+  MR_CO_TRY(auto code, make_pipe());
+  SpawnOptions o;
+  o.argv = c.warm->beside(std::move(command.argv));
+  o.env = std::move(command.env);
+  if (c.cgroup) o.cgroups = c.cgroup->procs();
+  o.fds = {{up.write.get(), 8}, {code.read.get(), 9}};
+  c.sandbox = s;
+  const auto run = c.run;
+  MR_CO_CHECK(begin(c, std::move(o), [this, &c, run](int) { end_came(c, run); }));
+  up.write.reset();
+  code.read.reset();
+  const int outer = c.process->pid();
+  // Its own ends of the output, whatever becomes of the process that holds them now.
+  Fd out(::open(fmt::format("/proc/{}/fd/1", outer).c_str(), O_WRONLY | O_CLOEXEC));
+  Fd err(::open(fmt::format("/proc/{}/fd/2", outer).c_str(), O_WRONLY | O_CLOEXEC));
+  auto self = shared_from_this();
+  std::shared_ptr<http::ByteStream> reports = stream_of(std::move(up.read));
+  c.ends.push_back(reports);
+  auto word = co_await reports->read();
+  if (c.run != run || !c.process || !word || word->empty()) co_return Result<void>{};  // it has ended: the log says why
+  c.init_pid = main_process(main_process(outer));
+  WarmStep step;
+  step.argv = {s.command.begin() + 1, s.command.end()};
+  step.env = std::move(s.env);
+  step.working_dir = s.working_dir;
+  step.out = out.get();
+  step.err = err.get();
+  step.code = code.write.get();
+  step.init_pid = c.init_pid;
+  if (c.cgroup) step.cgroups = c.cgroup->procs();
+  step.keeps_capabilities = s.uid == 0;
+  Result<void> handed;
+  for (int i = 0; i < 500 && c.run == run && c.process; ++i) {
+    handed = c.warm->run(step);
+    if (handed || !c.warm->alive()) break;
+    co_await task::sleep_ms(10);  // many begin at once
+  }
+  if (c.run != run || !c.process) co_return Result<void>{};
+  if (handed) {
+    c.reported_exit = true;
+  } else {
+    c.start_error = handed.error().message;
+    c.process->kill(SIGKILL);
+  }
   if (!c.cgroup || !c.cgroup->limits_memory()) watch_memory(c);
   co_return Result<void>{};
 }

@@ -14,6 +14,11 @@ struct Lightweight {
 // nullopt: another shape of command, to be run as it is.
 std::optional<Lightweight> recognise(const std::vector<std::string>& command);
 
+// What a step begins with, for an interpreter that stands by (node/warm.h): the SDK's executor, without the part of the
+// SDK that a step never needs.
+inline constexpr const char* kWarmImports =
+    "_KFP_RUNTIME=true kfp.dsl.executor kfp.dsl.kfp_config kfp.dsl.utils argparse inspect";
+
 // The program that carries a component's module out: reads argv.json and ephemeral_component.py beside itself.
 extern const char* const kStepProgram;
 

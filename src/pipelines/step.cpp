@@ -251,6 +251,7 @@ Result<Step> Step::make(const RunFacts& run, const NodeView& node, StepOptions o
     // What it writes for us stands in folders of the machine; the workspace is a claim, and those are not counted.
     annotations["millrace.dev/counted-volumes"] = "kfp,outputs";
   }
+  if (s.lightweight_) annotations["millrace.dev/warm-imports"] = kWarmImports;
   if (!s.requirements_.empty()) annotations["millrace.dev/requirements"] = s.requirements_;
   meta["annotations"] = std::move(annotations);
   auto& spec = kube::ensure(s.pod_, "spec");
