@@ -11,9 +11,9 @@ namespace {
 
 class Models : public TreeMaker {
  public:
-  Result<EstimatorPtr> estimator(NodeId root) {
+  Result<EstimatorPtr> estimator(NodeId root, const char* written_by = "1.5.0") {
     t.root = root;
-    return Build(t, "1.5.0").estimator(root);
+    return Build(t, written_by).estimator(root);
   }
 };
 
@@ -264,16 +264,20 @@ TEST(Estimators, IsotonicOutsideOfItsRange) {
   EXPECT_FALSE(i.at(9));
 }
 
-TEST(Estimators, OneAgainstTheRestGivesATieToTheLast) {
-  Models m;
-  auto binarizer = m.object("sklearn.preprocessing._label.LabelBinarizer",
-                            {{"classes_", m.texts({"a", "b", "c"})}, {"y_type_", m.text("multiclass")}});
-  auto e =
-      m.estimator(m.object("sklearn.multiclass.OneVsRestClassifier",
-                           {{"estimators_", m.list({logistic(m, {1}, 0), logistic(m, {1}, 0), logistic(m, {-1}, 0)})},
-                            {"label_binarizer_", binarizer}}));
-  ASSERT_TRUE(e) << e.error().message;
-  EXPECT_EQ((*e)->predict(rows_of(1, {1, -1, 0}))->texts, (std::vector<std::string>{"b", "c", "c"}));
+TEST(Estimators, OneAgainstTheRestBreaksTiesAsItsVersion) {
+  auto answers = [](const char* version) {
+    Models m;
+    auto binarizer = m.object("sklearn.preprocessing._label.LabelBinarizer",
+                              {{"classes_", m.texts({"a", "b", "c"})}, {"y_type_", m.text("multiclass")}});
+    auto e =
+        m.estimator(m.object("sklearn.multiclass.OneVsRestClassifier",
+                             {{"estimators_", m.list({logistic(m, {1}, 0), logistic(m, {1}, 0), logistic(m, {-1}, 0)})},
+                              {"label_binarizer_", binarizer}}),
+                    version);
+    return e ? (*e)->predict(rows_of(1, {1, -1, 0}))->texts : std::vector<std::string>{e.error().message};
+  };
+  EXPECT_EQ(answers("1.7.2"), (std::vector<std::string>{"b", "c", "c"}));
+  EXPECT_EQ(answers("1.8.0"), (std::vector<std::string>{"a", "c", "a"}));
 }
 
 TEST(Estimators, CalibratorsThatSayNothingShareAlike) {

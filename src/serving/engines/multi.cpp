@@ -64,6 +64,7 @@ class OneVsRest : public Several {
  public:
   Array labels_of;
   bool multilabel = false;
+  bool last_of_equals = false;  // what wins before 1.8
   [[nodiscard]] const Array* classes() const override { return multilabel ? nullptr : &labels_of; }
 
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
@@ -82,8 +83,8 @@ class OneVsRest : public Several {
         best[r] = row[0] > scores.threshold ? 1 : 0;
         continue;
       }
-      for (std::size_t c = 1; c < f.columns; ++c)  // of equal ones the last
-        if (row[c] >= row[best[r]]) best[r] = c;
+      for (std::size_t c = 1; c < f.columns; ++c)
+        if (row[c] > row[best[r]] || (last_of_equals && row[c] == row[best[r]])) best[r] = c;
     }
     return labels(labels_of, best);
   }
@@ -127,6 +128,8 @@ Result<EstimatorPtr> make_one_vs_rest(Build& b, NodeId id) {
   e->multilabel = b.text_or(binarizer, "y_type_", "").starts_with("multilabel");
   if (e->multilabel) return e;
   MR_TRY(e->labels_of, b.array(binarizer, "classes_"));
+  const auto version = b.version_of(id);
+  e->last_of_equals = version != 0 && version < 1008;
   if (e->labels_of.size() != (e->members.size() == 1 ? 2 : e->members.size()))
     return b.bad(id, "estimators_ and classes_ do not fit each other");
   return e;
