@@ -37,6 +37,11 @@ Error failure_of(const kube::Object& pod) {
   return pod_error(Code::internal, std::move(why));
 }
 
+bool has_begun(const kube::Object& pod) {
+  const auto& states = kube::array_at(pod, "status.containerStatuses");
+  return std::ranges::any_of(states, [](const Value& s) { return kube::at(s, "state.waiting") == nullptr; });
+}
+
 // What Kubernetes would try for ever is the step's failure: nobody stands by to mend the manifest.
 const Object* stuck_container(const kube::Object& pod) {
   const Object* stuck = nullptr;
@@ -112,6 +117,8 @@ task::Task<PodEnd> Runner::Impl::wait_for(LivePtr l, std::string node, kube::Key
     }
     if (phase == "Failed") {
       end.error = failure_of(*pod);
+      // Over before anybody looked why it did not begin.
+      if (!held && end.error.code == Code::deadline_exceeded && !has_begun(*pod)) held = co_await held_by(pod);
       if (held) end.error.message += "; it waited for this: " + held->why;
       break;
     }

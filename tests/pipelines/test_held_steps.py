@@ -48,7 +48,7 @@ def test_a_volume_that_is_not_there(submit, api, mount, says):
         mount(task)
 
     run = submit(held)
-    run.until(lambda r: says in waiting(r))
+    run.until(lambda r: says in waiting(r), 60)
     task = run.tasks()["say"]
     assert task["state"] == "RUNNING"
     assert says in task["state_history"][-1]["error"]["message"]
@@ -82,7 +82,7 @@ def test_what_was_missing_comes(submit, api):
         kubernetes.use_config_map_as_volume(task, config_map_name="held-late", mount_path="/x")
 
     run = submit(held)
-    run.until(lambda r: "held-late" in waiting(r))
+    run.until(lambda r: "held-late" in waiting(r), 60)
     body = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

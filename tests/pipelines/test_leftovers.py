@@ -32,7 +32,7 @@ def test_a_deleted_run_leaves_nothing(api, millrace, tmp_path):
         lambda: not any((folder / part / run.id).exists() for part in ("logs", "steps")),
         "its folders are gone",
     )
-    helpers.harness.until(lambda: not pods_of(api, run), "its pods are gone")
+    helpers.harness.until(lambda: not pods_of(api, run), "its pods are gone", 60)
     # As with the original, artifacts are the object store's: other runs may stand on them.
     bucket, _, key = artifact["uri"].removeprefix("s3://").partition("/")
     assert api.s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"kept"
@@ -49,9 +49,9 @@ def test_a_run_that_is_deleted_under_way_leaves_nothing_either(api, millrace, tm
 
     (spec,) = helpers.documents(helpers.compiled(function, tmp_path))
     run = api.run(spec)
-    run.until(lambda r: r.states().get("sleeper") == "RUNNING" and helpers.processes("sleep 3231"))
+    run.until(lambda r: r.states().get("sleeper") == "RUNNING" and helpers.processes("sleep 3231"), 60)
     assert api.call("DELETE", f"/runs/{run.id}")[0] == 200
-    helpers.harness.until(lambda: helpers.processes("sleep 3231") == [], "its step is over")
+    helpers.harness.until(lambda: helpers.processes("sleep 3231") == [], "its step is over", 60)
     folder = pathlib.Path(millrace.data_dir) / "pipelines"
     helpers.harness.until(
         lambda: not any((folder / part / run.id).exists() for part in ("logs", "steps")),
@@ -76,7 +76,7 @@ def test_the_pods_of_a_finished_run_go_after_their_time(api, tmp_path):
     # The time of success goes before the time of any end; that of a failure does not concern these.
     short = run({"resourceTtlOnCompletion": 9000, "resourceTtlOnSuccess": 1})
     long = run({"resourceTtlOnCompletion": 9000, "resourceTtlOnFailure": 1})
-    helpers.harness.until(lambda: not pods_of(api, short), "the pods are gone", 40)
+    helpers.harness.until(lambda: not pods_of(api, short), "the pods are gone", 60)
     assert pods_of(api, long)
     assert short.log("say") == "short\n"
     assert short.refresh().state == "SUCCEEDED"
