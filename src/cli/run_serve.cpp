@@ -1,7 +1,10 @@
+#include <fstream>
+
 #include "cli/commands.h"
 #include "cli/listener.h"
 #include "cli/model_fetch.h"
 #include "cli/settings_serving.h"
+#include "json/parse.h"
 #include "log/log.h"
 #include "node/env.h"
 #include "serving/api.h"
@@ -21,9 +24,39 @@ Settings with_default_folder(const Settings& s) {
   return out;
 }
 
+// MLServer's settings.json at the top of its repository says what no flag and no variable does.
+Result<Settings> with_server_settings(Settings s) {
+  if (s.model_repository.empty()) return s;
+  auto path = s.model_repository + "/settings.json";
+  std::ifstream in(path);
+  if (!in) return s;
+  std::string text(64 * 1024, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  auto doc = json::parse(text);
+  if (!doc || !doc->is_object()) return fail(Code::invalid_argument, fmt::format("{} is no JSON object", path));
+  auto port = [&](const char* key, int& out, bool unset) -> Result<> {
+    const auto* v = json::find(*doc, key);
+    if (v == nullptr || !unset) return {};
+    if (!v->is_int64() || v->get_int64() < 1 || v->get_int64() > 65535)
+      return fail(Code::invalid_argument, fmt::format("{}: {} is no port", path, key));
+    out = static_cast<int>(v->get_int64());
+    return {};
+  };
+  MR_CHECK(port("http_port", s.port, s.port == 0));
+  MR_CHECK(port("grpc_port", s.grpc_port, s.grpc_port < 0));
+  MR_CHECK(port("metrics_port", s.metrics_port, s.metrics_port == 0));
+  if (const auto* v = json::find(*doc, "load_models_at_startup"); v != nullptr && v->is_bool())
+    s.lazy = s.lazy || !v->get_bool();
+  return s;
+}
+
 }  // namespace
 
-int run_serve(const Settings& s) {
+int run_serve(const Settings& given) {
+  auto settings = with_server_settings(given);
+  if (!settings) return report(settings.error());
+  const auto& s = *settings;
   auto specs = paired_models(with_default_folder(s));
   if (!specs) return report(specs.error());
   if (specs->empty() && s.model_repository.empty())

@@ -187,6 +187,7 @@ void Connection::read() {
       return;
     }
     self->spoke_ = true;
+    self->read_ns_ = time::mono_ns();
     auto taken = nghttp2_session_mem_recv(self->session_, reinterpret_cast<const std::uint8_t*>(self->in_.data()), n);
     if (taken < 0) {
       // The peer does not speak HTTP/2, or breaks it; what the library has to say about that still goes out.

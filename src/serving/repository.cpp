@@ -114,7 +114,7 @@ Error cannot_load(const std::string& name, Error e) {
 
 }  // namespace
 
-Result<> Repository::add(ModelSource src) {
+Result<Repository::Slot> Repository::make_slot(ModelSource src) const {
   bool plain = !src.name.empty() && src.name != "." && src.name != ".." && src.name.size() <= 255;
   for (char c : src.name) plain = plain && c != '/' && static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
   if (!plain)
@@ -135,25 +135,43 @@ Result<> Repository::add(ModelSource src) {
     return std::unexpected(
         cannot_load(src.name, Error{Code::not_found, fmt::format("there is no model at {}", src.path), {}, {}}));
   }
-  std::lock_guard guard(write_);
-  auto next = std::make_shared<Table>(*table());
-  auto& slots = (*next)[src.name];
+  slot.source = std::move(src);
+  return slot;
+}
+
+Result<> Repository::place(Table& t, Slot slot) {
+  const auto& src = slot.source;
+  auto& slots = t[src.name];
   for (const auto& s : slots)
     if (s.source.version == src.version)
       return fail(Code::invalid_argument,
                   fmt::format("the model name '{}'{} is given twice", printable(src.name),
                               src.version.empty() ? "" : fmt::format(" with version '{}'", printable(src.version))));
-  slot.source = std::move(src);
   slot.order = ++loaded_;
   slots.push_back(std::move(slot));
-  make_room(*next, slots.back());
+  if (slots.back().model) make_room(t, slots.back());
+  return {};
+}
+
+Result<> Repository::add(ModelSource src) {
+  MR_TRY(auto slot, make_slot(std::move(src)));
+  std::lock_guard guard(write_);
+  auto next = std::make_shared<Table>(*table());
+  MR_CHECK(place(*next, std::move(slot)));
   table_.store(std::move(next));
   return {};
 }
 
 Result<> Repository::add_tree(const std::string& folder) {
   MR_TRY(auto sources, read_repository(folder, own_.limits));
-  for (auto& s : sources) MR_CHECK(add(std::move(s)));
+  // One new table for all: there may be thousands.
+  std::lock_guard guard(write_);
+  auto next = std::make_shared<Table>(*table());
+  for (auto& s : sources) {
+    MR_TRY(auto slot, make_slot(std::move(s)));
+    MR_CHECK(place(*next, std::move(slot)));
+  }
+  table_.store(std::move(next));
   return {};
 }
 

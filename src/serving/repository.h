@@ -85,6 +85,8 @@ class Repository {
   };
   using Table = std::map<std::string, std::vector<Slot>, std::less<>>;
   [[nodiscard]] std::shared_ptr<const Table> table() const { return table_.load(); }
+  Result<Slot> make_slot(ModelSource source) const;
+  Result<> place(Table& t, Slot slot);  // under write_
   Found read_waiting(const std::string& name, const std::string& version);
   // Puts what was read into the table; others give way to it.
   void put(const std::string& name, const std::string& version, std::shared_ptr<const Model> model);

@@ -81,6 +81,20 @@ def test_memory_budget_lets_the_oldest_go(tmp_path):
         assert not any("m0" in line for line in late[1:]), late
 
 
+def test_thousands_of_models_start_at_once_and_answer(tmp_path):
+    model = support.write_model(tmp_path / "shared", LINEAR, inputs=TENSOR)
+    root = tmp_path / "repository"
+    for i in range(1000):
+        (root / f"m{i}").mkdir(parents=True)
+        settings = {"name": f"m{i}", "parameters": {"uri": str(model)}}
+        (root / f"m{i}" / "model-settings.json").write_text(json.dumps(settings))
+    with support.serve(None, "--model-repository", root, "--lazy", "--model-memory", "8Mi") as server:
+        assert len(server.post("/v2/repository/index", {})[2]) == 1000
+        answers = [server.infer(f"m{i}", ROW) for i in range(0, 1000, 10)]
+        assert {a[0] for a in answers} == {200}
+        assert len({json.dumps(a[2]["outputs"]) for a in answers}) == 1
+
+
 def test_many_ask_for_one_lazy_model_at_once(tmp_path):
     repository(tmp_path, ["m"])
     with support.serve(None, "--model-repository", tmp_path, "--lazy") as server:
@@ -213,6 +227,22 @@ def test_flags_go_before_variables_and_a_folder_may_stand_alone(tmp_path):
         server = support.Server(url, proc)
         assert server.infer("m", ROW)[0] == 200
         server.close()
+
+
+def test_settings_of_the_server(tmp_path):
+    repository(tmp_path, ["m"])
+    port, grpc_port = harness.free_port(), harness.free_port()
+    settings = {"http_port": port, "grpc_port": grpc_port, "debug": False, "load_models_at_startup": False}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    url = f"http://127.0.0.1:{port}"
+    with harness.launch(["serve", tmp_path], url + "/readyz") as proc:
+        server = support.Server(url, proc)
+        assert server.infer("m", ROW)[0] == 200
+        assert str(grpc_port) in proc.stdout()
+        server.close()
+    (tmp_path / "settings.json").write_text('{"http_port": "x"}')
+    ended = support.run_to_end("serve", tmp_path)
+    assert ended.code in (1, 2) and "settings.json" in ended.text
 
 
 # ---- KServe ----
