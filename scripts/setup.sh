@@ -71,6 +71,11 @@ runc
 busybox-static|busybox
 openssl
 '
+# For the dashboard's pages; not asked for where Node.js of another origin is on PATH.
+web_packages='
+nodejs
+npm
+'
 bench_packages='
 wrk
 nginx-light
@@ -194,6 +199,10 @@ if [ "$test" = 1 ]; then
     fi
   done
   if [ -e "$no_browser" ]; then wanted=${wanted/chromium/}; fi
+fi
+
+if ! { npm --version && node --version | grep -E '^v(1[89]|[2-9][0-9])\.'; } >/dev/null 2>&1 </dev/null; then
+  wanted+=$web_packages
 fi
 
 if [ "${MILLRACE_SETUP_APT:-1}" != 0 ]; then

@@ -82,6 +82,17 @@ else
   failed_layer "unit tests" "the program was not built"
 fi
 
+if ((built)); then
+  if [ -x build/release/web/node_modules/.bin/vitest ]; then
+    counted "web unit tests" build/logs/vitest.xml \
+      env -C build/release/web node_modules/.bin/vitest run --reporter=default --reporter=junit \
+      --outputFile.junit="$root/build/logs/vitest.xml"
+  else
+    layer_start=$SECONDS
+    add 0 0 1 "web unit tests (the pages were not built)"
+  fi
+fi
+
 if grep -q '"fuzz"' CMakePresets.json 2>/dev/null; then
   layer_start=$SECONDS
   log=build/logs/test-fuzz.log

@@ -3,9 +3,11 @@
 #include <atomic>
 
 #include "dashboard/assets.h"
+#include "dashboard/caller.h"
 #include "dashboard/inside.h"
 #include "json/parse.h"
 #include "log/log.h"
+#include "task/pool.h"
 #include "text/text.h"
 #include "text/uri.h"
 
@@ -52,6 +54,7 @@ struct Dashboard::Impl {
   DashboardDeps deps;
   std::shared_ptr<std::atomic<std::uint64_t>> changes = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::optional<Live> live;
+  Callers callers;
 
   task::Task<http::Response> api(http::Request& rq) {
     auto query = text::parse_query(rq.query);
@@ -63,6 +66,7 @@ struct Dashboard::Impl {
     if (rq.method != http::Method::get && rq.method != http::Method::head)
       co_return refused(405, "this API only reads");
     auto name = rq.path.substr(std::string_view("/dashboard/api/v1/").size());
+    if (name == "frame") co_return answer(co_await frame(deps));
     if (name == "overview") co_return answer(co_await overview(deps, param("namespace")));
     if (name == "search") co_return answer(co_await search(deps, param("q")));
     if (name == "live") {
@@ -89,6 +93,12 @@ struct Dashboard::Impl {
     if (!host_is_ours(rq.headers.get("Host"), deps.allowed_hosts))
       co_return refused(403, "this Host is not one of this machine's names: add it with --allowed-hosts");
     if (!same_site(rq)) co_return refused(403, "this was asked by a page of another site");
+    auto pod = co_await task::run_on(task::disk_pool(), [this, ip = std::string(rq.remote), port = rq.remote_port] {
+      return callers.is_pod(ip, port);
+    });
+    if (!pod) co_return refused(503, "too many requests are waiting; try again later");
+    if (*pod)
+      co_return refused(403, "the dashboard is for people of this machine; a pod asks the APIs with its own account");
     if (rq.path.starts_with("/dashboard/api/v1/")) co_return co_await api(rq);
     if (rq.path.starts_with("/dashboard/kube/")) co_return co_await to_kube(deps, rq);
     if (rq.path.starts_with("/dashboard/mlflow/")) co_return co_await to_tracking(deps, rq);

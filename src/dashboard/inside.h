@@ -31,6 +31,7 @@ std::int64_t number_of(const Value& v, std::string_view path);
 const Array& list_of(const Value& v, std::string_view path);
 
 // The API itself: each gives the JSON text of its answer. Errors of single rooms are told in it, in "errors".
+task::Task<std::string> frame(const DashboardDeps& deps);                      // overview.cpp
 task::Task<std::string> overview(const DashboardDeps& deps, std::string ns);   // overview.cpp
 task::Task<std::string> search(const DashboardDeps& deps, std::string words);  // search.cpp
 // What changed lately, by topic: "tracking", "pipelines", "run:ID", "kube:GROUP/VERSION/PLURAL".

@@ -1,4 +1,5 @@
-// GET /dashboard/api/v1/overview: what the start page and the frame around all pages show, in one answer.
+// GET /dashboard/api/v1/frame and .../overview: what stands around all pages, and what the start page shows, in one
+// answer each.
 #include "dashboard/inside.h"
 #include "json/parse.h"
 #include "text/uri.h"
@@ -181,6 +182,14 @@ struct Gathering {
 };
 
 }  // namespace
+
+task::Task<std::string> frame(const DashboardDeps& deps) {
+  Gathering g{.deps = deps, .ns = {}, .out = {}, .counts = {}, .errors = {}};
+  co_await g.frame();
+  g.out["version"] = deps.version;
+  g.out["errors"] = std::move(g.errors);
+  co_return json::serialize(g.out);
+}
 
 task::Task<std::string> overview(const DashboardDeps& deps, std::string ns) {
   Gathering g{.deps = deps, .ns = std::move(ns), .out = {}, .counts = {}, .errors = {}};

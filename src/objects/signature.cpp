@@ -328,7 +328,9 @@ std::string presign(const Credentials& cred, std::string_view method, const std:
   query.emplace_back("X-Amz-Date", date);
   query.emplace_back("X-Amz-Expires", std::to_string(expires_s));
   query.emplace_back("X-Amz-SignedHeaders", "host");
-  auto path = "/" + text::percent_encode(bucket) + "/" + text::percent_encode(key, "/");
+  // Without a bucket: the service itself, as for the list of buckets.
+  auto path =
+      bucket.empty() ? std::string("/") : "/" + text::percent_encode(bucket) + "/" + text::percent_encode(key, "/");
   auto canonical_q = canonical_query(query, "");
   auto canonical = fmt::format("{}\n{}\n{}\nhost:{}\n\nhost\nUNSIGNED-PAYLOAD", method, path, canonical_q,
                                text::parse_uri(endpoint).authority);

@@ -119,7 +119,6 @@ if (typeof document !== "undefined") {
   const look = (hidden: boolean) => {
     if (hidden === away) return;
     away = hidden;
-    if (!away) missed = true;
     schedule(away ? 0 : 50);
   };
   document.addEventListener("visibilitychange", () => look(document.hidden));
@@ -129,8 +128,6 @@ if (typeof document !== "undefined") {
   });
   addEventListener("pageshow", () => look(document.hidden));
 }
-let missed = false;
-
 function connect() {
   const topics = away ? "" : [...wanted.keys()].sort().slice(0, 8).join(",");
   if (topics === open && source && source.readyState !== EventSource.CLOSED) return;
@@ -142,13 +139,11 @@ function connect() {
   s.addEventListener("changed", (e) => wanted.get((e as MessageEvent<string>).data)?.forEach((f) => f()));
   s.addEventListener("ready", () => {
     connected.value = true;
-    // What changed while nobody listened is not known.
-    if (missed) for (const set of [...wanted.values()]) set.forEach((f) => f());
-    missed = false;
+    // What changed before anyone listened is not known.
+    for (const set of [...wanted.values()]) set.forEach((f) => f());
   });
   s.onerror = () => {
     if (s !== source) return;
-    missed = true;
     connected.value = false;
     if (s.readyState === EventSource.CLOSED) {
       open = "";

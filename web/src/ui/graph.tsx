@@ -38,11 +38,13 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
   }, [drawing.width, narrow]);
   if (drawing.boxes.length === 0) return <p class="note">This pipeline has no tasks.</p>;
 
+  // The title of a shape is what screen readers call it.
+  const name = (node: Node) =>
+    `${kinds[node.kind]} ${node.title}: ${node.state ? label(node.state) : "Not started"}${node.cached ? ", from the cache" : ""}${node.condition ? `. ${node.condition}` : ""}`;
   const act = (node: Node) => ({
     role: "button" as const,
     tabIndex: 0,
     "aria-pressed": node.path === chosen,
-    "aria-label": `${kinds[node.kind]} ${node.title}: ${node.state ? label(node.state) : "not started"}${node.cached ? ", from the cache" : ""}`,
     onClick: (e: Event) => {
       e.stopPropagation();
       choose(node.path);
@@ -56,7 +58,7 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
   });
   const card = ({ node, width, height }: Box) => (
     <g class={`node ${node.path === chosen ? "chosen" : ""}`} {...act(node)} data-path={node.path} data-state={node.state}>
-      <title>{node.title}</title>
+      <title>{name(node)}</title>
       <rect width={width} height={height} rx="9" />
       <Mark state={node.state} x={22} y={height / 2} />
       <text x="42" y={height / 2 - 3} class="node-title">
@@ -78,7 +80,7 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
       <g class={`group ${node.path === chosen ? "chosen" : ""}`} data-path={node.path} data-state={node.state}>
         <rect width={width} height={height} rx="12" class="group-box" />
         <g {...act(node)}>
-          <title>{node.condition ? `${node.title}: ${node.condition}` : node.title}</title>
+          <title>{name(node)}</title>
           <rect width={steps ? width - 92 : width} height={INNER_TOP - 4} class="group-hit" rx="12" />
           <Mark state={node.state} x={20} y={20} />
           <text x="38" y="17" class="group-kind">
@@ -139,17 +141,17 @@ export function RunGraph({ spec, tasks, chosen, choose }: { spec: Spec; tasks: T
   return (
     <div class="graph">
       <div class="graph-tools">
-        <button type="button" class="ghost" aria-label="Smaller" onClick={() => setZoom(Math.max(0.3, zoom / 1.25))}>
+        <button type="button" class="ghost" aria-label="− smaller" onClick={() => setZoom(Math.max(0.3, zoom / 1.25))}>
           −
         </button>
-        <button type="button" class="ghost" aria-label="As large as it is" onClick={() => setZoom(1)}>
+        <button type="button" class="ghost" aria-label={`${Math.round(zoom * 100)}% of its size: show it as large as it is`} onClick={() => setZoom(1)}>
           {Math.round(zoom * 100)}%
         </button>
-        <button type="button" class="ghost" aria-label="Larger" onClick={() => setZoom(Math.min(2.5, zoom * 1.25))}>
+        <button type="button" class="ghost" aria-label="+ larger" onClick={() => setZoom(Math.min(2.5, zoom * 1.25))}>
           +
         </button>
       </div>
-      <div class="graph-scroll" ref={scroll}>
+      <div class="graph-scroll" ref={scroll} tabIndex={0} role="region" aria-label="Graph">
         <svg width={width * zoom} height={height * zoom} viewBox={`${-margin} ${-margin} ${width} ${height}`} role="group" aria-label="Graph of the run">
           <defs>
             <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">

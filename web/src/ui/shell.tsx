@@ -27,7 +27,7 @@ const themeIcons = { auto: "auto", light: "sun", dark: "moon" } as const;
 
 export function Shell({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState(false);
-  const frame = useData(() => dashboard<Overview>("overview"), [], ["kube:/v1/namespaces", "kube:/v1/configmaps"]);
+  const frame = useData(() => dashboard<Pick<Overview, "version" | "namespaces" | "menu">>("frame"), [], ["kube:/v1/namespaces", "kube:/v1/configmaps"]);
   const path = place.value.path;
 
   useEffect(() => {
@@ -93,10 +93,10 @@ export function Shell({ children }: { children: ComponentChildren }) {
               ))}
             </select>
           </label>
-          <button type="button" class="find" onClick={() => (searching.value = true)} aria-label="Search everything">
+          <button type="button" class="find" onClick={() => (searching.value = true)}>
             <Icon name="search" size={16} />
             <span>Search everything</span>
-            <kbd>Ctrl K</kbd>
+            <kbd aria-hidden="true">Ctrl K</kbd>
           </button>
           <button
             type="button"
