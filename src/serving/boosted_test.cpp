@@ -147,6 +147,11 @@ TEST_P(BoostedKernel, EqualsThePlainWalk) {
     }
     std::vector<double> batch(rows * s.groups);
     e->sum(data.data(), rows, batch.data());
+    for (auto level : {KernelLevel::plain, KernelLevel::avx2}) {
+      std::vector<double> again(batch.size());
+      e->sum(data.data(), rows, again.data(), level);
+      EXPECT_EQ(batch, again) << static_cast<int>(level);
+    }
     for (std::size_t i = 0; i < rows; ++i) {
       auto want = plain_sums(s, data.data() + i * s.features);
       std::vector<double> alone(s.groups);

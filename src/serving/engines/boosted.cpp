@@ -69,17 +69,20 @@ template <class Step>
 using Evaluate = void (*)(const Step*, std::size_t, const std::int16_t*, Lane16*);
 
 template <class Step>
-Evaluate<Step> evaluate_here() {
+Evaluate<Step> evaluate_by(KernelLevel most) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bw")) return evaluate_avx512<Step>;
-  if (__builtin_cpu_supports("avx2")) return evaluate_avx2<Step>;
+  static const bool has_avx512 = __builtin_cpu_supports("avx512bw") != 0;
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  if (most >= KernelLevel::avx512 && has_avx512) return evaluate_avx512<Step>;
+  if (most >= KernelLevel::avx2 && has_avx2) return evaluate_avx2<Step>;
 #endif
   return evaluate_plain<Step>;
 }
 template <class Step>
-Evaluate<Step> oblivious_here() {
+Evaluate<Step> oblivious_by(KernelLevel most) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) return oblivious_avx2<Step>;
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  if (most >= KernelLevel::avx2 && has_avx2) return oblivious_avx2<Step>;
 #endif
   return oblivious_plain<Step>;
 }
@@ -299,7 +302,7 @@ void Ensemble::one_row(const double* row, std::int16_t* codes, std::uint32_t* at
 }
 
 template <class T>
-void Ensemble::sum_as(const double* rows, std::size_t count, double* out) const {
+void Ensemble::sum_as(const double* rows, std::size_t count, double* out, KernelLevel most) const {
   const auto width = slots_.size() + sets_.size();
   std::size_t done = 0;
   std::vector<T> sums(groups_ * (lanes_ && count >= kWalked ? std::min<std::size_t>(count, 8 * kRowLanes) : 1));
@@ -309,8 +312,8 @@ void Ensemble::sum_as(const double* rows, std::size_t count, double* out) const 
         sums[r * groups_ + g] = start_.empty() ? T{0} : static_cast<T>(start_[g]);
   };
   if (lanes_ && count >= kWalked) {
-    static const auto evaluate = evaluate_here<Step>();
-    static const auto evaluate_oblivious = oblivious_here<Step>();
+    const auto evaluate = evaluate_by<Step>(most);
+    const auto evaluate_oblivious = oblivious_by<Step>(most);
     // As many rows as keep the ranks within the first cache: a tree is then read once for all of them.
     const auto blocks = std::clamp<std::size_t>(24'576 / (width * kRowLanes * 2 + 1), 1, 8);
     std::vector<Lane16> ranks(width * blocks);
@@ -367,11 +370,11 @@ void Ensemble::sum_as(const double* rows, std::size_t count, double* out) const 
   }
 }
 
-void Ensemble::sum(const double* rows, std::size_t count, double* out) const {
+void Ensemble::sum(const double* rows, std::size_t count, double* out, KernelLevel most) const {
   if (float_sums_)
-    sum_as<float>(rows, count, out);
+    sum_as<float>(rows, count, out, most);
   else
-    sum_as<double>(rows, count, out);
+    sum_as<double>(rows, count, out, most);
 }
 
 std::size_t Ensemble::bytes() const {

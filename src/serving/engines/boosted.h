@@ -23,6 +23,9 @@ enum class MissingGoes : std::uint8_t { left, right, as_zero };
 
 constexpr std::uint32_t kNoSet = UINT32_MAX;
 
+// The instructions that rows are evaluated with; those that the processor lacks stand for the next simpler ones.
+enum class KernelLevel : std::uint8_t { plain, avx2, avx512 };
+
 struct TreeSplit {
   std::uint32_t feature = 0;
   std::int32_t left = 0;  // a split of the same tree, or ~leaf
@@ -77,7 +80,7 @@ class Ensemble {
   static Result<Ensemble> build(EnsembleSource source);
 
   // Dense rows of `features` values; out: rows x groups.
-  void sum(const double* rows, std::size_t count, double* out) const;
+  void sum(const double* rows, std::size_t count, double* out, KernelLevel most = KernelLevel::avx512) const;
 
   [[nodiscard]] std::size_t features() const { return features_; }
   [[nodiscard]] std::size_t groups() const { return groups_; }
@@ -122,7 +125,7 @@ class Ensemble {
   [[nodiscard]] bool goes_right(const CategorySet& set, double value) const;
   [[nodiscard]] double prepared(double value) const;
   template <class T>
-  void sum_as(const double* rows, std::size_t count, double* out) const;
+  void sum_as(const double* rows, std::size_t count, double* out, KernelLevel most) const;
   template <class T>
   void one_row(const double* row, std::int16_t* codes, std::uint32_t* at, T* out) const;
   template <class T, bool sets>
