@@ -2,6 +2,7 @@
 // joins the other rooms for them. It asks those rooms through the handlers of their public APIs, never their databases.
 // Ownership: the handlers in DashboardDeps must outlive the Dashboard's last request. Thread safe.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@ struct DashboardDeps {
       sign;
   std::vector<std::string> allowed_hosts;  // beside this machine's names and addresses
   bool local = true;                       // false: other machines reach the front door, and get no data here
+  // Whether the client at an address of this machine is a pod; empty: found out by the kernel's tables (caller.h).
+  std::function<bool(const std::string& ip, std::uint16_t port)> is_pod;
   std::string version;
   std::vector<std::pair<std::string, std::string>> addresses;  // what the pages show: "tracking" -> URL
 };

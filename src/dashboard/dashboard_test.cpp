@@ -7,8 +7,6 @@
 namespace mr::dashboard {
 namespace {
 
-using testing::run_now;
-
 // What a room was asked, and by whom.
 struct Room {
   std::vector<std::string> asked;
@@ -28,6 +26,7 @@ struct Room {
 };
 
 struct DashboardTest : ::testing::Test {
+  task::Loops loops{1};
   Room kube, tracking, pipelines, objects;
   DashboardDeps deps() {
     DashboardDeps d;
@@ -39,9 +38,11 @@ struct DashboardTest : ::testing::Test {
                 std::vector<std::pair<std::string, std::string>> query) {
       return fmt::format("/{}/{}?{}-{}-{}", bucket, key, method, host, query.size());
     };
+    d.is_pod = [](const std::string& ip, std::uint16_t) { return ip == "127.96.0.1"; };
     d.version = "1";
     return d;
   }
+  std::string_view remote = "127.0.0.1";
   using Pairs = std::vector<std::pair<std::string_view, std::string_view>>;
   http::Response ask(DashboardDeps d, std::string target, http::Method method = http::Method::get,
                      const Pairs& headers = {}) {
@@ -55,13 +56,14 @@ struct DashboardTest : ::testing::Test {
     auto q = target.find('?');
     rq.path = std::string_view(target).substr(0, q);
     rq.query = q == std::string::npos ? std::string_view() : std::string_view(target).substr(q + 1);
+    rq.remote = remote;
     bool host = false;
     for (const auto& [n, v] : headers) {
       rq.headers.add(n, v);
       host = host || n == "Host";
     }
     if (!host) rq.headers.add("Host", "localhost:8080");
-    return run_now(handler(rq));
+    return testing::await_on(loops, handler(rq));
   }
   static std::string text(const http::Response& r) { return std::get<std::string>(r.body); }
 };
@@ -145,6 +147,13 @@ TEST_F(DashboardTest, NoEncodingLeadsAroundTheRules) {
     EXPECT_GE(ask(deps(), path).status, 400) << path;
     EXPECT_TRUE(kube.asked.empty()) << path;
   }
+}
+
+TEST_F(DashboardTest, APodGetsNoData) {
+  remote = "127.96.0.1";
+  EXPECT_EQ(ask(deps(), "/dashboard/kube/api/v1/pods").status, 403);
+  EXPECT_EQ(ask(deps(), "/dashboard/api/v1/overview").status, 403);
+  EXPECT_TRUE(kube.asked.empty());
 }
 
 TEST_F(DashboardTest, ObjectsAreAskedForSigned) {

@@ -47,7 +47,10 @@ class Connection : public BodyReader {
     socket_.non_blocking(true, ec);
     socket_.set_option(tcp::no_delay(true), ec);
     auto peer = socket_.remote_endpoint(ec);
-    if (!ec) remote_ = peer.address().to_string();
+    if (!ec) {
+      remote_ = peer.address().to_string();
+      remote_port_ = peer.port();
+    }
     at_ = shard_.connections.insert(shard_.connections.end(), this);
     shard_.metrics->connections.add(1);
   }
@@ -263,6 +266,7 @@ class Connection : public BodyReader {
     }
     if (req.id.empty()) req.id = crypto::random_hex(8);
     req.remote = remote_;
+    req.remote_port = remote_port_;
     req.secure = transport_.secure();
     if (req.secure) {
       req.peer = transport_.peer() ? &*transport_.peer() : nullptr;
@@ -509,6 +513,7 @@ class Connection : public BodyReader {
   tcp::socket& socket_;
   std::list<Connection*>::iterator at_;
   std::string remote_;
+  std::uint16_t remote_port_ = 0;
   std::optional<Parser> parser_;
   std::unique_ptr<char[]> in_;
   std::size_t begin_ = 0;

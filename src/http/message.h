@@ -62,6 +62,7 @@ struct Request {
   BodyReader* body = nullptr;
   std::string id;  // X-Request-Id of the client, or ours
   std::string_view remote;
+  std::uint16_t remote_port = 0;
   bool secure = false;                    // came under TLS
   const PeerCertificate* peer = nullptr;  // the client's certificate, verified
   bool peer_refused = false;              // the client gave one that does not verify
