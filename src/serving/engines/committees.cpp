@@ -221,23 +221,39 @@ class AdaBoostRegressor : public Estimator {
   bool takes_sparse() const override { return members.takes_sparse(); }
 
   Result<Output> predict(const Frame& in) const override {
-    const auto n = weights.size();
-    std::vector<double> all(in.rows * n, 0.0);
-    if (members.forest) {
-      MR_CHECK(members.forest->sum(in, all));
-    } else {
+    std::vector<double> out;
+    out.reserve(in.rows);
+    if (!members.forest) {
       MR_CHECK(check_numbers(in, columns));
+      const auto n = weights.size();
+      std::vector<double> all(in.rows * n);
       for (std::size_t i = 0; i < n; ++i) {
         MR_TRY(auto one, members.estimators[i]->predict(in));
         if (one.numbers.size() != in.rows) return fail(Code::invalid_argument, "a member gives several outputs");
         for (std::size_t r = 0; r < in.rows; ++r) all[r * n + i] = one.numbers[r];
       }
+      middles(all, out);
+      return numbers_of(in.rows, 1, std::move(out));
     }
+    // Part by part, since every member's answer is held for a while.
+    std::vector<double> all;
+    for (std::size_t first = 0; first < in.rows || first == 0; first += kPart) {
+      const auto last = std::min(in.rows, first + kPart);
+      all.assign((last - first) * weights.size(), 0.0);
+      MR_CHECK(members.forest->sum(in, first, last, all));
+      middles(all, out);
+    }
+    return numbers_of(in.rows, 1, std::move(out));
+  }
+
+ private:
+  static constexpr std::size_t kPart = 256;
+
+  void middles(const std::vector<double>& all, std::vector<double>& out) const {
+    const auto n = weights.size();
     std::vector<std::size_t> order(n);
-    std::vector<double> out(in.rows);
     std::vector<double> reached(n);
-    for (std::size_t r = 0; r < in.rows; ++r) {
-      const double* row = all.data() + r * n;
+    for (const double* row = all.data(); row != all.data() + all.size(); row += n) {
       std::iota(order.begin(), order.end(), std::size_t{0});
       std::sort(order.begin(), order.end(),
                 [&](auto a, auto c) { return row[a] < row[c] || (row[a] == row[c] && a < c); });
@@ -245,9 +261,8 @@ class AdaBoostRegressor : public Estimator {
       for (std::size_t i = 0; i < n; ++i) reached[i] = sum += weights[order[i]];
       std::size_t at = 0;
       while (at + 1 < n && reached[at] < 0.5 * sum) ++at;
-      out[r] = row[order[at]];
+      out.push_back(row[order[at]]);
     }
-    return numbers_of(in.rows, 1, std::move(out));
   }
 };
 

@@ -189,7 +189,7 @@ void Forest::one(const Key* row, double* out) const {
 }
 
 template <class Layout, class WithMissing>
-Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
+Result<> Forest::run(const Frame& in, std::size_t first, std::size_t last, double* out) const {
   using X = typename Layout::X;
   using Key = typename Layout::Key;
   const auto width = shape_.features;
@@ -209,8 +209,8 @@ Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
                         ? std::size_t{1}
                         : std::clamp(kBlockBytes / (width * sizeof(Key)), kLanes, kMaxBlock) / kLanes * kLanes;
   std::vector<Key> lanes(width * most);
-  for (std::size_t first = 0; first < in.rows;) {
-    const auto left = in.rows - first;
+  while (first < last) {
+    const auto left = last - first;
     const auto rows = left < kLanes / 2 ? 1 : std::min(most, left);
     const auto stride = rows == 1 ? 1 : kLanes;
     if (in.sparse) std::fill(lanes.begin(), lanes.end(), Key{0});
@@ -226,18 +226,20 @@ Result<> Forest::run(const Frame& in, std::vector<double>& out) const {
       for (std::size_t c = 0; c < width; ++c)
         if (!convert(from[c], to[c * stride])) return refused(c, from[c]);
     }
-    double* sums = out.data() + first * shape_.outputs;
     if (rows == 1)
-      holes ? one<WithMissing>(lanes.data(), sums) : one<Layout>(lanes.data(), sums);
+      holes ? one<WithMissing>(lanes.data(), out) : one<Layout>(lanes.data(), out);
     else
-      holes ? block<WithMissing>(lanes.data(), rows, sums) : block<Layout>(lanes.data(), rows, sums);
+      holes ? block<WithMissing>(lanes.data(), rows, out) : block<Layout>(lanes.data(), rows, out);
+    out += rows * shape_.outputs;
     holes = false;
     first += rows;
   }
   return {};
 }
 
-Result<> Forest::sum(const Frame& in, std::vector<double>& out) const {
+Result<> Forest::sum(const Frame& in, std::vector<double>& out) const { return sum(in, 0, in.rows, out); }
+
+Result<> Forest::sum(const Frame& in, std::size_t first, std::size_t last, std::vector<double>& out) const {
   if (in.rows == 0) return fail(Code::invalid_argument, "there are no rows (0 samples); at least one is needed");
   if (in.columns != shape_.features)
     return fail(Code::invalid_argument,
@@ -247,14 +249,14 @@ Result<> Forest::sum(const Frame& in, std::vector<double>& out) const {
                 fmt::format("column #{} holds texts, and this model takes numbers", in.texts.begin()->first));
   switch (form_) {
     case Form::small:
-      return run<Packed<8, false>, Packed<8, true>>(in, out);
+      return run<Packed<8, false>, Packed<8, true>>(in, first, last, out.data());
     case Form::medium:
-      return run<Packed<14, false>, Packed<14, true>>(in, out);
+      return run<Packed<14, false>, Packed<14, true>>(in, first, last, out.data());
     case Form::wide:
       break;
   }
-  return sets_.empty() ? run<Wide<false, false>, Wide<false, true>>(in, out)
-                       : run<Wide<true, true>, Wide<true, true>>(in, out);
+  return sets_.empty() ? run<Wide<false, false>, Wide<false, true>>(in, first, last, out.data())
+                       : run<Wide<true, true>, Wide<true, true>>(in, first, last, out.data());
 }
 
 ForestBuilder::ForestBuilder(const ForestShape& shape) {

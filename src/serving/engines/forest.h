@@ -54,6 +54,8 @@ class Forest {
   // Adds to `out` (rows x outputs) what each row's leaves say. Dense or sparse frames. Errors: another width, texts,
   // values that are not taken.
   [[nodiscard]] Result<> sum(const Frame& in, std::vector<double>& out) const;
+  // The same for rows [first, last) of the frame; `out` is of these.
+  [[nodiscard]] Result<> sum(const Frame& in, std::size_t first, std::size_t last, std::vector<double>& out) const;
   [[nodiscard]] const ForestShape& shape() const { return shape_; }
   [[nodiscard]] std::size_t trees() const { return trees_.size(); }
   [[nodiscard]] std::size_t bytes() const;  // of memory
@@ -80,7 +82,7 @@ class Forest {
   struct Wide;
 
   template <class Layout, class WithMissing>
-  Result<> run(const Frame& in, std::vector<double>& out) const;
+  Result<> run(const Frame& in, std::size_t first, std::size_t last, double* out) const;
   template <class Layout, class Key>
   void block(const Key* lanes, std::size_t rows, double* out) const;
   template <class Layout, class Key>
