@@ -7,7 +7,7 @@ it("finds what a document of YAML is about", () => {
 });
 
 it("adds up what metrics say of a model", () => {
-  const text = `# HELP x\nmodel_infer_request_success_total{model="churn",version="None"} 7\nmodel_infer_request_success_total{model="churn2"} 99\nmodel_infer_request_failure_total{model="churn"} 2\nmodel_seconds_sum{model="churn"} 0.5\nmodel_seconds_count{model="churn"} 9\n`;
+  const text = `# HELP x\nmodel_infer_request_success_total{model="churn",version="None"} 7\nmodel_infer_request_success_total{model="churn2"} 99\nmodel_infer_request_failure_total{model="churn"} 2\nmodel_infer_request_duration_sum{model="churn"} 0.5\nmodel_infer_request_duration_count{model="churn"} 9\n`;
   expect(sample(text, "churn")).toEqual({ good: 7, bad: 2, seconds: 0.5, answers: 9 });
 });
 

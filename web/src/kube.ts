@@ -116,8 +116,8 @@ export function sample(text: string, model: string): Sample {
     const value = Number(line.slice(line.lastIndexOf(" ") + 1)) || 0;
     if (name.endsWith("success_total")) s.good += value;
     else if (name.endsWith("failure_total")) s.bad += value;
-    else if (name.endsWith("_seconds_sum")) s.seconds += value;
-    else if (name.endsWith("_seconds_count")) s.answers += value;
+    else if (/_duration(_seconds)?_sum$/.test(name)) s.seconds += value;
+    else if (/_duration(_seconds)?_count$/.test(name)) s.answers += value;
   }
   return s;
 }
