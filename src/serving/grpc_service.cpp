@@ -59,7 +59,7 @@ GrpcReply model_infer(Repository& repo, Call call) {
 GrpcReply repository_change(Repository& repo, Call call, bool load) {
   auto names = read_two_texts(call.message);
   if (!names) co_return broken_message();
-  auto done = co_await task::run_on(task::disk_pool(),
+  auto done = co_await task::run_on(waiting_pool(),
                                     [&] { return load ? repo.load(names->second) : repo.unload(names->second); });
   if (!done) co_return grpc::Reply::error(Status::resource_exhausted, "too many loads are waiting; try again later");
   if (!*done) co_return grpc::Reply::error(grpc::status_of((*done).error().code), (*done).error().message);

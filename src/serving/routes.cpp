@@ -190,7 +190,8 @@ void add_routes(http::Router& router, Repository& repo) {
   });
   router.add(Method::post, "/v2/repository/models/{name}/load", [&repo](http::Request& rq) -> Reply {
     auto name = rq.params[0];
-    auto r = co_await task::run_on(task::disk_pool(), [&] { return repo.load(name); });
+    // A model that Python serves may have its environment made now.
+    auto r = co_await task::run_on(waiting_pool(), [&] { return repo.load(name); });
     if (!r) co_return refused(refusal(503, "too many loads are waiting; try again later"));
     if (!*r) co_return refused(refusal((*r).error().code == Code::not_found ? 404 : 400, (*r).error().message));
     co_return empty(200);
