@@ -271,6 +271,7 @@ Result<Frame> NumberTransform::run(const Frame& in, std::span<const std::size_t>
 void add_scalers(Makers& makers) {
   add_scalers_of_columns(makers);
   add_imputers(makers);
+  add_iterative(makers);
   add_bases(makers);
 }
 

@@ -66,6 +66,7 @@ class NumberTransform : public ColumnsTransform {
 // Parts of add_scalers().
 void add_scalers_of_columns(Makers& makers);
 void add_imputers(Makers& makers);
+void add_iterative(Makers& makers);
 void add_bases(Makers& makers);
 
 }  // namespace mr::serving

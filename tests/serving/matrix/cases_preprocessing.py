@@ -23,6 +23,13 @@ def imputer(**parameters):
     return new("sklearn.impute.SimpleImputer", **parameters)
 
 
+def iterative(**parameters):
+    import importlib
+
+    importlib.import_module("sklearn.experimental.enable_iterative_imputer")
+    return new("sklearn.impute.IterativeImputer", random_state=1, **parameters)
+
+
 def columns(*parts, **parameters):
     return new("sklearn.compose.ColumnTransformer", [*parts], **parameters)
 
@@ -161,6 +168,8 @@ CASES = [
         TRANSFORM,
         tolerance=1e-6,
     ),
+    Case("pre_iterative", lambda: iterative(), "missing", TRANSFORM, tolerance=1e-10),
+    Case("pre_iterative_model", lambda: pipe(iterative(add_indicator=True), logistic()), "missing_later", BOTH),
     # encoders of numbers
     Case("pre_one_hot_numbers", lambda: pipe(columns(("c", one_hot(), [0, 3])), logistic()), "categories", BOTH),
     Case(
