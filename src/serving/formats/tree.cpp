@@ -546,6 +546,7 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.compose._column_transformer", {"ColumnTransformer", "_RemainderColsList", "make_column_selector"});
     add("sklearn.impute._base", {"SimpleImputer", "MissingIndicator"});
     add("sklearn.impute._knn", {"KNNImputer"});
+    add("sklearn.impute._iterative", {"IterativeImputer", "_ImputerTriplet"});
     add("sklearn.feature_extraction.text",
         {"CountVectorizer", "TfidfVectorizer", "TfidfTransformer", "HashingVectorizer"});
     add("sklearn.decomposition._pca", {"PCA"});
