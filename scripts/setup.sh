@@ -272,6 +272,13 @@ environment .venv python/requirements.lock
 [ "$test" = 1 ] || exit 0
 # The KServe SDK wants other versions of what MLflow's environment has.
 environment build/tools/kserve-env python/kserve.lock
+# Other versions of what trains models, for tests/serving/matrix.
+if ! .venv/bin/python tests/serving/matrix/environments.py check; then
+  ensure_uv
+  run_step "making the environments of the model matrix" build/logs/matrix-envs.log \
+    .venv/bin/python tests/serving/matrix/environments.py make ||
+    die "uv could not make the environments of the model matrix" "check the network, then run this again"
+fi
 
 # ---- clients of the Kubernetes API -----------------------------------------------------------------------------
 

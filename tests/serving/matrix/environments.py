@@ -2,6 +2,7 @@
 
 environments.py lock    writes requirements-*.lock from requirements-*.in
 environments.py make    makes them all
+environments.py check   ends with 1 when one is still to be made
 """
 
 import contextlib
@@ -51,8 +52,8 @@ def locked(path):
         yield
 
 
-def python_of(name):
-    """The interpreter of an environment, which is made if need be."""
+def python_of(name, make=True):
+    """The interpreter of an environment, which is made if need be; None when it is not there and not to be made."""
     folder = BUILD / "matrix-envs" / name
     lock = HERE / f"requirements-{name}.lock"
     base = pathlib.Path(os.path.realpath(sys.executable))
@@ -61,6 +62,8 @@ def python_of(name):
     with locked(folder.with_suffix(".flock")):
         mark = folder / "made-from"
         if not (python.exists() and mark.exists() and mark.read_text() == stamp):
+            if not make:
+                return None
             call(uv(), "venv", "--quiet", "--clear", "--python", base, folder)
             call(uv(), "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock)
             mark.write_text(stamp)
@@ -83,5 +86,5 @@ if __name__ == "__main__":
         sys.path.insert(0, str(HERE))
         import matrix
 
-        for each in matrix.environments():
-            print(python_of(each))
+        found = [python_of(name, make=sys.argv[1:] != ["check"]) for name in matrix.environments()]
+        sys.exit(None in found)
