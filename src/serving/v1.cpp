@@ -2,6 +2,7 @@
 
 #include "json/parse.h"
 #include "json/writer.h"
+#include "serving/cloud_event.h"
 #include "serving/columns.h"
 #include "serving/exchange.h"
 #include "serving/v2_request.h"
@@ -28,11 +29,17 @@ V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
   Counted counted(*model);
   auto body = co_await http::read_all(rq, kBodyLimit);
   if (!body) co_return body_error(body.error());
+  const auto form = event_form(rq);
+  if (form == EventForm::structured) {
+    auto data = event_data(*body);
+    if (!data) co_return refused(refusal(400, data.error().message));
+    *body = std::move(*data);
+  }
   auto computed = co_await compute(*model, body->size(), [&] { return predict_v1(**model, *body); });
   if (!computed) co_return refused(computed.error());
   if (!*computed) co_return refused(computed->error());
   counted.answered();
-  co_return http::Response::json(200, std::move(**computed));
+  co_return event_answer(form, name, std::move(**computed));
 }
 
 }  // namespace

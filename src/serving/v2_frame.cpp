@@ -155,20 +155,23 @@ Checked<Frame> frame_of_columns(const Model& m, InferRequest& rq) {
   const auto& engine = *m.loaded.engine;
   const auto& sig = m.loaded.signature;
   auto& inputs = rq.inputs;
-  std::vector<Column> wanted = sig.columns;
-  if (wanted.empty()) {  // no signature: the columns are what the request says, or what the model was fitted with
+  // Copied only where the signature's own columns do not do.
+  std::vector<Column> made;
+  if (sig.columns.empty()) {  // no signature: the columns are what the request says, or what the model was fitted with
     if (!engine.feature_names().empty()) {
-      for (const auto& n : engine.feature_names()) wanted.push_back({n, "double", DataType::fp64, true});
+      for (const auto& n : engine.feature_names()) made.push_back({n, "double", DataType::fp64, true});
     } else {
-      for (const auto& in : inputs) wanted.push_back({std::string(in.name), "double", DataType::fp64, true});
+      for (const auto& in : inputs) made.push_back({std::string(in.name), "double", DataType::fp64, true});
     }
   }
-  bool unnamed = false;
-  for (std::size_t i = 0; i < wanted.size(); ++i)
-    if (wanted[i].name.empty()) {
-      unnamed = true;
-      wanted[i].name = fmt::format("input-{}", i);
-    }
+  const bool unnamed =
+      std::any_of(sig.columns.begin(), sig.columns.end(), [](const Column& c) { return c.name.empty(); });
+  if (unnamed) {
+    made = sig.columns;
+    for (std::size_t i = 0; i < made.size(); ++i)
+      if (made[i].name.empty()) made[i].name = fmt::format("input-{}", i);
+  }
+  const auto& wanted = made.empty() ? sig.columns : made;
   auto by_column = inputs_by_column(wanted, inputs);
   std::string absent;
   for (std::size_t i = 0; i < wanted.size(); ++i)
@@ -222,7 +225,7 @@ Checked<Frame> frame_of_columns(const Model& m, InferRequest& rq) {
   std::vector<std::string> names;
   if (!unnamed) {
     names.reserve(wanted.size());
-    for (auto& c : wanted) names.push_back(std::move(c.name));
+    for (const auto& c : wanted) names.push_back(c.name);
   }
   auto frame = f.finish(std::move(names), all_f32 && !wanted.empty() && optional.empty());
   if (remote) {

@@ -252,6 +252,25 @@ def manifests():
     return sorted((harness.REPO_ROOT / "deploy" / "kserve").glob("millrace-*.yaml"))
 
 
+def test_cloud_events(tmp_path):
+    model = support.write_model(tmp_path / "model", LINEAR, inputs=TENSOR)
+    path, message = "/v1/models/m:predict", {"instances": [[1, 2, 3, 4]]}
+    given = {"specversion": "1.0", "id": "1", "source": "test", "type": "request"}
+    with support.serve({"m": model}) as server:
+        plain = server.post(path, message)[2]
+        status, headers, body = server.post(path, message, {"ce-" + k: v for k, v in given.items()})
+        assert (status, body) == (200, plain)
+        assert headers["ce-type"] == "io.kserve.inference.response" and headers["ce-source"] == "io.kserve.inference.m"
+        assert headers["ce-id"] != "1" and headers["ce-specversion"] == "1.0"
+        kind = {"Content-Type": "application/cloudevents+json"}
+        status, headers, body = server.post(path, {**given, "data": message}, kind)
+        assert status == 200 and headers["content-type"] == kind["Content-Type"]
+        assert body["data"] == plain and body["type"] == "io.kserve.inference.response"
+        for broken in ({**given}, {"data": message}, [], {**given, "data": 5}):
+            status, _, body = server.post(path, broken, kind)
+            assert status == 400 and support.only_error(body)
+
+
 @pytest.mark.parametrize("path", manifests(), ids=lambda p: p.stem)
 def test_runtime_manifests_start_what_they_name(tmp_path, path):
     runtime = yaml.safe_load(path.read_text())
