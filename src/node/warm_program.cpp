@@ -42,19 +42,29 @@ def drop_capabilities(kept):
 
 
 def receive():
-    """One job with its descriptors, in a copy of this process; the interpreter itself goes on waiting."""
+    """One job with its descriptors, in a copy of this process that was made before the job came."""
     control = socket.socket(fileno=3)
-    control.send(b"ready")
+    ready = b"ready"
     while True:
-        message, fds, flags, _ = socket.recv_fds(control, 1 << 20, 32)
-        if not message:
-            os._exit(0)
+        taken, take = os.pipe()
         if os.fork() == 0:
+            os.close(taken)
+            if ready:
+                control.send(ready)
+            message, fds, _, _ = socket.recv_fds(control, 1 << 20, 32)
+            if not message:
+                os._exit(0)
+            os.write(take, b".")
+            os.close(take)
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             return json.loads(message), fds
-        for fd in fds:
-            os.close(fd)
+        ready = b""
+        os.close(take)
+        # Nothing comes when the copy went without a job: the node is gone.
+        if not os.read(taken, 1):
+            os._exit(0)
+        os.close(taken)
 
 
 def enter(job, fds):
