@@ -99,6 +99,8 @@ TEST(XgboostFile, ValuesAndLabels) {
   auto e = make_boosted_estimator(*read_booster(kXgb, "XGBClassifier"));
   auto shares = e->predict_proba(in);
   ASSERT_TRUE(shares);
+  ASSERT_NE(e->classes(), nullptr);  // for votes and stacks
+  EXPECT_EQ(e->classes()->numbers, (std::vector<double>{0, 1}));
   EXPECT_EQ(shares->columns, 2U);
   EXPECT_EQ(static_cast<float>(shares->data[0] + shares->data[1]), 1.0F);
 }

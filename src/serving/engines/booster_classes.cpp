@@ -63,6 +63,8 @@ Result<EstimatorPtr> make_lightgbm(Build& b, NodeId id) {
   auto best = b.number_or(booster, "best_iteration", 0);
   MR_TRY(auto m, read_lightgbm(text, kind, best > 0 && best < 1e9 ? static_cast<std::int64_t>(best) : 0));
   label_classes(b, id, m);
+  // Since 4.7, which is known by this attribute, its classifier has a decision_function.
+  m.decides = m.labels != LabelRule::none && b.tree.get(id, "_fitted_with_feature_names") != kNoNode;
   return make_boosted_estimator(std::move(m));
 }
 

@@ -129,6 +129,12 @@ class BoostedEstimator : public Estimator {
   explicit BoostedEstimator(BoostedModel model) : m_(std::move(model)) {
     name = m_.kind;
     names = m_.names;
+    if (m_.labels == LabelRule::none || m_.labels == LabelRule::each || m_.labels == LabelRule::as_integer) return;
+    if (m_.classes.size() > 0) return;
+    m_.classes.kind = 'i';
+    for (std::size_t i = 0; i < std::max<std::size_t>(2, m_.groups); ++i)
+      m_.classes.numbers.push_back(static_cast<double>(i));
+    m_.classes.shape = {static_cast<std::int64_t>(m_.classes.numbers.size())};
   }
   [[nodiscard]] std::size_t features() const override { return m_.features; }
   [[nodiscard]] const Array* classes() const override {
@@ -192,6 +198,7 @@ class BoostedEstimator : public Estimator {
   }
 
   [[nodiscard]] Result<Frame> decision_function(const Frame& in) const override {
+    if (!m_.decides) return Estimator::decision_function(in);
     Frame out;
     MR_TRY(out.data, m_.margins(in));
     out.rows = in.rows;
@@ -204,14 +211,6 @@ class BoostedEstimator : public Estimator {
   // The labels whose numbers `pick` gives.
   template <class Pick>
   Output chosen(std::size_t rows, Pick pick) const {
-    Output out;
-    if (m_.classes.size() == 0) {
-      out.type = DataType::int64;
-      out.rows = rows;
-      out.numbers.reserve(rows);
-      for (std::size_t r = 0; r < rows; ++r) out.numbers.push_back(static_cast<double>(pick(r)));
-      return out;
-    }
     std::vector<std::size_t> index(rows);
     for (std::size_t r = 0; r < rows; ++r) index[r] = static_cast<std::size_t>(pick(r));
     return labels(m_.classes, index);

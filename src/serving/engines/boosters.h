@@ -56,7 +56,8 @@ struct BoostedModel {
   bool absent_is_missing = false;                             // a cell that a sparse row leaves out is NaN, not 0
   LabelRule labels = LabelRule::none;
   double cut = 0;
-  Array classes;  // empty: 0, 1, 2, ...
+  bool decides = false;  // its class has a decision_function; votes and calibrators choose by that
+  Array classes;         // empty: 0, 1, 2, ...
   // Columns that take texts, by index: the number that stands for each. An unknown text is missing.
   std::unordered_map<std::size_t, std::unordered_map<std::string, double>> categories;
 
@@ -70,7 +71,7 @@ struct BoostedModel {
 };
 
 // The model as an estimator: predict gives labels or values, predict_proba a classifier's probabilities,
-// decision_function the sums.
+// decision_function the sums, where the class has one.
 EstimatorPtr make_boosted_estimator(BoostedModel model);
 // As an engine of its own, which answers with the estimator's predict.
 std::unique_ptr<Engine> make_boosted_engine(BoostedModel model);

@@ -183,31 +183,22 @@ Result<TreeSplit> CatboostParts::float_split(std::size_t index, double border) c
 Result<TreeSplit> CatboostParts::category_split(std::size_t index, std::int32_t value) {
   if (index >= categories.size()) return broken_cat("a split is on a feature that does not exist");
   auto& feature = categories[index];
-  auto known = std::find(feature.values.begin(), feature.values.end(), value);
-  auto code = static_cast<std::size_t>(known - feature.values.begin());
-  if (known == feature.values.end()) {
-    if (code == 65'536) return not_native("features of so many one-hot categories");
-    feature.values.push_back(value);
-  }
+  TreeSplit s;
+  s.feature = static_cast<std::uint32_t>(feature.flat);
+  // The same question is asked by many trees.
+  auto [known, fresh] = feature.set_of.try_emplace(value, static_cast<std::uint32_t>(sets.size()));
+  s.set = known->second;
+  if (!fresh) return s;
+  auto code = feature.values.size();
   CategorySet set;
-  set.feature = static_cast<std::uint32_t>(feature.flat);
+  set.feature = s.feature;
   set.missing_left = true;
   set.begin = words.size();
   set.count = code / 32 + 1;
-  words.resize(words.size() + set.count);
+  if (set.begin + set.count > 1U << 26) return not_native("features of so many one-hot categories");
+  words.resize(set.begin + set.count);
   words.back() = 1U << (code % 32);
-  TreeSplit s;
-  s.feature = set.feature;
-  // The same question is asked by many trees.
-  for (std::size_t i = 0; i < sets.size() && i < 1000; ++i)
-    if (sets[i].feature == set.feature && sets[i].count == set.count &&
-        words[sets[i].begin + set.count - 1] == words.back()) {
-      words.resize(set.begin);
-      s.set = static_cast<std::uint32_t>(i);
-      return s;
-    }
-  if (words.size() > 1U << 26) return not_native("features of so many one-hot categories");
-  s.set = static_cast<std::uint32_t>(sets.size());
+  feature.values.push_back(value);
   sets.push_back(set);
   return s;
 }

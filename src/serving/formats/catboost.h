@@ -19,7 +19,8 @@ struct CatboostParts {
   };
   struct CategoryFeature {
     std::size_t flat = 0;
-    std::vector<std::int32_t> values;  // hashes that splits ask for
+    std::unordered_map<std::int32_t, std::uint32_t> set_of;  // by the hashes that splits ask for
+    std::vector<std::int32_t> values;                        // the same in the order of their numbers
   };
   std::vector<FloatFeature> floats;         // by the library's index
   std::vector<CategoryFeature> categories;  // likewise

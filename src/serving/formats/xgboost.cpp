@@ -302,7 +302,7 @@ class XgboostReader {
       auto c = static_cast<std::size_t>(categories[i]);
       if (c / 32 >= set.count) {
         set.count = c / 32 + 1;
-        if (set.begin + set.count > 1U << 28) return broken_xgb("its categories take too much memory");
+        if (set.begin + set.count > 1U << 26) return broken_xgb("its categories take too much memory");
         s.words.resize(set.begin + set.count);
       }
       s.words[set.begin + c / 32] |= 1U << (c % 32);

@@ -188,6 +188,17 @@ CASES = [
     ),
     xgb_booster("binary:logistic", "two_classes", "_base", base_score=0.2),
     xgb_booster("binary:logistic", "two_classes", "_dart", booster="dart", rate_drop=0.5),
+    xgb_case(
+        "stack",
+        lambda: new(
+            "sklearn.ensemble.StackingClassifier",
+            [("x", xgb("Classifier")()), ("f", new("sklearn.tree.DecisionTreeClassifier", max_depth=3))],
+            cv=3,
+        ),
+        "small_three",
+        SHARES,
+        formats=("cloudpickle",),
+    ),
     # LightGBM
     lgb_case(
         "classifier",
@@ -213,6 +224,31 @@ CASES = [
         "table",
         SHARES,
         formats=("cloudpickle", "joblib"),
+    ),
+    lgb_case(
+        "vote",
+        lambda: new(
+            "sklearn.ensemble.VotingClassifier",
+            [("l", lgb("Classifier")()), ("m", new("sklearn.linear_model.LogisticRegression", max_iter=500))],
+            voting="soft",
+        ),
+        "text_labels",
+        SHARES,
+        formats=("joblib",),
+    ),
+    xgb_case(
+        "calibrated",
+        lambda: new("sklearn.calibration.CalibratedClassifierCV", xgb("Classifier")(), cv=3),
+        "two_classes",
+        SHARES,
+        formats=("cloudpickle",),
+    ),
+    lgb_case(
+        "calibrated",
+        lambda: new("sklearn.calibration.CalibratedClassifierCV", lgb("Classifier")(), cv=3),
+        "two_classes",
+        SHARES,
+        formats=("cloudpickle",),
     ),
     *[
         lgb_booster(objective, data)
