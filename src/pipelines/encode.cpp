@@ -232,16 +232,22 @@ Experiment experiment_from(const Object& m) {
   return e;
 }
 
+// Older requests had but one of the two names, or none of the other.
+template <class T>
+void read_names(const Object& m, T& x) {
+  x.name = text_of(m, "name");
+  x.display_name = text_of(m, "display_name");
+  if (x.name.empty()) x.name = x.display_name;
+  if (x.display_name.empty()) x.display_name = x.name;
+  x.description = text_of(m, "description");
+  x.tags = texts_of(m, "tags");
+}
+
 Pipeline pipeline_from(const Object& m) {
   Pipeline p;
   p.id = text_of(m, "pipeline_id");
-  p.name = text_of(m, "name");
-  p.display_name = text_of(m, "display_name");
-  if (p.name.empty()) p.name = p.display_name;  // the older API had but one of them
-  if (p.display_name.empty()) p.display_name = p.name;
-  p.description = text_of(m, "description");
+  read_names(m, p);
   p.ns = text_of(m, "namespace");
-  p.tags = texts_of(m, "tags");
   return p;
 }
 
@@ -249,14 +255,9 @@ Version version_from(const Object& m) {
   Version v;
   v.id = text_of(m, "pipeline_version_id");
   v.pipeline_id = text_of(m, "pipeline_id");
-  v.name = text_of(m, "name");
-  v.display_name = text_of(m, "display_name");
-  if (v.name.empty()) v.name = v.display_name;
-  if (v.display_name.empty()) v.display_name = v.name;
-  v.description = text_of(m, "description");
+  read_names(m, v);
   v.code_url = text_of(m, "code_source_url");
   if (const auto* url = message_of(m, "package_url")) v.url = text_of(*url, "pipeline_url");
-  v.tags = texts_of(m, "tags");
   return v;
 }
 

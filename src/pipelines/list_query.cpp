@@ -1,5 +1,7 @@
 #include "pipelines/list_query.h"
 
+#include <array>
+
 #include "json/parse.h"
 #include "text/text.h"
 
@@ -8,54 +10,42 @@ namespace mr::pipelines {
 namespace {
 
 using CT = ColumnType;
-// The second spellings are those of the older API, which clients still send.
-constexpr ListField experiment_fields[] = {{"experiment_id", "id"},
-                                           {"id", "id"},
-                                           {"display_name", "name"},
-                                           {"name", "name"},
-                                           {"description", "description"},
-                                           {"namespace", "ns"},
-                                           {"storage_state", "storage_state"},
-                                           {"created_at", "created_ms", CT::time},
-                                           {"last_run_created_at", "last_run_ms", CT::time}};
-constexpr ListField pipeline_fields[] = {{"pipeline_id", "id"},
-                                         {"id", "id"},
-                                         {"name", "name"},
-                                         {"display_name", "display_name"},
-                                         {"description", "description"},
-                                         {"namespace", "ns"},
-                                         {"created_at", "created_ms", CT::time}};
-constexpr ListField version_fields[] = {{"pipeline_version_id", "id"},
-                                        {"id", "id"},
-                                        {"name", "name"},
-                                        {"display_name", "display_name"},
-                                        {"description", "description"},
-                                        {"created_at", "created_ms", CT::time}};
-constexpr ListField run_fields[] = {{"run_id", "id"},
-                                    {"id", "id"},
-                                    {"display_name", "name"},
-                                    {"name", "name"},
-                                    {"description", "description"},
-                                    {"namespace", "ns"},
-                                    {"experiment_id", "experiment_id"},
-                                    {"recurring_run_id", "recurring_run_id"},
-                                    {"pipeline_id", "pipeline_id"},
-                                    {"pipeline_version_id", "version_id"},
-                                    {"state", "state"},
-                                    {"status", "state"},
-                                    {"storage_state", "storage_state"},
-                                    {"created_at", "created_ms", CT::time},
-                                    {"scheduled_at", "scheduled_ms", CT::time},
-                                    {"finished_at", "finished_ms", CT::time}};
-constexpr ListField recurring_fields[] = {{"recurring_run_id", "id"},
-                                          {"id", "id"},
-                                          {"display_name", "name"},
-                                          {"name", "name"},
-                                          {"description", "description"},
-                                          {"namespace", "ns"},
-                                          {"experiment_id", "experiment_id"},
-                                          {"created_at", "created_ms", CT::time},
-                                          {"updated_at", "updated_ms", CT::time}};
+template <std::size_t A, std::size_t B>
+constexpr std::array<ListField, A + B> with(const ListField (&some)[A], const ListField (&more)[B]) {
+  std::array<ListField, A + B> all;
+  std::ranges::copy(some, all.begin());
+  std::ranges::copy(more, all.begin() + A);
+  return all;
+}
+
+// The second spellings of a column are those of the older API, which clients still send.
+constexpr ListField common_fields[] = {
+    {"id", "id"}, {"name", "name"}, {"description", "description"}, {"created_at", "created_ms", CT::time}};
+constexpr auto experiment_fields = with(common_fields, {{"experiment_id", "id"},
+                                                        {"display_name", "name"},
+                                                        {"namespace", "ns"},
+                                                        {"storage_state", "storage_state"},
+                                                        {"last_run_created_at", "last_run_ms", CT::time}});
+constexpr auto pipeline_fields =
+    with(common_fields, {{"pipeline_id", "id"}, {"display_name", "display_name"}, {"namespace", "ns"}});
+constexpr auto version_fields = with(common_fields, {{"pipeline_version_id", "id"}, {"display_name", "display_name"}});
+constexpr auto run_fields = with(common_fields, {{"run_id", "id"},
+                                                 {"display_name", "name"},
+                                                 {"namespace", "ns"},
+                                                 {"experiment_id", "experiment_id"},
+                                                 {"recurring_run_id", "recurring_run_id"},
+                                                 {"pipeline_id", "pipeline_id"},
+                                                 {"pipeline_version_id", "version_id"},
+                                                 {"state", "state"},
+                                                 {"status", "state"},
+                                                 {"storage_state", "storage_state"},
+                                                 {"scheduled_at", "scheduled_ms", CT::time},
+                                                 {"finished_at", "finished_ms", CT::time}});
+constexpr auto recurring_fields = with(common_fields, {{"recurring_run_id", "id"},
+                                                       {"display_name", "name"},
+                                                       {"namespace", "ns"},
+                                                       {"experiment_id", "experiment_id"},
+                                                       {"updated_at", "updated_ms", CT::time}});
 constexpr ListField artifact_fields[] = {{"artifact_id", "n", CT::integer},
                                          {"id", "n", CT::integer},
                                          {"name", "name"},

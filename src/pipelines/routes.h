@@ -67,6 +67,8 @@ void add_lineage_routes(http::Router& router, Service::Impl& s);        // route
 // The URIs under which the store may know what `uri` names: itself, the other schemes of its bucket, the folders above.
 std::vector<std::string> names_of_uri(std::string_view uri);
 
+// The query of a list of what belongs to experiments: of one experiment, else of a namespace. Errors: not_found.
+Result<ListQuery> read_scoped_query(Service::Impl& s, const Call& c, const Collection& collection);
 // "NAME length cannot exceed N", as the original says it.
 Result<void> check_length(std::string_view field, std::string_view value, std::size_t most);
 Result<void> check_tags(const std::map<std::string, std::string>& tags);

@@ -46,12 +46,7 @@ Answer get_recurring_run(Service::Impl& s, Call& c) {
 }
 
 Answer list_recurring_runs(Service::Impl& s, Call& c) {
-  MR_CO_TRY(auto q, read_list_query(c.query, kRecurringRuns));
-  q.experiment_id = c.arg("experiment_id");
-  if (q.experiment_id.empty())
-    q.ns = s.namespace_or_default(c.arg("namespace"));
-  else
-    MR_CO_CHECK(s.store.experiment(q.experiment_id));
+  MR_CO_TRY(auto q, read_scoped_query(s, c, kRecurringRuns));
   MR_CO_TRY(auto page, s.store.recurring_runs(q));
   co_return list_answer(wire::kListRecurringRuns, "recurringRuns", page);
 }

@@ -23,12 +23,7 @@ Answer create_run(Service::Impl& s, Call& c) {
 }
 
 Answer list_runs_of(Service::Impl& s, Call& c) {
-  MR_CO_TRY(auto q, read_list_query(c.query, kRuns));
-  q.experiment_id = c.arg("experiment_id");
-  if (q.experiment_id.empty())
-    q.ns = s.namespace_or_default(c.arg("namespace"));
-  else
-    MR_CO_CHECK(s.store.experiment(q.experiment_id));
+  MR_CO_TRY(auto q, read_scoped_query(s, c, kRuns));
   MR_CO_TRY(auto page, co_await s.store.find_runs(std::move(q)));
   co_return list_answer(wire::kListRuns, "runs", page);
 }

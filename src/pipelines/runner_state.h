@@ -139,7 +139,7 @@ struct Runner::Impl : std::enable_shared_from_this<Runner::Impl> {
   // runner_steps.cpp
   task::Task<void> kill(LivePtr l, std::string node);
   task::Task<PodEnd> wait_for(LivePtr l, std::string node, kube::Key key);
-  task::Task<std::string> save_log(kube::ObjectPtr pod, std::string path);
+  task::Task<std::optional<std::string>> save_log(kube::ObjectPtr pod, std::string path);
   task::Task<Result<void>> check_devices(kube::Object pod);
   task::Task<void> forget_pod(kube::Key key);
   // runner_tracking.cpp

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kCreateClaim = "argostub/createpvc", kDeleteClaim = "argostub/deletepvc";
 constexpr std::size_t kLogTail = 4096;
+constexpr int kLogTries = 100;  // for the log of a pod that ended before a restart
 constexpr std::size_t kMessage = 300;
 
 std::string new_uuid() {
@@ -162,7 +163,11 @@ task::Task<void> Runner::Impl::again(LivePtr l, NodeView n) {
       if (outputs) {
         end.parameters = std::move(outputs->parameters);
         end.artifacts = std::move(outputs->artifacts);
-        (void)co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
+        // The node may learn of the pod a moment after us.
+        for (int i = 0; i < kLogTries && !stopping; ++i) {
+          if (co_await save_log(pod, log_path(l->run.id, n.path, n.attempts))) break;
+          co_await task::sleep_ms(100);
+        }
       } else {
         r = std::unexpected(outputs.error());
       }
@@ -211,7 +216,7 @@ task::Task<Result<void>> Runner::Impl::run_step(LivePtr l, NodeView n, Event& en
   auto over = co_await wait_for(l, n.path, key);
   if (stopping) co_return fail(Code::unavailable, "the program ends");
   std::string tail;
-  if (auto pod = pods.get(key)) tail = co_await save_log(pod, log_path(l->run.id, n.path, n.attempts));
+  if (auto pod = pods.get(key)) tail = (co_await save_log(pod, log_path(l->run.id, n.path, n.attempts))).value_or("");
   if (over.ok) {
     auto outputs = co_await step.collect(files, true);
     if (outputs) {
@@ -291,15 +296,17 @@ task::Task<void> Runner::Impl::kill(LivePtr l, std::string node) {
   (void)co_await client.remove(kube::gvr::pods, key);
 }
 
-// The whole log into `path`; answers its end.
-task::Task<std::string> Runner::Impl::save_log(kube::ObjectPtr pod, std::string path) {
+// The whole log into `path`; answers its end. It is there whole or not at all: a restart that finds a piece of it would
+// take that for the log.
+task::Task<std::optional<std::string>> Runner::Impl::save_log(kube::ObjectPtr pod, std::string path) {
   kube::LogOptions o;
   o.container = "main";
   auto answer = co_await logs.logs(pod, o);
-  if (!answer) co_return std::string();
+  if (!answer) co_return std::nullopt;
   std::error_code ec;
   fs::create_directories(fs::path(path).parent_path(), ec);
-  std::ofstream out(path, std::ios::binary);
+  const auto unfinished = path + ".new";
+  std::ofstream out(unfinished, std::ios::binary);
   std::string tail;
   auto take = [&](std::string_view piece) {
     out.write(piece.data(), static_cast<std::streamsize>(piece.size()));
@@ -315,6 +322,8 @@ task::Task<std::string> Runner::Impl::save_log(kube::ObjectPtr pod, std::string 
       take(*piece);
     }
   }
+  out.close();
+  fs::rename(unfinished, path, ec);
   co_return tail;
 }
 

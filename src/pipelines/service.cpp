@@ -181,6 +181,16 @@ void add_endpoint(http::Router& router, Service::Impl& s, http::Method method, s
              });
 }
 
+Result<ListQuery> read_scoped_query(Service::Impl& s, const Call& c, const Collection& collection) {
+  MR_TRY(auto q, read_list_query(c.query, collection));
+  q.experiment_id = c.arg("experiment_id");
+  if (q.experiment_id.empty())
+    q.ns = s.namespace_or_default(c.arg("namespace"));
+  else
+    MR_CHECK(s.store.experiment(q.experiment_id));
+  return q;
+}
+
 Result<void> check_length(std::string_view field, std::string_view value, std::size_t most) {
   if (value.size() > most) return invalid(fmt::format("{} length cannot exceed {}", field, most));
   return {};
