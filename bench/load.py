@@ -63,6 +63,14 @@ def fixed(port: int, method: str, path: str, body: str | None = None, content_ty
     return _SCRIPT % "\n".join(lines)
 
 
+def fixed_file(path: str, body_file: pathlib.Path, headers: dict[str, str]) -> str:
+    """As fixed(), with a body of any bytes from a file."""
+    lines = ['wrk.method = "POST"', f"wrk.path = {_quote(path)}"]
+    lines.append(f'wrk.body = io.open({_quote(str(body_file))}, "rb"):read("*a")')
+    lines += [f"wrk.headers[{_quote(name)}] = {_quote(value)}" for name, value in headers.items()]
+    return _SCRIPT % "\n".join(lines)
+
+
 def numbered(port: int, path: str, bodies: list[str]) -> str:
     """POSTs the JSON bodies in turn; every `@` in one becomes a number that no other request has."""
     requests = []

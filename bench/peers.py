@@ -105,6 +105,35 @@ def kfp_local() -> Peer:
     return Peer("kfp.local", version, sys.executable, notes=f"SubprocessRunner, Python {sys.version.split()[0]}")
 
 
+def _environment(name: str, title: str, requirements: list[str]) -> tuple[pathlib.Path, str]:
+    """A folder with an environment of these packages, made when it is not there, and why there is none."""
+    folder = cache() / name
+    uv = _uv()
+    if not uv:
+        return folder, "there is no uv to make its environment with; run: make setup"
+    stamp = folder / ".bench-stamp"
+    wanted = hashlib.sha256("\n".join([*requirements, str(folder)]).encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        log = cache() / f"{name}-install.log"
+        log.write_bytes(b"")
+        python = str(folder / "bin" / "python")
+        # The distribution's interpreter, as for .venv: nothing is downloaded that is not a package.
+        base = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "180")}
+        if pathlib.Path("/etc/ssl/certs/ca-certificates.crt").exists():  # as in scripts/setup.sh
+            env["UV_SYSTEM_CERTS"] = os.environ.get("UV_SYSTEM_CERTS", "1")
+        if os.environ.get("PIP_INDEX_URL"):
+            env.setdefault("UV_DEFAULT_INDEX", os.environ.get("UV_DEFAULT_INDEX") or os.environ["PIP_INDEX_URL"])
+        missing = _run(
+            f"making an environment for {title}", [uv, "venv", "--clear", "--python", base, str(folder)], log, env
+        ) or _run(f"installing {title}", [uv, "pip", "install", "--python", python, *requirements], log, env)
+        if missing:
+            return folder, missing
+        stamp.write_text(wanted)
+    return folder, ""
+
+
 def mlserver(scikit_learn: str, skops: str) -> Peer:
     """MLServer with its mlflow runtime. The bounds: MLServer 1.7.1 does not start its worker with a newer uvloop, its
     runtime fails with pandas 3, and mlflow above 3.17.2 cannot be resolved whole everywhere. scikit-learn and skops are
@@ -119,31 +148,10 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
         f"scikit-learn=={scikit_learn}",
         f"skops=={skops}",
     ]
-    uv = _uv()
-    if not uv:
-        peer.missing = "there is no uv to make its environment with; run: make setup"
+    folder, peer.missing = _environment("mlserver", "MLServer", requirements)
+    if peer.missing:
         return peer
-    folder = cache() / "mlserver"
     stamp = folder / ".bench-stamp"
-    wanted = hashlib.sha256("\n".join([*requirements, str(folder)]).encode()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        log = cache() / "mlserver-install.log"
-        log.write_bytes(b"")
-        python = str(folder / "bin" / "python")
-        # The distribution's interpreter, as for .venv: nothing is downloaded that is not a package.
-        base = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
-        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "180")}
-        if pathlib.Path("/etc/ssl/certs/ca-certificates.crt").exists():  # as in scripts/setup.sh
-            env["UV_SYSTEM_CERTS"] = os.environ.get("UV_SYSTEM_CERTS", "1")
-        if os.environ.get("PIP_INDEX_URL"):
-            env.setdefault("UV_DEFAULT_INDEX", os.environ.get("UV_DEFAULT_INDEX") or os.environ["PIP_INDEX_URL"])
-        peer.missing = _run(
-            "making an environment for MLServer", [uv, "venv", "--clear", "--python", base, str(folder)], log, env
-        ) or _run("installing MLServer", [uv, "pip", "install", "--python", python, *requirements], log, env)
-        if peer.missing:
-            return peer
-        stamp.write_text(wanted)
     _compile(str(folder / "bin" / "python"))
     names = ["mlserver", "mlserver-mlflow", "mlflow", "pandas", "uvloop", "fastapi", "scikit-learn"]
     script = (
@@ -160,6 +168,19 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
     peer.version = versions[0]
     peer.program = str(folder / "bin" / "mlserver")
     peer.notes = f"Python {python}, " + ", ".join(f"{n} {v}" for n, v in zip(names[1:], versions[1:], strict=True))
+    return peer
+
+
+def libraries() -> Peer:
+    """What trains and computes models: scikit-learn, XGBoost and LightGBM, in one environment. `program`: its Python."""
+    peer = Peer("the models' libraries", notes="each in its own process, one thread, no HTTP")
+    requirements = ["scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "lightgbm==4.7.0", "pandas<3", "joblib"]
+    folder, peer.missing = _environment("libraries", "the models' libraries", requirements)
+    if peer.missing:
+        return peer
+    peer.program = str(folder / "bin" / "python")
+    _compile(peer.program)
+    peer.version = ", ".join(one.replace("==", " ") for one in requirements[:3])
     return peer
 
 

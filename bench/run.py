@@ -2,7 +2,7 @@
 
 usage: run.py [--only NAME]... [--update] [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
 
-  --only NAME   start, tracking, inference, s3, kube or pipelines; may be repeated
+  --only NAME   start, tracking, inference, models, s3, kube or pipelines; may be repeated
   --update      put the parts named into the results that are there, each with its own date and commit
   --quick       rounds of one second, two of them: to try the benchmark, not to quote it
   --rounds N    rounds of each server in each case (default 3); the servers take turns
@@ -33,6 +33,7 @@ import traceback
 import load
 import part_inference
 import part_kube
+import part_models
 import part_pipelines
 import part_s3
 import part_start
@@ -45,6 +46,7 @@ PARTS = {
     "start": part_start,
     "tracking": part_tracking,
     "inference": part_inference,
+    "models": part_models,
     "s3": part_s3,
     "kube": part_kube,
     "pipelines": part_pipelines,
