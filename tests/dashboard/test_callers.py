@@ -60,9 +60,7 @@ def test_a_pod(api, millrace):
     api.kube(pods, "POST", pod)
     try:
         end = time.monotonic() + 60
-        while (
-            phase := api.kube(f"{pods}/dashboard-caller")["status"].get("phase")
-        ) not in ("Succeeded", "Failed"):
+        while (phase := api.kube(f"{pods}/dashboard-caller")["status"].get("phase")) not in ("Succeeded", "Failed"):
             assert time.monotonic() < end, phase
             time.sleep(0.1)
         answers = api.kube(f"{pods}/dashboard-caller/log")

@@ -26,9 +26,7 @@ def look():
     with open("/proc/self/status") as f:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
     with open("/proc/self/mountinfo") as f:
-        mounts = sorted(
-            line.split(" - ")[0].split()[4] + " " + line.split()[5] for line in f
-        )
+        mounts = sorted(line.split(" - ")[0].split()[4] + " " + line.split()[5] for line in f)
     with open("/etc/hostname") as f:
         named = f.read().strip()
     print("BEGIN")
@@ -36,10 +34,7 @@ def look():
         json.dumps(
             {
                 "uid": [os.getuid(), os.geteuid(), os.getgid()],
-                "capabilities": {
-                    k: status[k]
-                    for k in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-                },
+                "capabilities": {k: status[k] for k in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")},
                 "no new privileges": status["NoNewPrivs"],
                 "host": socket.gethostname() == os.environ["HOSTNAME"] == named,
                 "mounts": mounts,
@@ -114,14 +109,9 @@ def platforms(tmp_path_factory):
     """Two platforms: one whose steps come from interpreters that stand by, and one whose steps never do."""
     with (
         harness.launch_platform(tmp_path_factory.mktemp("warm") / "data") as warm,
-        harness.launch_platform(
-            tmp_path_factory.mktemp("cold") / "data", "--warm-interpreters", "0"
-        ) as cold,
+        harness.launch_platform(tmp_path_factory.mktemp("cold") / "data", "--warm-interpreters", "0") as cold,
     ):
-        yield {
-            name: helpers.Api(p.gateway_url, p.data_dir, p.s3_url)
-            for name, p in (("warm", warm), ("cold", cold))
-        }
+        yield {name: helpers.Api(p.gateway_url, p.data_dir, p.s3_url) for name, p in (("warm", warm), ("cold", cold))}
 
 
 def said(run, path, data_dir="/none"):
@@ -168,25 +158,17 @@ def test_a_step_sees_the_same(warm, platforms, tmp_path):
     assert [seen[name].pop("parent") for name in ("warm", "cold")] == [0, 1]
     for key in seen["cold"]:
         assert seen["warm"][key] == seen["cold"][key], key
-    assert (
-        seen["cold"]["host"]
-        and seen["cold"]["processes"]
-        and seen["cold"]["pid is its own"]
-    )
+    assert seen["cold"]["host"] and seen["cold"]["processes"] and seen["cold"]["pid is its own"]
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), [("end", 0), ("raise", 1), ("exit", 7), ("kill", 137)]
-)
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("raise", 1), ("exit", 7), ("kill", 137)])
 def test_its_output_and_its_end_are_the_same(how, code, warm, platforms, tmp_path):
     logs, codes = {}, {}
     for name, api in platforms.items():
         run = ran(api, speak, tmp_path, how=how).wait()
         assert run.state == ("SUCCEEDED" if code == 0 else "FAILED"), run.describe()
         logs[name] = said(run, "speak", api.data_dir)
-        codes[name] = run.pod("speak")["status"]["containerStatuses"][0]["state"][
-            "terminated"
-        ]["exitCode"]
+        codes[name] = run.pod("speak")["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"]
     assert codes == {"warm": code, "cold": code}
     assert logs["warm"] == logs["cold"]
     assert logs["cold"][:4] == ["out 1", "err 1", "out 2", "raw"]
