@@ -240,7 +240,17 @@ Result<std::unique_ptr<Engine>> make_engine(const Tree& tree, const std::string&
   if (answer == answers.end())
     return fail(Code::unimplemented, fmt::format("predict_fn '{}' is not served natively", printable(predict_fn)));
   MR_TRY(auto root, Build(tree, written_by).estimator(tree.root));
-  return std::make_unique<EstimatorEngine>(std::move(root), answer->second);
+  auto engine = std::make_unique<EstimatorEngine>(std::move(root), answer->second);
+  // What an estimator lacks is said when it is read, not to the first request: one row of zeros shows it. Whatever else
+  // is wrong with that row is no fault of the model.
+  Frame row;
+  row.rows = 1;
+  row.columns = std::max<std::size_t>(1, engine->features());
+  row.data.assign(row.columns, 0);
+  if (auto tried = engine->predict(row); !tried && tried.error().code == Code::unimplemented &&
+                                         tried.error().message.find(" has no ") != std::string::npos)
+    return std::unexpected(tried.error());
+  return engine;
 }
 
 }  // namespace mr::serving
