@@ -272,6 +272,11 @@ TEST(Transform, ColumnsThatDoNotExistAreRefusedAtLoad) {
   EXPECT_TRUE(refused([](Maker& m) { return m.list({m.text("a")}); }));
   EXPECT_TRUE(refused([](Maker& m) { return m.list({m.boolean(true)}); }));
   EXPECT_TRUE(refused([](Maker& m) { return m.list({m.real(0.5)}); }));
+  EXPECT_TRUE(refused([](Maker& m) {  // a list that wraps itself
+    auto own = m.object("_RemainderColsList", {{"data", m.none()}});
+    m.t.nodes[m.t.nodes[m.t.nodes[own].state].items[1]] = Node(m.t.nodes[own]);
+    return own;
+  }));
   EXPECT_FALSE(refused([](Maker& m) { return m.list({m.boolean(true), m.boolean(false)}); }));
 }
 

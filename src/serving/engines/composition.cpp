@@ -288,7 +288,10 @@ class ColumnSpec {
     auto cls = t.class_of(id);
     if (cls.ends_with(".slice")) return slice(id);
     // The remainder's columns are wrapped in a list of their own kind in some versions.
-    if (cls.ends_with("_RemainderColsList")) return read(t.get(id, "data"));
+    if (cls.ends_with("_RemainderColsList")) {
+      id = t.get(id, "data");
+      if (t.is_none(id) || t.at(id).kind != NodeKind::list) return b_.bad(owner_, "a part has no columns");
+    }
     if (t.at(id).kind == NodeKind::text || t.at(id).kind == NodeKind::integer) {
       MR_TRY(auto one, column(id));
       return std::vector<std::size_t>{one};

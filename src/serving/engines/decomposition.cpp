@@ -202,8 +202,6 @@ Result<EstimatorPtr> make_nmf(Build& b, NodeId id) {
 
 }  // namespace
 
-void add_selectors(Makers& makers);
-
 void add_decomposition(Makers& m) {
   m["sklearn*PCA"] = make_pca;
   m["sklearn*IncrementalPCA"] = make_pca;
@@ -212,6 +210,7 @@ void add_decomposition(Makers& m) {
   m["sklearn*FastICA"] = make_ica;
   m["sklearn*NMF"] = make_nmf;
   add_selectors(m);
+  add_kernel_maps(m);
 }
 
 }  // namespace mr::serving

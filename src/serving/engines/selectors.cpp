@@ -353,7 +353,6 @@ Result<EstimatorPtr> make_from_model(Build& b, NodeId id) {
 
 }  // namespace
 
-void add_selectors(Makers& makers);
 void add_selectors(Makers& m) {
   m["sklearn*SelectKBest"] = [](Build& b, NodeId id) { return best_scores(b, id, b.tree.get(id, "k")); };
   m["sklearn*SelectPercentile"] = [](Build& b, NodeId id) {

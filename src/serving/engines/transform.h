@@ -68,5 +68,8 @@ void add_scalers_of_columns(Makers& makers);
 void add_imputers(Makers& makers);
 void add_iterative(Makers& makers);
 void add_bases(Makers& makers);
+// Parts of add_decomposition().
+void add_selectors(Makers& makers);
+void add_kernel_maps(Makers& makers);
 
 }  // namespace mr::serving

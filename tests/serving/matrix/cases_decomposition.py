@@ -55,6 +55,33 @@ CASES = [
     ),
     Case("decompose_incremental", lambda: decompose("IncrementalPCA", whiten=True), "small_numbers", TRANSFORM),
     Case("decompose_svd", lambda: decompose("TruncatedSVD", random_state=1), "small_numbers", TRANSFORM),
+    Case(
+        "decompose_kernel",
+        lambda: decompose("KernelPCA", kernel="rbf", gamma=0.3),
+        "small_numbers",
+        TRANSFORM,
+        tolerance=1e-10,
+    ),
+    Case(
+        "decompose_kernel_poly",
+        lambda: decompose("KernelPCA", kernel="poly", degree=2),
+        "small_numbers",
+        TRANSFORM,
+        tolerance=1e-10,
+    ),
+    Case(
+        "decompose_nystroem",
+        lambda: pipe(new("sklearn.kernel_approximation.Nystroem", n_components=20, random_state=1), logistic()),
+        "small_numbers",
+        BOTH,
+        tolerance=1e-10,
+    ),
+    Case(
+        "decompose_waves",
+        lambda: new("sklearn.kernel_approximation.RBFSampler", n_components=20, random_state=1),
+        "small_numbers",
+        TRANSFORM,
+    ),
     Case("decompose_svd_texts", lsa, "texts", BOTH),
     Case(
         "decompose_ica",
