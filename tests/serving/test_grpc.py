@@ -75,7 +75,7 @@ def call(channel, method, message, answer, **options):
         request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
         response_deserializer=answer.FromString if answer else None,
     )
-    return ask(message, timeout=options.pop("timeout", 20), **options)
+    return ask(message, timeout=options.pop("timeout", 60), **options)
 
 
 def churn_request(**rest):
@@ -352,7 +352,7 @@ def head(**more):
 
 def talk(server, *frames, preface=PREFACE):
     """Sends these bytes and answers all that comes back until the stream or the connection ends."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as s:
         s.sendall(preface + frame(4, 0, 0) + b"".join(frames))
         got = b""
         try:
@@ -445,7 +445,7 @@ def test_deadline_of_a_call_that_does_not_end(server, client):
 
 
 def test_http1_on_the_port(server, client):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as s:
         s.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
         while s.recv(65536):
             pass
