@@ -554,6 +554,9 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.decomposition._truncated_svd", {"TruncatedSVD"});
     add("sklearn.decomposition._fastica", {"FastICA"});
     add("sklearn.decomposition._nmf", {"NMF"});
+    add("sklearn.decomposition._kernel_pca", {"KernelPCA"});
+    add("sklearn.preprocessing._data", {"KernelCenterer"});
+    add("sklearn.kernel_approximation", {"Nystroem", "RBFSampler"});
     add("sklearn.random_projection", {"GaussianRandomProjection"});
     add("sklearn.feature_selection._univariate_selection",
         {"SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect",
