@@ -139,7 +139,7 @@ bool Ensemble::goes_right(const CategorySet& s, double v) const {
 
 // Ranks of `count` rows (at most 32) by slot, then the ways of the sets: codes[slot * 32 + row].
 void Ensemble::encode(const double* rows, std::size_t count, std::int16_t* codes) const {
-  double column[kRowLanes];
+  double column[kRowLanes] = {};
   std::uint32_t gathered = UINT32_MAX;
   bool special = false;
   auto gather = [&](std::uint32_t feature) {

@@ -86,6 +86,7 @@ class Ensemble::Builder {
         found[key_of(split)].push_back(split.threshold);
       }
     std::vector<std::uint64_t> keys;
+    keys.reserve(found.size());
     for (const auto& [key, all] : found) keys.push_back(key);
     std::sort(keys.begin(), keys.end());
     for (auto key : keys) {
@@ -203,7 +204,8 @@ class Ensemble::Builder {
       Node node;
       auto from = source[i];
       if (from < 0) {
-        auto leaf = static_cast<std::size_t>(~from);
+        const std::int32_t number = ~from;
+        auto leaf = static_cast<std::size_t>(number);
         if (leaf >= leaves) return wrong_tree("a split leads to a leaf that does not exist");
         node.child = made.base + static_cast<std::uint32_t>(i);
         node.code = kBeyond;

@@ -49,8 +49,10 @@ class LightgbmReader {
     MR_CHECK(objective(value(head, "objective")));
     MR_CHECK(feature_names(value(head, "feature_names")));
     MR_CHECK(trees());
-    if (head.contains("average_output") && !s_.trees.empty())
-      average_ = static_cast<double>(s_.trees.size() / out_.groups);
+    if (head.contains("average_output") && !s_.trees.empty()) {
+      const auto rounds = s_.trees.size() / out_.groups;
+      average_ = static_cast<double>(rounds);
+    }
     MR_CHECK(categories(value(head, "feature_infos")));
     MR_TRY(out_.trees, Ensemble::build(std::move(s_)));
     out_.divide = average_;

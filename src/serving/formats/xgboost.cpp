@@ -237,7 +237,7 @@ class XgboostReader {
       if (!(nodes[i] >= 0 && nodes[i] < static_cast<double>(n))) return broken_xgb("categories belong to no node");
       set_of[static_cast<std::size_t>(nodes[i])] = i;
     }
-    auto leaf_vectors = field("leaf_weights");
+    const auto& leaf_vectors = field("leaf_weights");
     const auto& all_weights = field("base_weights");
     if (s.width > 1 && leaf_vectors.empty() && all_weights.size() != n * s.width)
       return broken_xgb("a tree's leaves do not fit the outputs");
@@ -260,7 +260,8 @@ class XgboostReader {
         // A leaf's vector: in 3.1 and later by the leaf's number, which stands for its right child.
         auto at = leaf_vectors.empty() ? static_cast<double>(i) : right[i];
         const auto& from = leaf_vectors.empty() ? all_weights : leaf_vectors;
-        if (!(at >= 0 && at < static_cast<double>(from.size() / s.width))) return broken_xgb("a leaf has no values");
+        const auto whole = from.size() / std::max<std::size_t>(1, s.width);
+        if (!(at >= 0 && at < static_cast<double>(whole))) return broken_xgb("a leaf has no values");
         for (std::size_t g = 0; g < s.width; ++g)
           out.leaves.push_back(
               static_cast<double>(weight * static_cast<float>(from[static_cast<std::size_t>(at) * s.width + g])));
