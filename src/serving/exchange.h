@@ -19,7 +19,7 @@ http::Response refused(const Refusal& r);
 http::Response body_error(const Error& e);
 Refusal no_place(ModelTraffic::Entry entry);
 
-// Threads that wait for engines outside this process; made when the first is asked.
+// Threads that wait for what takes long outside this process: loads, and remote engines without threads of their own.
 task::Pool& waiting_pool();
 
 // fn() when the model has a place for one more request (else a refusal with 429, or 504 when it waited too long): on
@@ -33,7 +33,8 @@ task::Task<std::expected<std::invoke_result_t<F>, Refusal>> compute(std::shared_
   Place place(model->traffic);
   const bool remote = model->loaded.engine->remote();
   if (!remote && body_bytes <= kInlineBody) co_return fn();
-  auto done = co_await task::run_on(remote ? waiting_pool() : compute_pool(), std::move(fn));
+  auto* own = model->loaded.engine->waiting();
+  auto done = co_await task::run_on(own != nullptr ? *own : remote ? waiting_pool() : compute_pool(), std::move(fn));
   if (!done) co_return std::unexpected(no_place(ModelTraffic::Entry::full));
   co_return std::move(*done);
 }

@@ -9,6 +9,10 @@
 
 #include "core/error.h"
 
+namespace mr::task {
+class Pool;
+}
+
 namespace mr::serving {
 
 enum class DataType : std::uint8_t {
@@ -103,6 +107,8 @@ class Engine {
   // True: predict() waits for another process, so it must not be called on a loop or on the compute pool (see
   // compute() in exchange.h).
   [[nodiscard]] virtual bool remote() const { return false; }
+  // The threads on which its requests wait: a remote engine's own, so that a slow one is in nobody's way.
+  [[nodiscard]] virtual task::Pool* waiting() const { return nullptr; }
   [[nodiscard]] virtual std::size_t features() const = 0;  // 0: takes what comes
   // Names the model was fitted with, or empty.
   [[nodiscard]] virtual const std::vector<std::string>& feature_names() const = 0;

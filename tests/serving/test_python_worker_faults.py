@@ -205,3 +205,26 @@ def test_nothing_is_left_behind(folder, data):
         before = {p.name for p in (pathlib.Path(data) / "workers").iterdir()}
     left = {p.name for p in (pathlib.Path(data) / "workers").iterdir()}
     assert len(left) < len(before)
+
+
+def test_a_model_that_hangs_is_in_nobodys_way(folder, data):
+    models = {"answers": folder / "hostile", "other": folder / "hostile"}
+    with support.serve(models, "--data", data, "--worker-timeout", 30, timeout=90) as running:
+        with concurrent.futures.ThreadPoolExecutor(70) as pool:
+
+            def hang(_):
+                mine = support.Server(running.url, running.proc)
+                try:
+                    return mine.infer("answers", [text_input("hang")])[0]
+                except OSError:  # the server has ended
+                    return None
+                finally:
+                    mine.close()
+
+            pending = [pool.submit(hang, i) for i in range(70)]
+            for _ in range(20):
+                status, body = ask(running, "fine", model="other")
+                assert status == 200, body
+            running.proc.kill()
+            for one in pending:
+                one.result()

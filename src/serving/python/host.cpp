@@ -11,12 +11,16 @@
 #include "node/environments.h"
 #include "serving/python/environment.h"
 #include "task/loop.h"
+#include "task/pool.h"
 
 namespace mr::serving::python {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+// Sleeping threads of each model: as many requests can be gathered into a batch.
+constexpr unsigned kWaiting = 48;
 
 // Runs a task on a loop and waits for it, from a thread that is no loop.
 template <class T>
@@ -72,7 +76,11 @@ class Host final : public PythonModels, public std::enable_shared_from_this<Host
 class PythonEngine final : public Engine {
  public:
   PythonEngine(std::shared_ptr<Host> host, std::shared_ptr<Group> group, Signature signature, std::string python)
-      : host_(std::move(host)), group_(std::move(group)), signature_(std::move(signature)), python_(std::move(python)) {
+      : host_(std::move(host)),
+        group_(std::move(group)),
+        signature_(std::move(signature)),
+        python_(std::move(python)),
+        waiting_("mr-python", kWaiting, host_->worker().queue) {
     for (const auto& c : signature_.columns)
       if (!c.name.empty()) names_.push_back(c.name);
   }
@@ -89,6 +97,7 @@ class PythonEngine final : public Engine {
     return answer.get();
   }
   [[nodiscard]] bool remote() const override { return true; }
+  [[nodiscard]] task::Pool* waiting() const override { return &waiting_; }
   [[nodiscard]] std::size_t features() const override {
     if (!signature_.columns.empty()) return signature_.columns.size();
     const auto& shape = signature_.tensor_shape;
@@ -103,6 +112,7 @@ class PythonEngine final : public Engine {
   Signature signature_;
   std::string python_;
   std::vector<std::string> names_;
+  mutable task::Pool waiting_;
 };
 
 Host::~Host() {
