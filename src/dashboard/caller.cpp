@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::size_t kKnown = 4096;
+constexpr int kAttempts = 8;
 constexpr std::size_t kTable = std::size_t{64} << 20;
 
 std::string link(const std::string& path) {
@@ -91,9 +92,13 @@ bool in_container(const std::string& cgroup) {
 }
 
 bool Callers::is_pod(const std::string& ip, std::uint16_t port) {
+  // The tables come page by page, and one read while sockets come and go may lack one that was there all the time.
   std::uint64_t inode = 0;
-  for (auto table : {"/proc/net/tcp", "/proc/net/tcp6"})
-    if (inode == 0) inode = socket_inode(read_or_empty(table, kTable), ip, port);
+  for (int attempt = 0; inode == 0 && attempt < kAttempts; ++attempt) {
+    if (attempt > 0) ::usleep(500U << std::min(attempt, 5));
+    for (auto table : {"/proc/net/tcp", "/proc/net/tcp6"})
+      if (inode == 0) inode = socket_inode(read_or_empty(table, kTable), ip, port);
+  }
   if (inode == 0) return true;
   {
     std::lock_guard lock(mutex_);

@@ -5,11 +5,13 @@
 #include "dashboard/inside.h"
 #include "text/text.h"
 #include "text/uri.h"
+#include "time/clock.h"
 
 namespace mr::dashboard {
 
 namespace {
 constexpr long kLookMs = 700;
+constexpr long kLongestMs = 10'000;
 constexpr int kHeartbeatLooks = 20;  // a comment now and then, so that a gone client is noticed
 
 std::uint64_t mix(std::uint64_t h, std::string_view s) {
@@ -18,13 +20,22 @@ std::uint64_t mix(std::uint64_t h, std::string_view s) {
 }
 }  // namespace
 
+namespace {
+struct Topic {
+  std::string name;
+  std::uint64_t last = 0;  // what it was when it was looked at
+  std::string revision;    // of the Kubernetes API then
+};
+}  // namespace
+
 struct Live::Impl {
   const DashboardDeps& deps;
   std::shared_ptr<const std::atomic<std::uint64_t>> changes;
   std::atomic<bool> stopped{false};
 
   // A number that changes with what the topic names; 0: it cannot be read now.
-  task::Task<std::uint64_t> look(const std::string& topic) const {
+  task::Task<std::uint64_t> look(Topic& t) const {
+    const auto& topic = t.name;
     if (topic == "tracking") co_return changes->load(std::memory_order_relaxed) + 1;
     Result<std::string> text;
     if (topic == "pipelines") {
@@ -62,27 +73,33 @@ http::Response Live::stream(const http::Request& rq, std::vector<std::string> to
   res.headers.add("Cache-Control", "no-store");
   struct State {
     std::shared_ptr<Impl> live;
-    std::vector<std::pair<std::string, std::uint64_t>> topics;
+    std::vector<Topic> topics;
     std::shared_ptr<std::atomic<bool>> gone;
     bool first = true;
     int quiet = 0;
+    long wait_ms = kLookMs;
   };
   auto s = std::make_shared<State>();
   s->live = impl_;
   if (rq.gone != nullptr) s->gone = *rq.gone;
-  for (auto& t : topics) s->topics.emplace_back(std::move(t), 0);
+  for (auto& t : topics) s->topics.push_back({std::move(t), 0, {}});
   res.body = http::StreamBody([s]() -> task::Task<Result<std::string>> {
     auto over = [&] { return s->live->stopped.load() || (s->gone && s->gone->load()); };
     while (!over()) {
       std::string out;
-      if (!s->first) co_await task::sleep_ms(kLookMs);
+      if (!s->first)
+        for (long left = s->wait_ms; left > 0 && !over(); left -= kLookMs)
+          co_await task::sleep_ms(std::min(left, kLookMs));
       if (over()) break;
-      for (auto& [topic, last] : s->topics) {
-        auto now = co_await s->live->look(topic);
-        if (now == 0 || now == last) continue;
-        if (last != 0) out += fmt::format("event: changed\ndata: {}\n\n", topic);
-        last = now;
+      const auto began = time::mono_ns();
+      for (auto& t : s->topics) {
+        auto now = co_await s->live->look(t);
+        if (now == 0 || now == t.last) continue;
+        if (t.last != 0) out += fmt::format("event: changed\ndata: {}\n\n", t.name);
+        t.last = now;
       }
+      // Long lists are looked at less often: a tenth of the time at most goes into it.
+      s->wait_ms = std::clamp(static_cast<long>((time::mono_ns() - began) / 100'000), kLookMs, kLongestMs);
       if (std::exchange(s->first, false)) out += "retry: 2000\nevent: ready\ndata: \n\n";
       if (out.empty() && ++s->quiet < kHeartbeatLooks) continue;
       if (out.empty()) out = ": still here\n\n";

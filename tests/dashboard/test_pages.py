@@ -193,7 +193,7 @@ def test_comparing_runs(site):
 def test_run_of_an_experiment(site):
     c = site.content
     base = f"/experiments/{c.experiment_id}/runs/{c.best}"
-    site.open(base, "trial-7", "0.91", "2.187", "sgd", c.best, "model")
+    site.open(base, "trial-7", "0.91", "2.187", "sgd", c.best, "age double")
     site.check("tracked-run")
     site.open(base + "?tab=metrics", "accuracy", "loss")
     site.until("document.querySelectorAll('.uplot canvas').length === 2", "both metrics are drawn")

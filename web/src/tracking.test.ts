@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { along, axisOf, columnsOf, ticks, valueOf, type Run } from "./tracking";
+import { along, axisOf, columnsOf, signature, ticks, valueOf, type Run } from "./tracking";
 
 const run = (id: string, metrics: Record<string, unknown>, params: Record<string, string>): Run => ({
   info: { run_id: id, experiment_id: "1", run_name: id, status: "FINISHED", start_time: 1 },
@@ -31,4 +31,17 @@ it("puts round numbers at an axis", () => {
   expect(ticks(0, 1)).toEqual([0, 0.2, 0.4, 0.6000000000000001, 0.8, 1].map((n) => expect.closeTo(n)));
   expect(ticks(3, 97)).toEqual([20, 40, 60, 80]);
   expect(ticks(1, 1)).toEqual([1]);
+});
+
+it("reads the signature of a model", () => {
+  const text = `flavors: {}\nsignature:\n  inputs: '[{"type": "double", "name": "age", "required": true}, {"type":\n    "string", "name": "the city''s", "required": true}]'\n  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'\n  params: null\nuuid: x\n`;
+  expect(signature(text)).toEqual({
+    inputs: [
+      { name: "age", type: "double" },
+      { name: "the city's", type: "string" },
+    ],
+    outputs: [{ name: "0", type: "int64 [-1]" }],
+  });
+  expect(signature("flavors: {}\n")).toBeNull();
+  expect(signature("signature:\n  inputs: 'broken'\n")).toBeNull();
 });

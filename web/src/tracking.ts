@@ -119,3 +119,26 @@ export function ticks(low: number, high: number, most = 5): number[] {
   for (let t = Math.ceil(low / step) * step; t <= high + step * 1e-9; t += step) out.push(Math.abs(t) < step * 1e-9 ? 0 : t);
   return out;
 }
+
+export interface Field {
+  name: string;
+  type: string;
+}
+/** What a model takes and gives, by its MLmodel file; null where it says nothing that can be read. */
+export function signature(mlmodel: string): { inputs: Field[]; outputs: Field[] } | null {
+  const block = /^signature:\n((?:[ \t].*\n?|\n)*)/m.exec(mlmodel)?.[1];
+  if (!block) return null;
+  const side = (key: string): Field[] => {
+    // A scalar of YAML between quotes, folded over several lines; two quotes in it are one.
+    const m = new RegExp(`^\\s+${key}: '((?:[^']|'')*)'`, "m").exec(block);
+    if (!m) return [];
+    try {
+      const doc = JSON.parse(m[1]!.replace(/''/g, "'").replace(/\n\s*/g, " ")) as { name?: string; type?: string; "tensor-spec"?: { dtype?: string; shape?: number[] } }[];
+      return doc.map((f, i) => ({ name: f.name ?? `${i}`, type: f["tensor-spec"] ? `${f["tensor-spec"].dtype} [${f["tensor-spec"].shape?.join(", ")}]` : (f.type ?? "") }));
+    } catch {
+      return [];
+    }
+  };
+  const found = { inputs: side("inputs"), outputs: side("outputs") };
+  return found.inputs.length || found.outputs.length ? found : null;
+}

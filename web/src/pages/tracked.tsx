@@ -1,10 +1,10 @@
 // One run of an experiment: what it was given, what it measured, what it left behind.
 import { useMemo, useState } from "preact/hooks";
-import { artifactUrl, mlflow } from "../api";
+import { artifactUrl, mlflow, request } from "../api";
 import { useData } from "../data";
 import { bytes, duration, moment, number, num, time } from "../format";
 import { place, setQuery, to } from "../router";
-import { history, type Run } from "../tracking";
+import { history, signature, type Run } from "../tracking";
 import Lines from "../ui/chart";
 import { Icon } from "../ui/icons";
 import { Card, Copy, Empty, Facts, Head, Long, Status, Table, Tabs, Waiting, When, useTitle } from "../ui/parts";
@@ -79,11 +79,36 @@ function Models({ ids }: { ids: string[] }) {
       columns={[
         { head: "Model", cell: (m) => <strong>{m.info.name}</strong> },
         { head: "Kind", cell: (m) => m.info.model_type ?? "" },
+        { head: "Signature", cell: (m) => <Signature model={m.info.model_id} /> },
         { head: "Id", cell: (m) => <code>{m.info.model_id}</code> },
         { head: "Registered as", cell: (m) => (m.info.registrations ?? []).map((r) => <a href={to("models", r.name)}>{`${r.name} v${r.version} `}</a>) },
         { head: "Metrics", cell: (m) => (m.data?.metrics ?? []).map((x) => `${x.key} ${number(num(x.value))}`).join(", ") },
       ]}
     />
+  );
+}
+
+function Signature({ model }: { model: string }) {
+  const d = useData(
+    async (signal) => signature(await (await request(`/dashboard/mlflow/ajax-api/2.0/mlflow/logged-models/${encodeURIComponent(model)}/artifacts/files?artifact_file_path=MLmodel`, { signal })).text()),
+    [model],
+  );
+  if (!d.data) return <span class="dim">{d.loading ? "" : "none"}</span>;
+  const side = (title: string, fields: { name: string; type: string }[]) => (
+    <span class="chips">
+      <span class="dim">{title}</span>
+      {fields.slice(0, 40).map((f) => (
+        <span class="chip">
+          {f.name} {f.type}
+        </span>
+      ))}
+    </span>
+  );
+  return (
+    <span class="stack">
+      {side("takes", d.data.inputs)}
+      {side("gives", d.data.outputs)}
+    </span>
   );
 }
 
