@@ -67,6 +67,11 @@ def scaled(estimator):
     )
 
 
+def words(estimator):
+    """Behind sparse rows."""
+    return new("sklearn.pipeline.make_pipeline", new("sklearn.feature_extraction.text.TfidfVectorizer"), estimator)
+
+
 # What starts from a linear model computes that part in float32, as the rows are given to it.
 CASES = [
     Case("tree", fixed(TREE + "DecisionTreeClassifier"), "three_classes", SHARES, formats=EVERY_FORM),
@@ -100,6 +105,10 @@ CASES = [
     Case("extra_trees", forest("ExtraTreesClassifier"), "three_classes", SHARES),
     Case("extra_trees_bootstrap", forest("ExtraTreesRegressor", bootstrap=True), "regression"),
     Case("extra_trees_missing", forest("ExtraTreesClassifier"), "missing", SHARES, since=(1, 6)),
+    Case("forest_of_words", lambda: words(new(ENSEMBLE + "RandomForestClassifier", n_estimators=10, random_state=5)),
+         "texts", SHARES),
+    Case("gradient_of_words", lambda: words(new(ENSEMBLE + "GradientBoostingClassifier", n_estimators=5,
+                                                random_state=5)), "texts", ALL),
     Case("gradient_two", forest("GradientBoostingClassifier"), "two_classes", ALL, formats=EVERY_FORM),
     Case("gradient_three", forest("GradientBoostingClassifier", subsample=0.7), "three_classes", ALL),
     Case("gradient_texts", forest("GradientBoostingClassifier", max_depth=2), "text_labels", ALL),
