@@ -320,6 +320,57 @@ TEST(Estimators, ChainsNeedAnOrderOfTheirEstimators) {
   EXPECT_TRUE(make({0, 1}, 3).empty());
 }
 
+// A result of statsmodels with two parameters; `model` may say more.
+NodeId result(TreeMaker& m, const char* model, State more = {}) {
+  auto inner = m.object("statsmodels.regression.linear_model.OLSResults",
+                        {{"params", m.array({2}, {1, 2})}, {"model", m.object(model, std::move(more))}});
+  return m.object("statsmodels.regression.linear_model.RegressionResultsWrapper", {{"_results", inner}});
+}
+
+TEST(Estimators, ResultsOfStatsmodels) {
+  Models m;
+  auto ols = m.estimator(result(m, "statsmodels.regression.linear_model.OLS"));
+  ASSERT_TRUE(ols) << ols.error().message;
+  EXPECT_EQ((*ols)->features(), 2U);  // a constant is a column of the request
+  EXPECT_EQ(values((*ols)->predict(rows_of(2, {1, 3}))), (std::vector<double>{7}));
+  Models g;
+  auto family = g.object("statsmodels.genmod.families.family.Poisson",
+                         {{"_link", g.object("statsmodels.genmod.families.links.log", {})}});
+  auto glm = g.estimator(result(g, "statsmodels.genmod.generalized_linear_model.GLM", {{"family", family}}));
+  EXPECT_EQ(values((*glm)->predict(rows_of(2, {1, 0.5}))), (std::vector<double>{std::exp(2.0)}));
+  Models u;
+  auto other = u.object("statsmodels.genmod.families.family.Poisson",
+                        {{"_link", u.object("statsmodels.genmod.families.links.Cauchy", {})}});
+  EXPECT_EQ(error_of(u.estimator(result(u, "statsmodels.genmod.generalized_linear_model.GLM", {{"family", other}}))),
+            "GLM: the link 'statsmodels.genmod.families.links.Cauchy' is not read natively");
+  Models t;
+  EXPECT_EQ(error_of(t.estimator(result(t, "statsmodels.tsa.arima.model.ARIMA"))),
+            "statsmodels' 'statsmodels.tsa.arima.model.ARIMA' is not read natively");
+}
+
+TEST(Estimators, FormulasTakeTheirColumnsByName) {
+  auto with_terms = [](Models& m, std::vector<std::string> terms) {
+    auto table = m.object("pandas.core.frame.DataFrame", {{"_mgr", m.list({m.texts(std::move(terms))})}});
+    return result(
+        m, "statsmodels.regression.linear_model.OLS",
+        {{"formula", m.text("y ~ b")}, {"data", m.object("statsmodels.base.data.PandasData", {{"orig_exog", table}})}});
+  };
+  Models m;
+  auto e = m.estimator(with_terms(m, {"Intercept", "b"}));
+  ASSERT_TRUE(e) << e.error().message;
+  auto in = rows_of(2, {100, 3});
+  in.names = {"a", "b"};
+  EXPECT_EQ(values((*e)->predict(in)), (std::vector<double>{7}));
+  in.names = {"a", "c"};
+  EXPECT_EQ(error_of((*e)->predict(in)), "the input has no column 'b', which the formula takes");
+  Models t;
+  EXPECT_EQ(error_of(t.estimator(with_terms(t, {"Intercept", "np.log(b)"}))),
+            "RegressionResultsWrapper: the formula's term 'np.log(b)' is not read natively");
+  Models n;
+  EXPECT_EQ(error_of(n.estimator(with_terms(n, {"Intercept", "b", "c"}))),
+            "RegressionResultsWrapper: the formula's terms are not known");
+}
+
 TEST(Estimators, NestingIsBounded) {
   Models m;
   auto inner = logistic(m, {1}, 0);

@@ -218,6 +218,7 @@ const Makers& makers() {
     add_clusters(m);
     add_others(m);
     add_meta(m);
+    add_statsmodels(m);
     add_composition(m);
     add_scalers(m);
     add_encoders(m);

@@ -103,6 +103,7 @@ void add_encoders(Makers& makers);     // categories to numbers
 void add_text(Makers& makers);         // vectorisers
 void add_decomposition(Makers& makers);  // PCA and kin, feature selectors
 void add_boosters(Makers& makers);       // XGBoost's, LightGBM's and CatBoost's scikit-learn classes
+void add_statsmodels(Makers& makers);    // results of statsmodels' linear models
 const Makers& makers();                  // all of them
 
 // An Engine over a root estimator: predict_fn is MLflow's (predict, predict_proba, predict_log_proba,

@@ -199,9 +199,8 @@ Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_f
   auto engine = make_linear_engine(*tree, predict_fn, version);
   bool unknown = false;  // no native engine knows it, as against a file that is damaged
   if (!engine) {
-    auto graph = make_engine(*tree, predict_fn, version);
-    unknown = !graph && graph.error().code == Code::unimplemented;
-    if (!unknown) engine = std::move(graph);
+    engine = make_engine(*tree, predict_fn, version);
+    unknown = !engine && engine.error().code == Code::unimplemented;
   }
   if (!engine)
     return fail(unknown ? Code::unimplemented : Code::invalid_argument,
@@ -286,10 +285,11 @@ Result<LoadedModel> load_mlflow(const fs::path& folder) {
     return bad(fmt::format("MLmodel is no valid YAML: {}", printable(e.what())));
   }
   const bool booster = loader == "mlflow.xgboost" || loader == "mlflow.lightgbm" || loader == "mlflow.catboost";
-  if (loader != "mlflow.sklearn" && !booster)
-    return fail(Code::unimplemented, fmt::format("the flavor '{}' is not served natively; mlflow.sklearn, "
-                                                 "mlflow.xgboost, mlflow.lightgbm and mlflow.catboost are",
-                                                 printable(loader)));
+  if (loader != "mlflow.sklearn" && loader != "mlflow.statsmodels" && !booster)
+    return fail(Code::unimplemented,
+                fmt::format("the flavor '{}' is not served natively; mlflow.sklearn, mlflow.xgboost, "
+                            "mlflow.lightgbm, mlflow.catboost and mlflow.statsmodels are",
+                            printable(loader)));
   if (model_path.empty()) return bad("MLmodel names no model file");
   MR_TRY(auto file, inside(folder, model_path));
   bool skops = format == "skops" || file.extension() == ".skops";

@@ -375,9 +375,23 @@ class Reader {
         n.items = t_.at(a).items;
       }
     }
-    // What a partial binds and the state of a generator are no nodes; no engine needs them.
-    if (const auto* content = json::find(v, "content");
-        content != nullptr && content->is_object() && loader != "PartialNode" && loader != "RandomGeneratorNode") {
+    // What a partial calls must be known, too.
+    if (const auto* content = json::find(v, "content"); content != nullptr && loader == "PartialNode")
+      if (const auto* func = json::find(*content, "func"); func != nullptr) {
+        MR_TRY(NodeId called, node(*func, depth + 1));
+        n.items.push_back(called);
+      }
+    const auto* content = json::find(v, "content");
+    if (loader == "PartialNode") {
+      // Its function must be a known one; what it binds beside that is no node, and no engine needs it.
+      const auto* function = content == nullptr ? nullptr : json::find(*content, "func");
+      if (function == nullptr) return damaged("a partial has no function");
+      MR_TRY(NodeId f, node(*function, depth + 1));
+      n.items.assign(1, f);
+      return t_.add(std::move(n));
+    }
+    // The state of a generator is no node either.
+    if (content != nullptr && content->is_object() && loader != "RandomGeneratorNode") {
       MR_TRY(n.state, node(*content, depth + 1));
     }
     return t_.add(std::move(n));

@@ -525,6 +525,18 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.utils._bunch", {"Bunch"});
     add("sklearn.utils", {"Bunch"});
     add("numpy.ma", {"MaskedArray"});
+    // Tables, of which only the columns' names are read.
+    add("pandas", {"DataFrame", "Series", "Index", "RangeIndex", "MultiIndex", "StringDtype"});
+    add("pandas.arrays", {"StringArray"});
+    add("pandas.core.frame", {"DataFrame"});
+    add("pandas.core.series", {"Series"});
+    add("pandas.core.indexes.base", {"Index", "_new_Index"});
+    add("pandas.core.indexes.range", {"RangeIndex"});
+    add("pandas.core.indexes.multi", {"MultiIndex"});
+    add("pandas.core.indexes.numeric", {"Int64Index", "Float64Index"});
+    add("pandas.core.internals.managers", {"BlockManager", "SingleBlockManager"});
+    add("pandas._libs.internals", {"_unpickle_block"});
+    add("pandas._libs.arrays", {"__pyx_unpickle_NDArrayBacked"});
     add("numpy.ma.core", {"MaskedArray", "_mareconstruct"});
     add("sklearn.model_selection._classification_threshold", {"_CurveScorer"});
     add("sklearn.linear_model._theil_sen", {"TheilSenRegressor"});
@@ -632,11 +644,27 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("catboost.core", {"CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"});
     return s;
   }();
-  // What searches for parameters keep beside their best estimator: scores and distributions, which nothing reads.
-  static const std::set<std::string> beside{
-      "sklearn.metrics._classification", "sklearn.metrics._regression",         "sklearn.metrics._ranking",
-      "sklearn.metrics._scorer",         "sklearn.metrics.cluster._supervised", "sklearn.utils._metadata_requests",
-      "scipy.stats._continuous_distns",  "scipy.stats._discrete_distns",        "scipy.stats._distn_infrastructure"};
+  // What searches for parameters keep beside their best estimator (scores and distributions, which nothing reads), and
+  // the modules of statsmodels' results.
+  static const std::set<std::string> beside{"sklearn.metrics._classification",
+                                            "sklearn.metrics._regression",
+                                            "sklearn.metrics._ranking",
+                                            "sklearn.metrics._scorer",
+                                            "sklearn.metrics.cluster._supervised",
+                                            "sklearn.utils._metadata_requests",
+                                            "scipy.stats._continuous_distns",
+                                            "scipy.stats._discrete_distns",
+                                            "scipy.stats._distn_infrastructure",
+                                            "statsmodels.base.data",
+                                            "statsmodels.discrete.discrete_model",
+                                            "statsmodels.genmod.families.family",
+                                            "statsmodels.genmod.families.links",
+                                            "statsmodels.genmod.families.varfuncs",
+                                            "statsmodels.genmod.generalized_linear_model",
+                                            "statsmodels.regression.linear_model",
+                                            "statsmodels.regression.quantile_regression",
+                                            "statsmodels.robust.norms",
+                                            "statsmodels.robust.robust_linear_model"};
   auto full = module + "." + name;
   if (known.contains(full) || beside.contains(module)) return {};
   return fail(Code::invalid_argument, fmt::format("'{}' is not read natively", printable(full)), "symbol", full);

@@ -58,9 +58,7 @@ def log_loss():
 def halving():
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
-    return new(
-        "sklearn.model_selection.HalvingGridSearchCV", logistic(), {"C": [0.1, 1]}, cv=3
-    )
+    return new("sklearn.model_selection.HalvingGridSearchCV", logistic(), {"C": [0.1, 1]}, cv=3)
 
 
 def frozen():
@@ -105,10 +103,7 @@ REGRESSORS = [
 
 CASES = [
     # ---- linear models that need no scaler before them ----
-    *(
-        Case(f"linear_{name}", of(LINEAR + name), "small_regression")
-        for name in REGRESSORS
-    ),
+    *(Case(f"linear_{name}", of(LINEAR + name), "small_regression") for name in REGRESSORS),
     Case(
         "linear_theil_sen",
         seeded(LINEAR + "TheilSenRegressor", max_subpopulation=500),
@@ -175,14 +170,10 @@ CASES = [
     Case("linear_svc", seeded("sklearn.svm.LinearSVC"), "small_three", SCORES),
     Case("linear_ridge_classes", of(LINEAR + "RidgeClassifier"), "small_three", SCORES),
     Case("linear_perceptron", of(LINEAR + "Perceptron"), "small_three", SCORES),
-    Case(
-        "linear_outliers", seeded(LINEAR + "SGDOneClassSVM"), "small_regression", SCORES
-    ),
+    Case("linear_outliers", seeded(LINEAR + "SGDOneClassSVM"), "small_regression", SCORES),
     # ---- support vector machines ----
     *(
-        Case(
-            f"svc_{kernel}", of("sklearn.svm.SVC", kernel=kernel), "small_three", SCORES
-        )
+        Case(f"svc_{kernel}", of("sklearn.svm.SVC", kernel=kernel), "small_three", SCORES)
         for kernel in ("linear", "poly", "rbf", "sigmoid")
     ),
     Case("svc_two", of("sklearn.svm.SVC"), "small_numbers", SCORES),
@@ -241,9 +232,7 @@ CASES = [
     ),
     Case(
         "near_cosine",
-        of(
-            "sklearn.neighbors.KNeighborsClassifier", metric="cosine", algorithm="brute"
-        ),
+        of("sklearn.neighbors.KNeighborsClassifier", metric="cosine", algorithm="brute"),
         "small_three",
         SHARES,
         rows=300,
@@ -256,9 +245,7 @@ CASES = [
     ),
     Case("near_centroid", of("sklearn.neighbors.NearestCentroid"), "small_three"),
     # ---- Bayes ----
-    Case(
-        "bayes_gaussian", of("sklearn.naive_bayes.GaussianNB"), "three_classes", SHARES
-    ),
+    Case("bayes_gaussian", of("sklearn.naive_bayes.GaussianNB"), "three_classes", SHARES),
     *(
         Case(
             f"bayes_{name.lower()}",
@@ -368,9 +355,7 @@ CASES = [
     *(
         Case(
             f"mixture_{form}",
-            seeded(
-                "sklearn.mixture.GaussianMixture", n_components=3, covariance_type=form
-            ),
+            seeded("sklearn.mixture.GaussianMixture", n_components=3, covariance_type=form),
             "small_three",
             SHARES,
         )
@@ -415,25 +400,19 @@ CASES = [
     ),
     Case(
         "vote_mean",
-        lambda: new(
-            "sklearn.ensemble.VotingRegressor", three_regressors(), weights=[3, 1, 1]
-        ),
+        lambda: new("sklearn.ensemble.VotingRegressor", three_regressors(), weights=[3, 1, 1]),
         "small_regression",
         rows=300,
     ),
     Case(
         "stack_classes",
-        lambda: new(
-            "sklearn.ensemble.StackingClassifier", three_classifiers(), logistic(), cv=3
-        ),
+        lambda: new("sklearn.ensemble.StackingClassifier", three_classifiers(), logistic(), cv=3),
         "text_labels",
         ALL,
     ),
     Case(
         "stack_two",
-        lambda: new(
-            "sklearn.ensemble.StackingClassifier", three_classifiers(), logistic(), cv=3
-        ),
+        lambda: new("sklearn.ensemble.StackingClassifier", three_classifiers(), logistic(), cv=3),
         "two_classes",
         ALL,
     ),
@@ -506,16 +485,12 @@ CASES = [
     ),
     Case(
         "output_code",
-        lambda: new(
-            "sklearn.multiclass.OutputCodeClassifier", logistic(), random_state=3
-        ),
+        lambda: new("sklearn.multiclass.OutputCodeClassifier", logistic(), random_state=3),
         "small_three",
     ),
     Case(
         "outputs",
-        lambda: new(
-            "sklearn.multioutput.MultiOutputRegressor", new(LINEAR + "Lasso", alpha=0.1)
-        ),
+        lambda: new("sklearn.multioutput.MultiOutputRegressor", new(LINEAR + "Lasso", alpha=0.1)),
         "two_targets",
     ),
     Case(
@@ -525,9 +500,7 @@ CASES = [
     ),
     Case(
         "chain",
-        lambda: new(
-            "sklearn.multioutput.RegressorChain", new(LINEAR + "Ridge"), order=[1, 0]
-        ),
+        lambda: new("sklearn.multioutput.RegressorChain", new(LINEAR + "Ridge"), order=[1, 0]),
         "two_targets",
     ),
     Case("target_log", log_target, "counts"),
@@ -576,9 +549,7 @@ CASES = [
     ),
     Case(
         "threshold_tuned",
-        lambda: new(
-            "sklearn.model_selection.TunedThresholdClassifierCV", logistic(), cv=3
-        ),
+        lambda: new("sklearn.model_selection.TunedThresholdClassifierCV", logistic(), cv=3),
         "small_numbers",
         SHARES,
         since=(1, 5),
