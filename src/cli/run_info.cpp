@@ -136,7 +136,8 @@ int run_containers_guard(const Settings& s) {
 
 int run_completion(const Settings& s) {
   const char* commands =
-      "up tracking serve run pipeline lineage model get describe apply delete logs port-forward kubeconfig exec version "
+      "up tracking serve run pipeline lineage model get describe apply delete logs port-forward kubeconfig exec "
+      "version "
       "doctor completion";
   if (s.shell == "bash") {
     fmt::print(R"sh(_millrace() {{

@@ -84,7 +84,9 @@ def test_a_cut_upload_leaves_nothing(place):
 
     def open_connections():
         text = place.api.http.get(f"{place.api.url}/metrics").text
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("millrace_http_connections{"))
+        return sum(
+            float(line.split()[-1]) for line in text.splitlines() if line.startswith("millrace_http_connections{")
+        )
 
     before = open_connections()
     with pytest.raises(requests.exceptions.RequestException):

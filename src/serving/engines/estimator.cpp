@@ -71,8 +71,8 @@ class EstimatorEngine : public Engine {
   // Columns of texts alone are an answer of texts.
   [[nodiscard]] Result<Output> texts_of(const Frame& frame) const {
     if (frame.texts.size() != frame.columns)
-      return fail(Code::unimplemented, fmt::format("{} gives columns of numbers and of texts, which are no answer",
-                                                   root_->name));
+      return fail(Code::unimplemented,
+                  fmt::format("{} gives columns of numbers and of texts, which are no answer", root_->name));
     Output out;
     out.type = DataType::bytes;
     out.rows = frame.rows;
