@@ -115,7 +115,7 @@ class PipelineEstimator : public Estimator {
   }
 };
 
-bool is_text(const Tree& t, NodeId id, std::string_view text) { return t.text_of(id) == text; }
+bool text_is(const Tree& t, NodeId id, std::string_view text) { return t.text_of(id) == text; }
 
 // The two items of (name, estimator) or the three of (name, estimator, columns).
 Result<std::vector<NodeId>> tuple_at(const Build& b, NodeId owner, NodeId id, std::size_t size) {
@@ -130,7 +130,7 @@ Result<EstimatorPtr> make_pipeline(Build& b, NodeId id) {
   for (auto step : b.items(id, "steps")) {
     MR_TRY(auto items, tuple_at(b, id, step, 2));
     PipelineStep s{printable(b.tree.text_of(items[0])), nullptr};
-    if (!b.tree.is_none(items[1]) && !is_text(b.tree, items[1], "passthrough")) {
+    if (!b.tree.is_none(items[1]) && !text_is(b.tree, items[1], "passthrough")) {
       MR_TRY(s.estimator, b.estimator(items[1]));
     }
     p->steps.push_back(std::move(s));
@@ -203,11 +203,11 @@ Result<EstimatorPtr> make_union(Build& b, NodeId id) {
   auto u = std::make_unique<FeatureUnionEstimator>();
   for (auto step : b.items(id, "transformer_list")) {
     MR_TRY(auto items, tuple_at(b, id, step, 2));
-    if (is_text(b.tree, items[1], "drop")) continue;
+    if (text_is(b.tree, items[1], "drop")) continue;
     Side s;
     s.name = b.tree.text_of(items[0]);
     s.weight = weight_of(b, id, s.name);
-    if (!b.tree.is_none(items[1]) && !is_text(b.tree, items[1], "passthrough")) {
+    if (!b.tree.is_none(items[1]) && !text_is(b.tree, items[1], "passthrough")) {
       MR_TRY(s.estimator, b.estimator(items[1]));
     }
     u->sides.push_back(std::move(s));
@@ -398,7 +398,7 @@ Result<EstimatorPtr> make_column_transformer(Build& b, NodeId id) {
   std::size_t total = 0;
   for (auto part : b.items(id, "transformers_")) {
     MR_TRY(auto items, tuple_at(b, id, part, 3));
-    if (is_text(b.tree, items[1], "drop")) continue;
+    if (text_is(b.tree, items[1], "drop")) continue;
     Side s;
     s.name = b.tree.text_of(items[0]);
     s.weight = weight_of(b, id, s.name);
@@ -407,7 +407,7 @@ Result<EstimatorPtr> make_column_transformer(Build& b, NodeId id) {
     if (s.columns.empty()) continue;
     total += s.columns.size();
     if (total > kMaxColumns) return b.bad(id, "its parts take more columns than are read");
-    if (!b.tree.is_none(items[1]) && !is_text(b.tree, items[1], "passthrough")) {
+    if (!b.tree.is_none(items[1]) && !text_is(b.tree, items[1], "passthrough")) {
       MR_TRY(s.estimator, b.estimator(items[1]));
     }
     c->sides.push_back(std::move(s));
