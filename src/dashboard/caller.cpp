@@ -1,11 +1,17 @@
 #include "dashboard/caller.h"
 
 #include <arpa/inet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <filesystem>
 
+#include "core/fd.h"
 #include "core/read_file.h"
 #include "text/text.h"
 
@@ -47,6 +53,48 @@ bool holds(int pid, const std::string& socket) {
   for (fs::directory_iterator it(fmt::format("/proc/{}/fd", pid), ec), end; !ec && it != end; it.increment(ec))
     if (link(it->path().string()) == socket) return true;
   return false;
+}
+
+// The inode of the socket bound to `ip`:`port`, asked of the kernel for that port alone: the answer is one message,
+// made in one pass, which the tables of /proc are not. 0: no such socket; nullopt: the kernel does not tell.
+std::optional<std::uint64_t> ask_kernel(int family, const std::string& ip, std::uint16_t port) {
+  unsigned char want[16] = {};
+  const std::size_t length = family == AF_INET ? 4 : 16;
+  // A client of IPv6 may speak IPv4: its address is then a mapped one.
+  const auto text = family == AF_INET6 && !ip.contains(':') ? "::ffff:" + ip : ip;
+  if (::inet_pton(family, text.c_str(), want) != 1) return 0;
+  Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!fd) return std::nullopt;
+  timeval patience{.tv_sec = 1, .tv_usec = 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  struct {
+    nlmsghdr head{};
+    inet_diag_req_v2 body{};
+  } ask;
+  ask.head.nlmsg_len = sizeof ask;
+  ask.head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  ask.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  ask.body.sdiag_family = static_cast<unsigned char>(family);
+  ask.body.sdiag_protocol = IPPROTO_TCP;
+  ask.body.idiag_states = ~((1U << TCP_LISTEN) | (1U << TCP_TIME_WAIT));
+  ask.body.id.idiag_sport = htons(port);
+  if (::send(fd.get(), &ask, sizeof ask, 0) != static_cast<ssize_t>(sizeof ask)) return std::nullopt;
+  std::uint64_t found = 0;
+  alignas(nlmsghdr) char buffer[32 * 1024];
+  for (;;) {
+    auto n = ::recv(fd.get(), buffer, sizeof buffer, 0);
+    if (n <= 0) return std::nullopt;
+    auto left = static_cast<unsigned>(n);
+    for (auto* m = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
+      if (m->nlmsg_type == NLMSG_DONE) return found;
+      if (m->nlmsg_type == NLMSG_ERROR) return std::nullopt;
+      if (m->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) continue;
+      const auto* one = static_cast<const inet_diag_msg*>(NLMSG_DATA(m));
+      if (one->id.idiag_sport == htons(port) && std::memcmp(one->id.idiag_src, want, length) == 0 &&
+          one->idiag_inode != 0)
+        found = one->idiag_inode;
+    }
+  }
 }
 
 }  // namespace
@@ -92,9 +140,16 @@ bool in_container(const std::string& cgroup) {
 }
 
 bool Callers::is_pod(const std::string& ip, std::uint16_t port) {
-  // The tables come page by page, and one read while sockets come and go may lack one that was there all the time.
   std::uint64_t inode = 0;
-  for (int attempt = 0; inode == 0 && attempt < kAttempts; ++attempt) {
+  bool told = false;
+  for (int family : {AF_INET, AF_INET6})
+    if (inode == 0)
+      if (auto answer = ask_kernel(family, ip, port)) {
+        told = told || family == AF_INET;
+        inode = *answer;
+      }
+  // The tables of /proc come page by page, and one read while sockets come and go may lack one that was there.
+  for (int attempt = 0; !told && inode == 0 && attempt < kAttempts; ++attempt) {
     if (attempt > 0) ::usleep(500U << std::min(attempt, 5));
     for (auto table : {"/proc/net/tcp", "/proc/net/tcp6"})
       if (inode == 0) inode = socket_inode(read_or_empty(table, kTable), ip, port);
