@@ -173,6 +173,15 @@ TEST(Estimators, SupportVectorsThatDoNotFitAreRefused) {
   EXPECT_NE(sparse({0, 1, 2}, {0, -1}), "");
 }
 
+TEST(Estimators, ASmallFileThatSaysItIsALargeMatrixOfZeros) {
+  Models m;
+  auto zeros = m.object("scipy.sparse._csr.csr_matrix", {{"_shape", m.tuple({m.integer(2), m.integer(4'000'000'000)})},
+                                                         {"indptr", m.array({3}, {0, 0, 0}, 'i', 4)},
+                                                         {"indices", m.array({0}, {}, 'i', 4)},
+                                                         {"data", m.array({0}, {})}});
+  EXPECT_EQ(error_of(m.estimator(machine(m, {{"_dual_coef_", zeros}}))), "SVC: _dual_coef_ is too large");
+}
+
 TEST(Estimators, PairsVoteAndTheirProbabilitiesAreCoupled) {
   std::vector<double> out(3);
   // 0 beats 1, 2 beats 0, 1 beats 2: a tie of votes falls by confidence.

@@ -139,7 +139,8 @@ class Mixture : public Estimator {
  public:
   struct Part {
     std::vector<double> mean;
-    Matrix cholesky;      // of the precision, upper: features x features; or its diagonal, one row
+    // Of the precision, upper: features x features; or its diagonal, one row. Parts may share it.
+    std::shared_ptr<const Matrix> cholesky;
     double constant = 0;  // what does not depend on the row
   };
   std::vector<Part> parts;
@@ -172,10 +173,10 @@ class Mixture : public Estimator {
         std::fill(along.begin(), along.end(), 0.0);
         for (std::size_t i = 0; i < n; ++i) {
           double v = x[i] - p.mean[i];
-          if (p.cholesky.rows == 1)
-            along[i] = v * p.cholesky.data[i];
+          if (p.cholesky->rows == 1)
+            along[i] = v * p.cholesky->data[i];
           else
-            for (std::size_t j = 0; j < n; ++j) along[j] += v * p.cholesky.data[i * n + j];
+            for (std::size_t j = 0; j < n; ++j) along[j] += v * p.cholesky->data[i * n + j];
         }
         all.push_back(p.constant - 0.5 * dot(along, along));
       }
@@ -196,18 +197,24 @@ Result<EstimatorPtr> make_mixture(Build& b, NodeId id) {
   const std::size_t wanted = type == "tied" ? each : each * k;
   if (k == 0 || n == 0 || weights.size() != k || cholesky.numbers.size() != wanted || n > 100'000)
     return b.bad(id, "means_, weights_ and precisions_cholesky_ do not fit each other");
+  auto factor = [&](const double* from) {
+    Matrix m;
+    m.columns = n;
+    m.rows = type == "full" || type == "tied" ? n : 1;
+    if (type == "spherical")
+      m.data.assign(n, from[0]);
+    else
+      m.data.assign(from, from + each);
+    return std::make_shared<const Matrix>(std::move(m));
+  };
+  auto tied = type == "tied" ? factor(cholesky.numbers.data()) : nullptr;
   for (std::size_t c = 0; c < k; ++c) {
     Mixture::Part p;
     p.mean.assign(means.row(c).begin(), means.row(c).end());
+    p.cholesky = tied ? tied : factor(cholesky.numbers.data() + c * each);
     p.constant = std::log(weights[c]) - 0.5 * static_cast<double>(n) * std::log(2 * std::numbers::pi);
-    const double* from = cholesky.numbers.data() + (type == "tied" ? 0 : c * each);
-    p.cholesky.columns = n;
-    p.cholesky.rows = each == n * n && type != "diag" && type != "spherical" ? n : 1;
-    if (type == "spherical")
-      p.cholesky.data.assign(n, from[0]);
-    else
-      p.cholesky.data.assign(from, from + each);
-    for (std::size_t i = 0; i < n; ++i) p.constant += std::log(p.cholesky.data[p.cholesky.rows == 1 ? i : i * n + i]);
+    const auto& m = *p.cholesky;
+    for (std::size_t i = 0; i < n; ++i) p.constant += std::log(m.data[m.rows == 1 ? i : i * n + i]);
     e->parts.push_back(std::move(p));
   }
   return e;

@@ -20,7 +20,7 @@ struct Scaler {
   double high = 1;
 };
 
-enum class Answer : std::uint8_t { predict, probability, log_probability };
+enum class LinearAnswer : std::uint8_t { predict, probability, log_probability };
 
 std::unexpected<Error> no_engine(std::string what) { return fail(Code::invalid_argument, std::move(what)); }
 
@@ -29,7 +29,7 @@ std::string short_name(const std::string& full) { return full.substr(full.rfind(
 class LinearEngine : public Engine {
  public:
   std::vector<Scaler> scalers;
-  Answer answer = Answer::predict;
+  LinearAnswer answer = LinearAnswer::predict;
   LinearModel model;
   std::vector<std::string> names;
 
@@ -52,13 +52,13 @@ class LinearEngine : public Engine {
       for (const auto& s : scalers) apply(s, scaled, f.f32);
       d = model.decide(scaled.data(), f.rows);
     }
-    if (answer == Answer::predict) return model.predict(std::move(d), f.rows, f.f32);
+    if (answer == LinearAnswer::predict) return model.predict(std::move(d), f.rows, f.f32);
     Output out;
     out.rows = f.rows;
     out.type = f.f32 && model.in_f32() ? DataType::fp32 : DataType::fp64;
     out.numbers = model.probabilities(d, f.rows);
     out.width = out.numbers.size() / f.rows;
-    if (answer == Answer::log_probability)
+    if (answer == LinearAnswer::log_probability)
       for (auto& v : out.numbers) v = std::log(v);
     return out;
   }
@@ -118,13 +118,6 @@ class LinearEstimator : public Estimator {
   LinearModel model_;
 };
 
-// "1.8.0" -> 1008; 0 when it is no version.
-int version_number(const std::string& v) {
-  auto parts = text::split(v, '.');
-  if (parts.size() < 2) return 0;
-  return static_cast<int>(text::to_i64(parts[0]).value_or(0) * 1000 + text::to_i64(parts[1]).value_or(0));
-}
-
 bool flag(const Tree& t, NodeId owner, std::string_view key, bool fallback) {
   auto id = t.get(owner, key);
   if (id == kNoNode || t.at(id).kind != NodeKind::boolean) return fallback;
@@ -149,17 +142,17 @@ class Builder {
 
   Result<std::unique_ptr<Engine>> build() {
     if (predict_fn_ == "predict")
-      engine_->answer = Answer::predict;
+      engine_->answer = LinearAnswer::predict;
     else if (predict_fn_ == "predict_proba")
-      engine_->answer = Answer::probability;
+      engine_->answer = LinearAnswer::probability;
     else if (predict_fn_ == "predict_log_proba")
-      engine_->answer = Answer::log_probability;
+      engine_->answer = LinearAnswer::log_probability;
     else
       return no_engine(
           fmt::format("predict_fn '{}' is not served natively; predict, predict_proba and predict_log_proba are",
                       printable(predict_fn_)));
     MR_CHECK(step(t_.root, true, 0));
-    if (engine_->answer != Answer::predict && engine_->model.probability() == LinearModel::Probability::none)
+    if (engine_->answer != LinearAnswer::predict && engine_->model.probability() == LinearModel::Probability::none)
       return no_engine(fmt::format("{} has no {}", engine_->model.name(), predict_fn_));
     for (const auto& s : engine_->scalers) {
       auto width = s.scale.empty() ? s.shift.size() : s.scale.size();
@@ -175,11 +168,6 @@ class Builder {
     if (!engine_->names.empty()) return;
     if (auto a = t_.array_of(t_.get(id, "feature_names_in_")); a && (a->kind == 'O' || a->kind == 'U'))
       engine_->names = a->texts;
-  }
-
-  int version_of(NodeId id) const {
-    auto own = t_.text_of(t_.get(id, "_sklearn_version"));
-    return version_number(own.empty() ? written_by_ : own);
   }
 
   // One estimator; `last`: it must predict.
@@ -227,7 +215,7 @@ class Builder {
       s.kind = Scaler::Kind::standard;
       s.center = flag(t_, id, "with_mean", true);
       s.divide = flag(t_, id, "with_std", true);
-      s.float_statistics = version_of(id) >= 1008;
+      s.float_statistics = Build(t_, written_by_).version_of(id) >= 1008;
       if (s.center) {
         MR_TRY(s.shift, finite_numbers(t_, id, "mean_"));
       }

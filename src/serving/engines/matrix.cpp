@@ -4,8 +4,6 @@ namespace mr::serving {
 
 namespace {
 
-constexpr std::size_t kMaxDense = 1U << 26U;  // numbers
-
 bool all_finite(const std::vector<double>& v) {
   return std::all_of(v.begin(), v.end(), [](double d) { return std::isfinite(d); });
 }
@@ -68,7 +66,10 @@ Result<Matrix> read_matrix(const Build& b, NodeId id, std::string_view attribute
 Result<Matrix> read_dense(const Build& b, NodeId id, std::string_view attribute) {
   MR_TRY(auto m, read_matrix(b, id, attribute));
   if (!m.sparse) return m;
-  if (m.columns != 0 && m.rows > kMaxDense / m.columns) return b.bad(id, fmt::format("{} is too large", attribute));
+  // A small file may say that it is a large matrix of zeros: it pays as for an array.
+  if (m.columns != 0 && m.rows > b.tree.decode_left / sizeof(double) / m.columns)
+    return b.bad(id, fmt::format("{} is too large", attribute));
+  b.tree.decode_left -= m.rows * m.columns * sizeof(double);
   std::vector<double> out(m.rows * m.columns, 0.0);
   for (std::size_t r = 0; r < m.rows; ++r)
     for (auto at = m.starts[r]; at < m.starts[r + 1]; ++at) out[r * m.columns + m.indices[at]] += m.data[at];
