@@ -219,6 +219,13 @@ if [ "$test" = 1 ] && [ -e "$no_browser" ]; then
     "(snap install chromium, or Google's own package, and run this again)"
 fi
 
+# ---- Packages of the web pages ---------------------------------------------------------------------------------
+
+if command -v npm >/dev/null 2>&1; then
+  run_step "installing the packages of the web pages" build/logs/web-install.log scripts/web.sh --install ||
+    say "warning: npm could not install them (build/logs/web-install.log): the program is built without its pages"
+fi
+
 [ "$python" = 1 ] || exit 0
 
 # ---- Python environment ----------------------------------------------------------------------------------------
