@@ -144,6 +144,7 @@ int run_completion(const Settings& s) {
   local cur="${{COMP_WORDS[COMP_CWORD]}}" cmd="${{COMP_WORDS[1]}}"
   if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "{0}" -- "$cur")); return; fi
   if [ "$cmd" = pipeline ] && [ "$COMP_CWORD" -eq 2 ]; then COMPREPLY=($(compgen -W "list show lint" -- "$cur")); return; fi
+  if [ "$cmd" = model ] && [ "$COMP_CWORD" -eq 2 ]; then COMPREPLY=($(compgen -W "explain predict" -- "$cur")); return; fi
   case "$cur" in
     -*) COMPREPLY=($(compgen -W "$(millrace "$cmd" --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)" -- "$cur")) ;;
     *) COMPREPLY=($(compgen -f -- "$cur")) ;;
@@ -157,6 +158,7 @@ complete -F _millrace millrace
 _millrace() {{
   if (( CURRENT == 2 )); then compadd {0}; return; fi
   if [[ $words[2] == pipeline ]] && (( CURRENT == 3 )); then compadd list show lint; return; fi
+  if [[ $words[2] == model ]] && (( CURRENT == 3 )); then compadd explain predict; return; fi
   if [[ $PREFIX == -* ]]; then compadd -- ${{(f)"$(millrace $words[2] --help 2>/dev/null | grep -oE -- '--[a-z0-9-]+' | sort -u)"}}; else _files; fi
 }}
 compdef _millrace millrace

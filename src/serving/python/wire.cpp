@@ -296,6 +296,7 @@ Result<OutputPart> read_part(const boost::json::value& v, Payload& payload) {
     if (is_float(p.type) || !payload.take(p.integers, *n)) return garbled("integers that are not there");
     if (p.type == DataType::boolean) return garbled("truth values among the integers");
   } else if (enc == "f8") {
+    if (!is_float(p.type) && p.type != DataType::boolean) return garbled("integers as floating-point numbers");
     if (!payload.take(p.numbers, *n)) return garbled("numbers that are not there");
   } else {
     return garbled("an array of unknown encoding");
