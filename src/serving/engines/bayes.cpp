@@ -7,10 +7,17 @@ namespace mr::serving {
 
 namespace {
 
+// Whether what the model learnt is in 32-bit floats, so that answers to 32-bit rows are.
+bool learnt_f32(const Build& b, NodeId id, std::string_view attribute) {
+  auto a = b.tree.array_of(b.tree.get(id, attribute));
+  return a && a->kind == 'f' && a->itemsize == 4;
+}
+
 class BayesClassifier : public Estimator {
  public:
   Array labels_of;
   std::size_t width = 0;
+  bool f32 = false;
 
   [[nodiscard]] std::size_t features() const override { return width; }
   [[nodiscard]] bool takes_sparse() const override { return true; }
@@ -27,7 +34,9 @@ class BayesClassifier : public Estimator {
     MR_TRY(auto all, likelihoods(in));
     const auto k = labels_of.size();
     for (std::size_t r = 0; r < in.rows; ++r) softmax({all.data() + r * k, k});
-    return frame_of(in.rows, k, std::move(all));
+    auto out = frame_of(in.rows, k, std::move(all));
+    out.f32 = f32 && in.f32;
+    return out;
   }
 
  protected:
@@ -143,6 +152,7 @@ class LinearDiscriminant : public Estimator {
   std::vector<double> centre;  // subtracted before the projection; may be empty
   Matrix projection;           // features x components; empty: no transform
   std::size_t components = 0;
+  bool f32 = false;
 
   [[nodiscard]] std::size_t features() const override { return coef.columns; }
   [[nodiscard]] const Array* classes() const override { return &labels_of; }
@@ -153,7 +163,7 @@ class LinearDiscriminant : public Estimator {
     std::vector<double> out;
     for (std::size_t r = 0; r < in.rows; ++r)
       for (std::size_t c = 0; c < coef.rows; ++c) out.push_back(dot(rows[r], coef.row(c)) + intercept[c]);
-    return frame_of(in.rows, coef.rows, std::move(out));
+    return typed(frame_of(in.rows, coef.rows, std::move(out)), in);
   }
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     MR_TRY(auto d, decision_function(in));
@@ -170,7 +180,7 @@ class LinearDiscriminant : public Estimator {
         p.push_back(1 - expit(v));
         p.push_back(expit(v));
       }
-      return frame_of(in.rows, 2, std::move(p));
+      return typed(frame_of(in.rows, 2, std::move(p)), in);
     }
     for (std::size_t r = 0; r < in.rows; ++r) softmax({d.data.data() + r * coef.rows, coef.rows});
     return d;
@@ -187,7 +197,13 @@ class LinearDiscriminant : public Estimator {
         for (std::size_t c = 0; c < components; ++c) out[r * components + c] += v * projection.row(i)[c];
       }
     }
-    return frame_of(in.rows, components, std::move(out));
+    return typed(frame_of(in.rows, components, std::move(out)), in);
+  }
+
+ private:
+  [[nodiscard]] Frame typed(Frame f, const Frame& in) const {
+    f.f32 = f32 && in.f32;
+    return f;
   }
 };
 
@@ -204,6 +220,7 @@ Result<EstimatorPtr> make_gaussian(Build& b, NodeId id) {
   MR_TRY(auto prior, b.numbers(id, "class_prior_"));
   MR_CHECK(read_bayes_classes(b, id, e->labels_of, e->mean.rows));
   e->width = e->mean.columns;
+  e->f32 = learnt_f32(b, id, "theta_") && learnt_f32(b, id, "var_");
   if (e->width == 0 || e->variance.rows != e->mean.rows || e->variance.columns != e->width ||
       prior.size() != e->mean.rows)
     return b.bad(id, "theta_, var_ and class_prior_ do not fit each other");
@@ -290,6 +307,7 @@ Result<EstimatorPtr> make_discriminant(Build& b, NodeId id) {
   const auto k = e->coef.rows;
   if (e->coef.columns == 0 || k == 0 || e->intercept.size() != k || e->labels_of.size() != (k == 1 ? 2 : k))
     return b.bad(id, "coef_, intercept_ and classes_ do not fit each other");
+  e->f32 = learnt_f32(b, id, "coef_");
   auto solver = b.text_or(id, "solver", "svd");
   if (solver == "lsqr" || b.tree.is_none(b.tree.get(id, "scalings_"))) return e;
   MR_TRY(e->projection, read_dense(b, id, "scalings_"));

@@ -11,7 +11,9 @@ Frame without_first_of_two(Frame f) {
   if (f.columns != 2) return f;
   std::vector<double> second(f.rows);
   for (std::size_t r = 0; r < f.rows; ++r) second[r] = f.data[2 * r + 1];
-  return frame_of(f.rows, 1, std::move(second));
+  auto out = frame_of(f.rows, 1, std::move(second));
+  out.f32 = f.f32;
+  return out;
 }
 
 }  // namespace
@@ -47,7 +49,9 @@ Result<Frame> Member::numbers(const Frame& in) const {
   MR_TRY(auto out, estimator_->predict(in));
   if (!out.texts.empty())
     return fail(Code::unimplemented, estimator_->name + " answers texts where the model needs numbers");
-  return frame_of(out.rows, out.width, std::move(out.numbers));
+  auto f = frame_of(out.rows, out.width, std::move(out.numbers));
+  f.f32 = out.type == DataType::fp32;
+  return f;
 }
 
 Result<std::deque<Member>> read_members(Build& b, NodeId id, std::string_view attribute) {
@@ -75,7 +79,9 @@ Frame beside(const std::vector<Frame>& parts) {
       auto from = p.data.begin() + static_cast<std::ptrdiff_t>(r * p.columns);
       data.insert(data.end(), from, from + static_cast<std::ptrdiff_t>(p.columns));
     }
-  return frame_of(rows, width, std::move(data));
+  auto out = frame_of(rows, width, std::move(data));
+  out.f32 = !parts.empty() && std::all_of(parts.begin(), parts.end(), [](const Frame& p) { return p.f32; });
+  return out;
 }
 
 }  // namespace mr::serving

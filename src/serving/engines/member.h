@@ -32,7 +32,7 @@ class Member {
 Result<std::deque<Member>> read_members(Build& build, NodeId id, std::string_view attribute);
 // Whether all members take sparse rows.
 bool all_take_sparse(const std::deque<Member>& members);
-// Frames of as many rows, side by side.
+// Frames of as many rows, side by side; 32-bit floats if all are.
 Frame beside(const std::vector<Frame>& parts);
 
 // Parts of add_meta().

@@ -44,6 +44,7 @@ class Vote : public Estimator {
   std::deque<Member> members;
   std::vector<double> weights;
   double total = 0;
+  bool weighted = false;
   bool classifier = false;
   bool soft = false;
   bool flat = true;  // transform of a soft vote
@@ -56,7 +57,9 @@ class Vote : public Estimator {
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     if (!classifier) {
       MR_TRY(auto mean, average(in, Method::predict));
-      return numbers_of(mean.rows, mean.columns, std::move(mean.data));
+      auto out = numbers_of(mean.rows, mean.columns, std::move(mean.data));
+      if (mean.f32) out.type = DataType::fp32;
+      return out;
     }
     const auto k = labels_of.size();
     std::vector<double> votes(in.rows * k, 0.0);
@@ -98,10 +101,11 @@ class Vote : public Estimator {
       MR_TRY(auto part, method == Method::predict ? members[m].numbers(in) : members[m]->predict_proba(in));
       if (m == 0) {
         sum = std::move(part);
-        sum.f32 = false;
+        sum.f32 = sum.f32 && !weighted;  // weights are 64-bit floats
         for (double& v : sum.data) v *= weights[m];
       } else {
         if (part.data.size() != sum.data.size()) return fail(Code::internal, "parts of the model differ in width");
+        sum.f32 = sum.f32 && part.f32;
         for (std::size_t i = 0; i < part.data.size(); ++i) sum.data[i] += weights[m] * part.data[i];
       }
     }
@@ -120,6 +124,7 @@ Result<EstimatorPtr> make_vote(Build& b, NodeId id, bool classifier) {
     const auto& pair = b.tree.at(all[i]);
     if (pair.items.size() == 2 && b.tree.text_of(pair.items[1]) != "drop") e->weights.push_back(weights[i]);
   }
+  e->weighted = !weights.empty();
   if (weights.empty()) e->weights.assign(e->members.size(), 1.0);
   if (e->weights.size() != e->members.size()) return b.bad(id, "weights does not fit estimators_");
   for (double w : e->weights) e->total += w;
@@ -153,7 +158,10 @@ class Stack : public Estimator {
       MR_TRY(auto part, members[m].scores(in, methods[m]));
       parts.push_back(std::move(part));
     }
-    if (passthrough) parts.push_back(frame_of(in.rows, in.columns, in.data));
+    if (passthrough) {
+      parts.push_back(frame_of(in.rows, in.columns, in.data));
+      parts.back().f32 = in.f32;
+    }
     return beside(parts);
   }
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {

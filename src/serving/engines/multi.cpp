@@ -285,6 +285,7 @@ class Chain : public Several {
         return fail(Code::internal, "a part of the model has several outputs");
       for (std::size_t r = 0; r < in.rows; ++r) out[r * k + order[m]] = answer.data[r];
       now = beside({now, said});
+      now.f32 = false;  // what is said is kept in 64-bit floats
     }
     return frame_of(in.rows, k, std::move(out));
   }

@@ -128,7 +128,7 @@ class TransformedTarget : public Estimator {
     MR_TRY(auto out, inner->predict(in));
     if (!out.texts.empty() || (out.width != inverses.size() && inverses.size() != 1))
       return fail(Code::internal, "the regressor's outputs do not fit the target's transformer");
-    out.type = DataType::fp64;
+    if (out.type != DataType::fp32) out.type = DataType::fp64;
     for (std::size_t i = 0; i < out.numbers.size(); ++i)
       out.numbers[i] = inverses[inverses.size() == 1 ? 0 : i % out.width](out.numbers[i]);
     return out;
