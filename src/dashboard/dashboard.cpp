@@ -147,8 +147,10 @@ http::Handler Dashboard::at_front_door(http::Handler fallback) const {
   return [i = impl_, fallback = std::move(fallback)](http::Request& rq) -> task::Task<http::Response> {
     if (rq.path == "/dashboard" || rq.path.starts_with("/dashboard/")) return i->serve(rq);
     // Clients of the APIs ask for no HTML: to them an unknown path stays what it was.
+    // And to a host of the cluster's there is no dashboard, whether a rule has the host or not.
     if ((rq.method == http::Method::get || rq.method == http::Method::head) && page_address(rq.path) &&
-        (rq.path == "/" || rq.headers.get("Accept").find("text/html") != std::string_view::npos))
+        (rq.path == "/" || rq.headers.get("Accept").find("text/html") != std::string_view::npos) &&
+        host_is_ours(rq.headers.get("Host"), i->deps.allowed_hosts))
       return [](http::Request& q) -> task::Task<http::Response> {
         co_return page_headers(index_response(q, Assets::embedded()));
       }(rq);

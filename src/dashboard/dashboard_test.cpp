@@ -80,6 +80,9 @@ TEST_F(DashboardTest, PagesAndApisShareTheFrontDoor) {
   // A client of an API that asks for such a path wants no page.
   EXPECT_EQ(text(ask(deps(), "/models/x", http::Method::get, {{"Accept", "application/json"}})), "the fallback");
   EXPECT_EQ(text(ask(deps(), "/models/x", http::Method::post, {{"Accept", "text/html"}})), "the fallback");
+  // The host of an InferenceService, or of none.
+  EXPECT_EQ(text(ask(deps(), "/", http::Method::get, {{"Host", "churn.ns.example.com"}, {"Accept", "text/html"}})),
+            "the fallback");
 }
 
 TEST_F(DashboardTest, AForeignPageGetsNothing) {

@@ -65,6 +65,7 @@ def test_every_page_has_an_address_and_apis_keep_theirs(url):
     assert requests.get(url + "/apis/v2beta1/healthz", headers=html, timeout=10).json()["multi_user"] is False
     assert requests.get(url + "/v2/health/live", headers=html, timeout=10).status_code == 200
     assert requests.get(url + "/nothing", headers=html, timeout=10).status_code == 404
+    assert requests.get(url + "/", headers={**html, "host": "x.example.com"}, timeout=10).status_code == 404
     assert requests.get(url + "/dashboard/assets/none.js", timeout=10).status_code == 404
     assert requests.get(url + "/readyz", timeout=10).status_code == 200
 
