@@ -16,7 +16,7 @@ namespace js = boost::json;
 
 namespace {
 
-std::unexpected<Error> damaged(std::string what) {
+std::unexpected<Error> damaged_skops(std::string what) {
   return fail(Code::invalid_argument, "the skops file is damaged: " + std::move(what));
 }
 
@@ -31,7 +31,8 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
     ~Closer() { archive_read_free(a); }
   } c;
   archive_read_support_format_zip_seekable(c.a);
-  if (archive_read_open_memory(c.a, bytes.data(), bytes.size()) != ARCHIVE_OK) return damaged("it is no zip archive");
+  if (archive_read_open_memory(c.a, bytes.data(), bytes.size()) != ARCHIVE_OK)
+    return damaged_skops("it is no zip archive");
   Members out;
   std::size_t total = 0;
   std::size_t reserved = 0;
@@ -40,10 +41,10 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
     archive_entry* e = nullptr;
     int r = archive_read_next_header(c.a, &e);
     if (r == ARCHIVE_EOF) break;
-    if (r != ARCHIVE_OK) return damaged("its zip directory cannot be read");
+    if (r != ARCHIVE_OK) return damaged_skops("its zip directory cannot be read");
     const char* name = archive_entry_pathname(e);
-    if (name == nullptr) return damaged("a member has no name");
-    if (out.size() > 100000) return damaged("it has too many members");
+    if (name == nullptr) return damaged_skops("a member has no name");
+    if (out.size() > 100000) return damaged_skops("it has too many members");
     auto& data = out[name];
     data.clear();
     // What the directory says is only a hint.
@@ -54,7 +55,7 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
     }
     for (;;) {
       auto n = archive_read_data(c.a, buf.data(), buf.size());
-      if (n < 0) return damaged(fmt::format("the member '{}' cannot be read", printable(name)));
+      if (n < 0) return damaged_skops(fmt::format("the member '{}' cannot be read", printable(name)));
       if (n == 0) break;
       total += static_cast<std::size_t>(n);
       if (total > limit)
@@ -62,19 +63,19 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
       data.append(buf.data(), static_cast<std::size_t>(n));
     }
   }
-  if (out.empty()) return damaged("it is no zip archive");
+  if (out.empty()) return damaged_skops("it is no zip archive");
   return out;
 }
 
-class Reader {
+class SkopsReader {
  public:
-  Reader(Tree& t, const Members& members, const ReadLimits& limits, std::size_t file_size)
+  SkopsReader(Tree& t, const Members& members, const ReadLimits& limits, std::size_t file_size)
       : t_(t), members_(members), limits_(limits), max_nodes_(limits.nodes(file_size)) {}
 
   Result<NodeId> node(const js::value& v, int depth) {
-    if (depth > 100) return damaged("values are nested too deep");
+    if (depth > 100) return damaged_skops("values are nested too deep");
     if (t_.nodes.size() > max_nodes_) return fail(Code::too_large, "the file has more values than are read");
-    if (!v.is_object()) return damaged("a node is no object");
+    if (!v.is_object()) return damaged_skops("a node is no object");
     std::string loader(json::string_or_empty(v, "__loader__"));
     std::string module(json::string_or_empty(v, "__module__"));
     std::string cls(json::string_or_empty(v, "__class__"));
@@ -82,7 +83,7 @@ class Reader {
     if (const auto* n = json::find(v, "__id__"); n != nullptr && n->is_int64()) id = n->get_int64();
     if (loader == "CachedNode") {
       auto it = seen_.find(id);
-      if (it == seen_.end()) return damaged("it names a value that it has not stored");
+      if (it == seen_.end()) return damaged_skops("it names a value that it has not stored");
       return it->second;
     }
     MR_TRY(NodeId made, make(v, loader, module, cls, depth));
@@ -102,7 +103,7 @@ class Reader {
     Node n;
     n.kind = kind;
     const auto* content = json::find(v, "content");
-    if (content == nullptr || !content->is_array()) return damaged("a list has no content");
+    if (content == nullptr || !content->is_array()) return damaged_skops("a list has no content");
     for (const auto& e : content->get_array()) {
       MR_TRY(NodeId item, node(e, depth + 1));
       n.items.push_back(item);
@@ -122,7 +123,7 @@ class Reader {
     Node n;
     n.kind = NodeKind::dict;
     const auto* content = json::find(v, "content");
-    if (content == nullptr || !content->is_object()) return damaged("a dict has no content");
+    if (content == nullptr || !content->is_object()) return damaged_skops("a dict has no content");
     if (const auto* types = json::find(v, "key_types")) {
       MR_TRY(NodeId ignored, node(*types, depth + 1));  // checked like everything else
       (void)ignored;
@@ -171,7 +172,7 @@ class Reader {
     if (type == "numpy") {
       std::string file(json::string_or_empty(v, "file"));
       auto it = members_.find(file);
-      if (it == members_.end()) return damaged("an array's file is missing");
+      if (it == members_.end()) return damaged_skops("an array's file is missing");
       if (auto known = by_file_.find(file); known != by_file_.end()) {  // several attributes may name one file
         n.buffer = known->second;
         return t_.add(std::move(n));
@@ -183,7 +184,7 @@ class Reader {
     } else if (type == "json") {
       a.kind = 'O';
       const auto* content = json::find(v, "content");
-      if (content == nullptr || !content->is_array()) return damaged("an array has no content");
+      if (content == nullptr || !content->is_array()) return damaged_skops("an array has no content");
       std::vector<const js::value*> cells;
       for (const auto& e : content->get_array()) cells.push_back(&e);
       // An array of several dimensions is lists of lists.
@@ -196,7 +197,7 @@ class Reader {
         for (const auto* list : cells) {
           const auto* items = list->is_object() ? json::find(*list, "content") : nullptr;
           if (json::string_or_empty(*list, "__loader__") != "ListNode" || items == nullptr || !items->is_array())
-            return damaged("an array's content does not fit its shape");
+            return damaged_skops("an array's content does not fit its shape");
           for (const auto& e : items->get_array()) inner.push_back(&e);
         }
         cells = std::move(inner);
@@ -213,7 +214,7 @@ class Reader {
       if (a.texts.size() != n.items.size()) return t_.add(std::move(n));  // categories with None, estimators
       n.items.clear();
     } else {
-      return damaged("an array has an unknown form");
+      return damaged_skops("an array has an unknown form");
     }
     n.array = static_cast<std::int32_t>(t_.arrays.size());
     t_.arrays.push_back(std::move(a));
@@ -224,7 +225,7 @@ class Reader {
   Result<NodeId> sparse(const js::value& v, const std::string& module, const std::string& cls) {
     MR_CHECK(check_symbol(module, cls));
     auto it = members_.find(std::string(json::string_or_empty(v, "file")));
-    if (it == members_.end()) return damaged("a matrix's file is missing");
+    if (it == members_.end()) return damaged_skops("a matrix's file is missing");
     if (++matrices_ > 1000) return fail(Code::too_large, "the file has more matrices than are read");
     MR_TRY(auto unzipped, unzip(it->second, limits_));
     t_.copied_bytes += std::accumulate(unzipped.begin(), unzipped.end(), std::size_t{0},
@@ -274,7 +275,7 @@ class Reader {
     n.kind = NodeKind::object;
     n.callee = symbol("builtins", "slice");
     const auto* content = json::find(v, "content");
-    if (content == nullptr || !content->is_object()) return damaged("a slice has no content");
+    if (content == nullptr || !content->is_object()) return damaged_skops("a slice has no content");
     for (const auto* part : {"start", "stop", "step"}) {
       const auto* value = json::find(*content, part);
       n.items.push_back(from_json(value != nullptr ? *value : js::value()));
@@ -285,7 +286,7 @@ class Reader {
   // numpy.dtype(code): the file holds an empty array of the type.
   Result<NodeId> dtype(const js::value& v, int depth) {
     const auto* content = json::find(v, "content");
-    if (content == nullptr) return damaged("a type has no content");
+    if (content == nullptr) return damaged_skops("a type has no content");
     MR_TRY(NodeId empty, node(*content, depth + 1));
     Node code;
     code.kind = NodeKind::text;
@@ -303,7 +304,7 @@ class Reader {
     if (loader == "JsonNode") {
       auto text = json::string_or_empty(v, "content");
       auto j = json::parse(text);
-      if (!j) return damaged("a value is no JSON");
+      if (!j) return damaged_skops("a value is no JSON");
       if (j->is_string() && (*j == "NaN" || *j == "Infinity" || *j == "-Infinity") && !text.starts_with('"')) {
         Node n;
         n.kind = NodeKind::real;
@@ -385,7 +386,7 @@ class Reader {
     if (loader == "PartialNode") {
       // Its function must be a known one; what it binds beside that is no node, and no engine needs it.
       const auto* function = content == nullptr ? nullptr : json::find(*content, "func");
-      if (function == nullptr) return damaged("a partial has no function");
+      if (function == nullptr) return damaged_skops("a partial has no function");
       MR_TRY(NodeId f, node(*function, depth + 1));
       n.items.assign(1, f);
       return t_.add(std::move(n));
@@ -461,14 +462,14 @@ Result<Tree> read_skops(std::string_view bytes, const ReadLimits& limits) {
   auto owner = std::make_shared<const Members>(std::move(unzipped));
   const auto& members = *owner;
   auto schema = members.find("schema.json");
-  if (schema == members.end()) return damaged("schema.json is missing");
+  if (schema == members.end()) return damaged_skops("schema.json is missing");
   auto doc = json::parse(schema->second, 512);
-  if (!doc) return damaged("schema.json is no JSON, or is nested too deep");
+  if (!doc) return damaged_skops("schema.json is no JSON, or is nested too deep");
   Tree t;
   t.owners.push_back(owner);
   t.decode_left = std::size_t{64} << 20;
   for (const auto& [name, content] : members) t.decode_left += 16 * content.size();
-  Reader r(t, members, limits, bytes.size());
+  SkopsReader r(t, members, limits, bytes.size());
   MR_TRY(t.root, r.node(*doc, 0));
   return t;
 }
