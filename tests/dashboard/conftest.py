@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import pathlib
+import time
 import urllib.request
 
 import harness
@@ -60,11 +61,17 @@ class Site:
 
     def type(self, selector, text):
         """Put a text in the place of what an input has."""
-        self.until(f"document.querySelector({json.dumps(selector)})", f"{selector} is there")
-        self.browser.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.select?.(); }})()"
-        )
-        self.browser.type_into(selector, text)
+        # A dialog that is about to open takes no focus yet, and a page that loads may draw its inputs anew.
+        end = time.monotonic() + 60
+        find = f"document.querySelector({json.dumps(selector)})"
+        while True:
+            focused = f"(e => e && (e.focus(), e.select?.(), document.activeElement === e))({find})"
+            if self.browser.evaluate(focused):
+                self.browser.type_into(selector, text)
+                if self.browser.evaluate(f"{find}?.value === {json.dumps(text)}"):
+                    return
+            assert time.monotonic() < end, f"{selector} does not take {text!r}"
+            time.sleep(0.05)
 
     def api(self, path, **more):
         return ask(self.url + path, **more)

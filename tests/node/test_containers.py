@@ -278,15 +278,17 @@ def test_the_images_stop_signal_ends_it_and_a_kill_what_does_not_listen(pods):
 
 
 def test_probes_and_hooks(pods):
+    # It listens on all addresses of the machine: a port that no other pod has.
+    port = harness.free_port()
     box(
         pods,
         "watched",
         "sh",
         "-c",
-        "mkdir www; echo page > www/index.html; exec httpd -f -p 8080 -h www",
+        f"mkdir www; echo page > www/index.html; exec httpd -f -p {port} -h www",
         container={
             "startupProbe": probe({"exec": {"command": ["test", "-e", "/tmp/hooked"]}}),
-            "readinessProbe": probe({"httpGet": {"path": "/index.html", "port": 8080}}),
+            "readinessProbe": probe({"httpGet": {"path": "/index.html", "port": port}}),
             "livenessProbe": probe(
                 {"exec": {"command": ["sh", "-c", "! test -e /tmp/ill"]}},
                 failureThreshold=1,

@@ -20,27 +20,36 @@ function useRuns(id: string, filter: string, order: string) {
   const [turn, again] = useState(0);
   const [changed, setChanged] = useState(false);
   const stop = useRef<AbortController>();
+  // One question at a time: what an effect sees of `busy` is of the last drawing, and a page asked for twice shows twice.
+  const asking = useRef(false);
   const ask = (token?: string) =>
     searchRuns({ experiment_ids: [id], filter, order_by: order ? [order] : ["attributes.start_time DESC"], max_results: PAGE, page_token: token }, stop.current!.signal);
+  const mineStill = (mine: AbortController) => {
+    if (mine.signal.aborted) return false;
+    asking.current = false;
+    return true;
+  };
   useEffect(() => {
     stop.current?.abort();
     const mine = (stop.current = new AbortController());
+    asking.current = true;
     set((s) => ({ ...s, busy: true, error: undefined }));
     setChanged(false);
     ask().then(
-      (r) => set({ runs: r.runs ?? [], token: r.next_page_token, busy: false, ended: !r.next_page_token }),
-      (error: Error) => !mine.signal.aborted && set((s) => ({ ...s, error, busy: false, ended: true })),
+      (r) => mineStill(mine) && set({ runs: r.runs ?? [], token: r.next_page_token, busy: false, ended: !r.next_page_token }),
+      (error: Error) => mineStill(mine) && set((s) => ({ ...s, error, busy: false, ended: true })),
     );
     return () => mine.abort();
   }, [id, filter, order, turn]);
   useEffect(() => onChange("tracking", () => setChanged(true)), []);
   const more = () => {
-    if (state.busy || state.ended) return;
+    if (asking.current || state.busy || state.ended) return;
     const mine = stop.current!;
+    asking.current = true;
     set((s) => ({ ...s, busy: true }));
     ask(state.token).then(
-      (r) => !mine.signal.aborted && set((s) => ({ runs: [...s.runs, ...(r.runs ?? [])], token: r.next_page_token, busy: false, ended: !r.next_page_token })),
-      (error: Error) => !mine.signal.aborted && set((s) => ({ ...s, error, busy: false, ended: true })),
+      (r) => mineStill(mine) && set((s) => ({ runs: [...s.runs, ...(r.runs ?? [])], token: r.next_page_token, busy: false, ended: !r.next_page_token })),
+      (error: Error) => mineStill(mine) && set((s) => ({ ...s, error, busy: false, ended: true })),
     );
   };
   return { ...state, more, changed, reload: () => again((n) => n + 1) };

@@ -1,5 +1,5 @@
 // Ctrl-K: one box for pages, things and actions.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { dashboard } from "../api";
 import { go } from "../router";
 import { Icon } from "./icons";
@@ -29,7 +29,8 @@ export function Search({ close }: { close: () => void }) {
   const [at, setAt] = useState(0);
   const [note, setNote] = useState("");
 
-  useEffect(() => {
+  // Before the next frame: what is typed right after the shortcut is for this box.
+  useLayoutEffect(() => {
     const d = ref.current;
     d?.showModal();
     return () => d?.close();
