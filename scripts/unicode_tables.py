@@ -56,9 +56,7 @@ def ignorable(c):
 
 
 def folded(c):
-    return "".join(
-        x for x in unicodedata.normalize("NFKD", c) if not unicodedata.combining(x)
-    )
+    return "".join(x for x in unicodedata.normalize("NFKD", c) if not unicodedata.combining(x))
 
 
 def folds():
@@ -75,23 +73,14 @@ def folds():
 
 
 def rows(name, kind, items):
-    text = ", ".join(
-        "{" + ", ".join(f"{x:#x}" if x >= 0 else f"-{-x:#x}" for x in item) + "}"
-        for item in items
-    )
+    text = ", ".join("{" + ", ".join(f"{x:#x}" if x >= 0 else f"-{-x:#x}" for x in item) + "}" for item in items)
     lines = textwrap.wrap(text, 116, break_long_words=False)
-    return (
-        f"const std::array<{kind}, {len(items)}> {name}{{{{\n"
-        + "\n".join("    " + x for x in lines)
-        + "\n}};\n"
-    )
+    return f"const std::array<{kind}, {len(items)}> {name}{{{{\n" + "\n".join("    " + x for x in lines) + "\n}};\n"
 
 
 def main():
     version = unicodedata.unidata_version
-    head = (
-        f"// Made by scripts/unicode_tables.py from Unicode {version}; do not edit.\n"
-    )
+    head = f"// Made by scripts/unicode_tables.py from Unicode {version}; do not edit.\n"
     head += '#include "serving/engines/unicode_tables.h"\n\nnamespace mr::serving::unicode {\n\n// clang-format off\n'
     tail = "// clang-format on\n\n}  // namespace mr::serving::unicode\n"
     tables = [
@@ -103,11 +92,7 @@ def main():
     (OUT / "unicode_tables.cpp").write_text(head + "\n".join(tables) + tail)
     text = folds()
     lines = [text[i : i + 114] for i in range(0, len(text), 114)]
-    body = (
-        "const std::string_view folds =\n"
-        + "\n".join(f'    "{x}"' for x in lines)
-        + ";\n"
-    )
+    body = "const std::string_view folds =\n" + "\n".join(f'    "{x}"' for x in lines) + ";\n"
     (OUT / "unicode_folds.cpp").write_text(head + body + tail)
 
 
