@@ -226,8 +226,8 @@ task::Task<Result<std::shared_ptr<WarmInterpreter>>> WarmInterpreters::launch(Sa
   MR_CO_CHECK(make_container_folder(spec));
   MR_CO_CHECK(make_etc(spec.etc_folder, spec.host_name, 0, 0));
   write_hosts(spec.etc_folder, "127.0.0.1", spec.host_name, {}, {});
-  std::ofstream(spec.folder + "/root/wait.py") << kWarmProgram;
-  spec.command = {"python3", "/root/wait.py"};
+  std::ofstream(spec.folder + "/tmp/wait.py") << kWarmProgram;
+  spec.command = {"python3", "/tmp/wait.py"};
   for (auto word : text::split(imports, ' '))
     if (!word.empty()) spec.command.emplace_back(word);
   MR_CO_TRY(auto bubblewrap, find_bubblewrap());
