@@ -166,6 +166,31 @@ def wrk(server: Server, port: int, script: pathlib.Path, connections: int, secon
     }
 
 
+def paced(settings, side, request: bytes, connections: int, rate: int) -> dict:
+    """Latency under a load that does not wait for the answers: `rate` requests a second at random moments, by
+    paced.cpp. The rounds' medians."""
+    program = settings.work / "paced"
+    if not program.exists():
+        compiler = shutil.which("clang++-19") or shutil.which("clang++") or "c++"
+        source = pathlib.Path(__file__).parent / "paced.cpp"
+        subprocess.run([compiler, "-std=c++20", "-O2", "-o", program, source], check=True)
+    file = settings.work / "paced.request"
+    file.write_bytes(request)
+    rounds = []
+    for number in range(-1, settings.rounds):
+        quiet([side])
+        seconds = settings.seconds if number >= 0 else 0.3
+        command = [program, side.port, connections, rate, seconds, file]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"the paced load failed against {side.server.name}: {done.stderr.strip()[-300:]}")
+        if number >= 0:
+            rounds.append(json.loads(done.stdout))
+    found = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+    print(f"  {side.key}, {rate:,}/s at random: p50 {found['p50_ms']:.3f} p99 {found['p99_ms']:.3f} ms", flush=True)
+    return {"rate": rate, **found, "rounds": rounds}
+
+
 @dataclasses.dataclass
 class Side:
     """One of the servers that a case is measured on."""

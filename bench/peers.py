@@ -17,6 +17,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MLFLOW = "3.18.0"
 MLSERVER = "1.7.1"
 VERSITYGW = "v1.8.0"
+# Those of .venv, which trains the model of the seed's request: one environment of MLServer is enough.
+SCIKIT_LEARN, SKOPS = "1.9.1", "0.16.0"
+XGBOOST, LIGHTGBM = "3.2.0", "4.7.0"
 
 
 @dataclasses.dataclass
@@ -105,8 +108,9 @@ def kfp_local() -> Peer:
     return Peer("kfp.local", version, sys.executable, notes=f"SubprocessRunner, Python {sys.version.split()[0]}")
 
 
-def _environment(name: str, title: str, requirements: list[str]) -> tuple[pathlib.Path, str]:
-    """A folder with an environment of these packages, made when it is not there, and why there is none."""
+def _environment(name: str, title: str, requirements: list[str], without: str = "") -> tuple[pathlib.Path, str]:
+    """A folder with an environment of these packages, made when it is not there, and why there is none. `without`: a
+    package that is not installed although others ask for it."""
     folder = cache() / name
     uv = _uv()
     if not uv:
@@ -125,9 +129,14 @@ def _environment(name: str, title: str, requirements: list[str]) -> tuple[pathli
             env["UV_SYSTEM_CERTS"] = os.environ.get("UV_SYSTEM_CERTS", "1")
         if os.environ.get("PIP_INDEX_URL"):
             env.setdefault("UV_DEFAULT_INDEX", os.environ.get("UV_DEFAULT_INDEX") or os.environ["PIP_INDEX_URL"])
+        install = [uv, "pip", "install", "--python", python, *requirements]
+        if without:
+            overrides = cache() / f"{name}-overrides.txt"
+            overrides.write_text(f"{without}; sys_platform == 'never'\n")
+            install += ["--override", str(overrides)]
         missing = _run(
             f"making an environment for {title}", [uv, "venv", "--clear", "--python", base, str(folder)], log, env
-        ) or _run(f"installing {title}", [uv, "pip", "install", "--python", python, *requirements], log, env)
+        ) or _run(f"installing {title}", install, log, env)
         if missing:
             return folder, missing
         stamp.write_text(wanted)
@@ -135,25 +144,28 @@ def _environment(name: str, title: str, requirements: list[str]) -> tuple[pathli
 
 
 def mlserver(scikit_learn: str, skops: str) -> Peer:
-    """MLServer with its mlflow runtime. The bounds: MLServer 1.7.1 does not start its worker with a newer uvloop, its
-    runtime fails with pandas 3, and mlflow above 3.17.2 cannot be resolved whole everywhere. scikit-learn and skops are
-    those that wrote the model."""
-    peer = Peer("MLServer with mlserver-mlflow")
+    """MLServer with its runtimes for tables; `mlflow models serve` runs in the same environment. The bounds: MLServer
+    1.7.1 does not start its worker with a newer uvloop, its runtime fails with pandas 3, and mlflow above 3.17.2 cannot
+    be resolved whole everywhere. scikit-learn and skops are those that wrote the model; XGBoost is the build for CPUs."""
+    peer = Peer("MLServer")
+    runtimes = [f"mlserver-{name}=={MLSERVER}" for name in ("mlflow", "sklearn", "xgboost", "lightgbm")]
     requirements = [
         f"mlserver=={MLSERVER}",
-        f"mlserver-mlflow=={MLSERVER}",
+        *runtimes,
+        f"xgboost-cpu=={XGBOOST}",
+        f"lightgbm=={LIGHTGBM}",
         "uvloop<0.22",
         "mlflow<=3.17.2",
         "pandas<3",
         f"scikit-learn=={scikit_learn}",
         f"skops=={skops}",
     ]
-    folder, peer.missing = _environment("mlserver", "MLServer", requirements)
+    folder, peer.missing = _environment("mlserver", "MLServer", requirements, without="xgboost")
     if peer.missing:
         return peer
     stamp = folder / ".bench-stamp"
     _compile(str(folder / "bin" / "python"))
-    names = ["mlserver", "mlserver-mlflow", "mlflow", "pandas", "uvloop", "fastapi", "scikit-learn"]
+    names = ["mlserver", "mlflow", "pandas", "uvloop", "fastapi", "uvicorn", "scikit-learn", "xgboost-cpu", "lightgbm"]
     script = (
         "import sys; from importlib.metadata import version as v; print(sys.version.split()[0], *map(v, sys.argv[1:]))"
     )
@@ -172,15 +184,26 @@ def mlserver(scikit_learn: str, skops: str) -> Peer:
 
 
 def libraries() -> Peer:
-    """What trains and computes models: scikit-learn, XGBoost and LightGBM, in one environment. `program`: its Python."""
+    """What trains and computes models, in one environment. `program`: its Python."""
     peer = Peer("the models' libraries", notes="each in its own process, one thread, no HTTP")
-    requirements = ["scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "lightgbm==4.7.0", "pandas<3", "joblib"]
-    folder, peer.missing = _environment("libraries", "the models' libraries", requirements)
+    requirements = [f"scikit-learn=={SCIKIT_LEARN}", f"xgboost-cpu=={XGBOOST}", f"lightgbm=={LIGHTGBM}"]
+    requirements += ["treelite==4.8.1", "tl2cgen==1.0.0", "onnxruntime==1.30.0"]
+    named = len(requirements)
+    requirements += [
+        "skl2onnx==1.20.0",
+        "onnxmltools",
+        "mlflow<=3.17.2",
+        f"skops=={SKOPS}",
+        "pandas<3",
+        "joblib",
+        "setuptools",
+    ]
+    folder, peer.missing = _environment("libraries", "the models' libraries", requirements, without="xgboost")
     if peer.missing:
         return peer
     peer.program = str(folder / "bin" / "python")
     _compile(peer.program)
-    peer.version = ", ".join(one.replace("==", " ") for one in requirements[:3])
+    peer.version = ", ".join(one.replace("==", " ") for one in requirements[:named])
     return peer
 
 

@@ -1,49 +1,15 @@
 """RESULTS.md from the figures of a run. Nothing in it is written by hand."""
 
-import textwrap
-
-NAMES = {
-    "millrace": "Millrace",
-    "mlflow": "mlflow server",
-    "mlserver": "MLServer",
-    "nginx": "nginx, fixed body",
-    "versitygw": "versitygw",
-    "kube-apiserver": "kube-apiserver and etcd",
-    "kfp-local": "kfp.local",
-    "kfp-local-venv": "kfp.local with venv",
-}
-
-
-def _number(value: float) -> str:
-    """Three or so meaningful digits; more would be noise."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _times(value: float, digits: int = 2) -> str:
-    return f"{value:,.0f}x" if value >= 10 else f"{value:.{digits}f}x"
-
-
-def _mib(value: float) -> str:
-    return f"{value / 2**20:,.0f} MiB"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
-
-
-def _wrap(text: str) -> list[str]:
-    return [*textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False), ""]
-
+import report_models
+from tables import NAMES
+from tables import met as _met
+from tables import mib as _mib
+from tables import number as _number
+from tables import table as _table
+from tables import times as _times
+from tables import wrap as _wrap
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-
-
-def _met(what: str, value: float, wanted: float, text: str, want_text: str, at_most: bool = False) -> dict:
-    ok = value <= wanted if at_most else value >= wanted
-    return {"what": what, "ok": ok, "got": text, "wanted": want_text}
 
 
 def targets(results: dict) -> list[dict]:
@@ -82,25 +48,8 @@ def targets(results: dict) -> list[dict]:
                     ceiling = ratio / case["ratios"]["nginx"]["rps"]
                     if ceiling < wanted:
                         found[-1]["why"] = f"nginx with a fixed body reaches {_times(ceiling)} there"
-    for case in parts.get("models", {}).get("cases", []):
-        name = f"{case['model']}, {case['kind']}"
-        cpu = case["sides"]["millrace"]["cpu_us"] / case["rows"]
-        bounds = {"xgboost": (8, 2), "lightgbm": (8, 3), "forest": (8, 4)}.get(case["model"])
-        if bounds and "binary" in case["kind"]:
-            text, wanted = f"{_number(cpu)} us", bounds[1]
-            found.append(_met(f"{name}: CPU a row, with HTTP", cpu, wanted, text, f"under {wanted} us", True))
-        if bounds and case["rows"] == 1 and case["connections"] == 8:
-            # What the request itself costs is the linear model's: its own multiplications are nothing beside it.
-            plain = next(
-                other["sides"]["millrace"]["cpu_us"]
-                for other in parts["models"]["cases"]
-                if other["model"] == "logistic" and other["rows"] == 1 and other["connections"] == 8
-            )
-            what, beyond = f"{name}: CPU beyond that of the linear model's request", cpu - plain
-            found.append(_met(what, beyond, bounds[0], f"{_number(beyond)} us", f"under {bounds[0]} us", True))
-        if case["connections"] == 8:
-            p99 = case["sides"]["millrace"]["p99_ms"]
-            found.append(_met(f"{name}, 8 connections: p99", p99, 1, f"{_number(p99)} ms", "under 1 ms", True))
+    if "models" in parts:
+        found += report_models.targets(parts["models"])
     for case in parts.get("s3", {}).get("cases", []):
         wanted = {"PUT 1 KiB": 8000, "GET 1 KiB": 40000}.get(case["name"])
         if wanted and case["connections"] == 8:
@@ -257,30 +206,6 @@ def _inference(part: dict) -> list[str]:
     ]
 
 
-def _models(part: dict) -> list[str]:
-    rows = []
-    for case in part["cases"]:
-        ours, library = case["sides"]["millrace"], part["models"][case["model"]]
-        theirs = library["one_us"] if case["rows"] == 1 else library["row_us"]
-        rows.append([library["title"], case["kind"], str(case["connections"]), _number(ours["rps"])])
-        rows[-1] += [_number(ours["cpu_us"] / case["rows"]), _number(ours["p99_ms"]), _number(theirs)]
-    head = ["model", "request", "conn.", "req/s", "our CPU us a row", "p99 ms", "the library alone, us a row"]
-    loaded = part["load"]
-    return [
-        *_wrap(
-            f"Random rows, {part['rows']:,} of them in a batch. Ours is the whole request by V2 over HTTP: reading it, the model,"
-            " writing the answer. The library's is its own predict in its own process and one thread, without any server; its"
-            " answers and ours were the same before the measurement. The linear model shows what a request costs beside the"
-            " model."
-        ),
-        *_table(head, rows),
-        *_wrap(
-            f"The forest's file has {_mib(loaded['bytes'])}: loaded in {loaded['ms']:.0f} ms, after which the process has"
-            f" {_mib(loaded['grown'])} more."
-        ),
-    ]
-
-
 def _s3(part: dict) -> list[str]:
     return [
         *_wrap(
@@ -383,7 +308,7 @@ RENDER = {
     "start": ("Start and idle memory", _start),
     "tracking": ("Tracking", _tracking),
     "inference": ("Inference", _inference),
-    "models": ("Models", _models),
+    "models": ("Models", report_models.render),
     "s3": ("S3", _s3),
     "kube": ("Kubernetes API", _kube),
     "pipelines": ("Pipelines", _pipelines),
