@@ -1,17 +1,13 @@
 #include "grpc/server.h"
 
-#include <boost/asio/ip/address.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <future>
-
 #include "grpc/connection.h"
 #include "grpc/wire.h"
+#include "http/listeners.h"
 #include "time/clock.h"
 
 namespace mr::grpc {
 
-namespace asio = boost::asio;
-using tcp = asio::ip::tcp;
+using tcp = boost::asio::ip::tcp;
 
 std::string_view status_name(Status s) {
   static constexpr std::string_view names[] = {
@@ -60,7 +56,6 @@ Status status_of(Code code) {
 
 namespace {
 
-using PortReuse = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 constexpr std::string_view kHealth = "/grpc.health.v1.Health/Check";
 
 // HealthCheckRequest: service=1. HealthCheckResponse: status=1, SERVING 1, NOT_SERVING 2. The whole server is the empty
@@ -82,18 +77,13 @@ Reply health(const Shared& shared, std::string_view message) {
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
-  task::Loops& loops;
   Shared shared;
-  std::uint16_t port = 0;
+  http::Listeners listeners;
   bool started = false;
-  struct Part {
-    Shard shard;
-    std::unique_ptr<tcp::acceptor> acceptor;
-    std::unique_ptr<asio::steady_timer> tick;
-  };
-  std::vector<std::unique_ptr<Part>> parts;
+  std::vector<std::unique_ptr<Shard>> shards;  // one a loop
 
-  Impl(task::Loops& l, ServerOptions o, const std::vector<std::string>& methods, Handler h) : loops(l) {
+  Impl(task::Loops& l, ServerOptions o, const std::vector<std::string>& methods, Handler h) : listeners(l) {
+    for (std::size_t i = 0; i < l.size(); ++i) shards.push_back(std::make_unique<Shard>(Shard{&l.at(i), &shared, {}}));
     shared.options = std::move(o);
     shared.methods.insert(methods.begin(), methods.end());
     shared.methods.emplace(kHealth);
@@ -103,43 +93,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     };
   }
   static task::Task<Reply> checked(const Shared& s, Call call) { co_return health(s, call.message); }
-
-  void accept(Part& part) {
-    part.acceptor->async_accept([this, &part](const boost::system::error_code& ec, tcp::socket socket) {
-      if (ec == asio::error::operation_aborted || !part.acceptor->is_open()) return;
-      if (ec) {  // out of descriptors: a pause lets some close
-        auto timer = std::make_shared<asio::steady_timer>(part.shard.loop->context(), std::chrono::milliseconds(50));
-        timer->async_wait([this, &part, timer](const boost::system::error_code&) { accept(part); });
-        return;
-      }
-      if (part.shard.connections.size() < shared.options.max_connections)
-        std::make_shared<Connection>(part.shard, shared_from_this(), std::move(socket))->start();
-      accept(part);
-    });
-  }
-  void tick(Part& part) {
-    part.tick->expires_after(std::chrono::milliseconds(100));
-    part.tick->async_wait([this, &part](const boost::system::error_code& ec) {
-      if (ec) return;
-      auto now = time::mono_ns();
-      auto all = part.shard.connections;  // they leave the set when they close
-      for (const auto& c : all) c->tick(now);
-      tick(part);
-    });
-  }
-  // Runs fn for each part on its own loop and waits.
+  // They leave the set when they close: a copy is gone through.
   template <class F>
-  void each(F fn) {
-    std::vector<std::future<void>> done;
-    for (auto& p : parts) {
-      auto promise = std::make_shared<std::promise<void>>();
-      done.push_back(promise->get_future());
-      p->shard.loop->post([part = p.get(), promise, fn] {
-        fn(*part);
-        promise->set_value();
-      });
-    }
-    for (auto& d : done) d.wait();
+  void each_connection(std::size_t loop, F fn) {
+    auto all = shards[loop]->connections;
+    for (const auto& c : all) fn(*c);
   }
 };
 
@@ -147,76 +105,33 @@ Server::Server(task::Loops& loops, ServerOptions options, std::vector<std::strin
     : impl_(std::make_shared<Impl>(loops, std::move(options), methods, std::move(handler))) {}
 Server::~Server() { stop(0); }
 
-std::uint16_t Server::port() const { return impl_->port; }
+std::uint16_t Server::port() const { return impl_->listeners.port(); }
 
 Result<void> Server::start() {
-  auto& o = impl_->shared.options;
-  boost::system::error_code ec;
-  auto address = asio::ip::make_address(o.address == "localhost" ? "127.0.0.1" : o.address, ec);
-  if (ec) return fail(Code::invalid_argument, fmt::format("'{}' is not an IP address to listen on", o.address));
-  auto refused = [&](const boost::system::error_code& e) {
-    return fail(Code::failed_precondition,
-                e == asio::error::address_in_use
-                    ? fmt::format("port {} on {} is in use by another program; stop it, or choose other ports "
-                                  "(--grpc-port, --port-offset)",
-                                  o.port, o.address)
-                    : fmt::format("cannot listen on {}:{}: {}", o.address, o.port, e.message()));
-  };
-  {  // SO_REUSEPORT would let a second program share the port in silence: ask once without it.
-    asio::io_context probe_io;
-    tcp::acceptor probe(probe_io);
-    tcp::endpoint ep(address, o.port);
-    probe.open(ep.protocol(), ec);
-    if (!ec) probe.set_option(tcp::acceptor::reuse_address(true), ec);
-    if (!ec) probe.bind(ep, ec);
-    if (ec) return refused(ec);
-  }
-  for (std::size_t i = 0; i < impl_->loops.size(); ++i) {
-    auto part = std::make_unique<Impl::Part>();
-    part->shard.loop = &impl_->loops.at(i);
-    part->shard.shared = &impl_->shared;
-    part->acceptor = std::make_unique<tcp::acceptor>(part->shard.loop->context());
-    part->tick = std::make_unique<asio::steady_timer>(part->shard.loop->context());
-    tcp::endpoint ep(address, i == 0 ? o.port : impl_->port);
-    part->acceptor->open(ep.protocol(), ec);
-    if (!ec) part->acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
-    if (!ec) part->acceptor->set_option(PortReuse(true), ec);
-    if (!ec) part->acceptor->bind(ep, ec);
-    if (!ec) part->acceptor->listen(4096, ec);
-    if (ec) return refused(ec);
-    impl_->port = part->acceptor->local_endpoint().port();
-    impl_->parts.push_back(std::move(part));
-  }
-  impl_->each([impl = impl_.get()](Impl::Part& p) {
-    impl->accept(p);
-    impl->tick(p);
-  });
-  impl_->started = true;
+  auto* impl = impl_.get();
+  const auto& o = impl->shared.options;
+  MR_CHECK(impl->listeners.open(o.address, o.port, "--grpc-port, --port-offset"));
+  impl->listeners.run(
+      [impl](std::size_t i, tcp::socket socket) {
+        auto& shard = *impl->shards[i];
+        if (shard.connections.size() < impl->shared.options.max_connections)
+          std::make_shared<Connection>(shard, impl->shared_from_this(), std::move(socket))->start();
+      },
+      [impl](std::size_t i) { impl->each_connection(i, [now = time::mono_ns()](Connection& c) { c.tick(now); }); },
+      100);
+  impl->started = true;
   return {};
 }
 
 void Server::stop(int grace_s) {
   if (!impl_ || !impl_->started) return;
-  impl_->started = false;
-  impl_->each([](Impl::Part& p) {
-    boost::system::error_code ec;
-    p.acceptor->close(ec);
-    auto all = p.shard.connections;
-    for (const auto& c : all) c->drain();
-  });
-  auto open = [&] {
-    std::atomic<std::size_t> n = 0;
-    impl_->each([&n](Impl::Part& p) { n += p.shard.connections.size(); });
-    return n.load();
-  };
-  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(grace_s);
-  while (open() > 0 && std::chrono::steady_clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  impl_->each([](Impl::Part& p) {
-    auto all = p.shard.connections;
-    for (const auto& c : all) c->close();
-    p.tick->cancel();
-  });
+  auto& impl = *impl_;
+  impl.started = false;
+  impl.listeners.stop_accepting();
+  impl.listeners.each([&](std::size_t i) { impl.each_connection(i, [](Connection& c) { c.drain(); }); });
+  impl.listeners.wait_for_none([&](std::size_t i) { return impl.shards[i]->connections.size(); }, 1000L * grace_s);
+  impl.listeners.each([&](std::size_t i) { impl.each_connection(i, [](Connection& c) { c.close(); }); });
+  impl.listeners.stop_ticking();
 }
 
 }  // namespace mr::grpc
