@@ -219,7 +219,7 @@ struct Platform::Impl {
     serving::PredictorOptions predictor;
     predictor.storage = options.storage;
     predictor.storage.resolve = [this](const std::string& h, int p) { return resolve(h, p); };
-    predictor.folder = options.data + "/models";
+    predictor.cache = options.model_cache;
     predictor.load = options.load;
     node->add_runtime("millrace/predictor", serving::make_predictor_runtime(loops, predictor));
     node->add_runtime("millrace/storage-initializer", serving::make_initializer_runtime(predictor));
@@ -228,6 +228,16 @@ struct Platform::Impl {
     serving::ControllerOptions serve;
     serve.routing.gateway_address = "127.0.0.1";
     serve.routing.gateway_port = options.gateway_port;
+    serve.demand = &proxy->demand();
+    serve.scale = {.window_ms = options.scale_window_ms, .grace_ms = options.scale_grace_ms};
+    serve.connected = [this](const kube::Key& revision) {
+      for (const auto* suffix : {"", "-private"})
+        if (auto s = proxy->directory().find(revision.ns, revision.name + suffix))
+          for (const auto& p : s->ports)
+            for (const auto& e : p->ready)
+              if (e->active.load() > 0) return true;
+      return false;
+    };
     isvc.emplace(*manager, serve);
     graphs.emplace(*manager, serve.routing);
     trained_models.emplace(*manager);
@@ -293,6 +303,7 @@ std::shared_ptr<const http::TlsContext> Platform::tls() const { return impl_->tl
 http::Handler Platform::gateway(http::Handler fallback) {
   return gateway::make_gateway({.table = [m = &*impl_->mesh] { return m->table(); },
                                 .directory = &impl_->proxy->directory(),
+                                .demand = &impl_->proxy->demand(),
                                 .fallback = std::move(fallback)});
 }
 std::string Platform::resolve(const std::string& host, int port) const { return impl_->resolve(host, port); }
@@ -312,6 +323,7 @@ void Platform::start() {
 void Platform::stop() {
   if (!impl_->started) return;
   impl_->started = false;
+  impl_->proxy->demand().stop();
   impl_->node->stop();
   impl_->store->on_commit(nullptr);
   impl_->manager->stop();

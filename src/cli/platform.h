@@ -14,6 +14,7 @@
 #include "kube/pods.h"
 #include "serving/controller/storage.h"
 #include "serving/load.h"
+#include "serving/model_cache.h"
 #include "task/loop.h"
 
 namespace mr::cli {
@@ -24,14 +25,16 @@ struct PlatformOptions {
   std::uint16_t api_port = 6443;
   std::uint16_t gateway_port = 8080;
   std::string version;
-  serving::StorageOptions storage;            // how predictors reach models
+  serving::StorageOptions storage;  // how predictors reach models
+  std::shared_ptr<serving::ModelCache> model_cache;
   serving::LoadOptions load;                  // and by which engines they serve them
   std::map<std::string, Part> parts;          // image -> part of this program that its pods stand for
   std::map<std::string, std::string> images;  // further image names -> what runs them (node::NodeOptions)
   int warm_interpreters = 4;
-  std::string container_engine = "auto";                 // and what runs those that none of them names
-  std::int64_t min_free_disk = std::int64_t{512} << 20;  // node::NodeOptions
-  bool mysql = false;                                    // publish the Service of a MariaDB
+  long scale_window_ms = 60'000, scale_grace_ms = 30'000;  // serving::ScaleDefaults
+  std::string container_engine = "auto";                   // and what runs those that none of them names
+  std::int64_t min_free_disk = std::int64_t{512} << 20;    // node::NodeOptions
+  bool mysql = false;                                      // publish the Service of a MariaDB
 };
 
 class Platform {

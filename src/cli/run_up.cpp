@@ -117,6 +117,8 @@ int run_up(const Settings& s) {
   p.mysql = s.mysql;
   p.container_engine = s.container_engine;
   p.warm_interpreters = s.warm_interpreters;
+  p.scale_window_ms = s.scale_window_s * 1000L;
+  p.scale_grace_ms = s.scale_grace_s * 1000L;
   // Sizes are quantities of Kubernetes.
   for (auto [flag, text, bytes] : {std::tuple{"--min-free-disk", &s.min_free_disk, &p.min_free_disk},
                                    {"--pipeline-step-disk", &s.pipeline_step_disk, &step_disk}}) {
@@ -138,6 +140,9 @@ int run_up(const Settings& s) {
   p.storage = model_storage(s, {.tracking_url = fmt::format("http://{}:{}", host, port(5000)),
                                 .s3_url = fmt::format("http://{}:{}", host, port(9000)),
                                 .keys = keys});
+  auto cache = model_cache(s);
+  if (!cache) return report(cache.error());
+  p.model_cache = std::move(*cache);
   p.parts["millrace/tracking"] = {
       .ports = {{5000, port(5000)}}, .address = host, .ready = [] { return true; }, .log = tracking_log};
   p.parts["millrace/objects"] = {
@@ -186,6 +191,9 @@ int run_up(const Settings& s) {
     auto root = "http://" + at;
     return objects::presign(keys, method, root, bucket, key, std::move(query), time::now_ms() / 1000, 300)
         .substr(root.size());
+  };
+  pages.next_runs = [p = pipelines->get()](const std::string& id, const std::string& cron, std::size_t most) {
+    return p->next_runs(id, cron, most);
   };
   pages.allowed_hosts = s.allowed_hosts;
   pages.local = loopback(s.listen);

@@ -359,6 +359,15 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
         "packages; 0 for none")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  up->add_option(
+        "--scale-window", s.scale_window_s,
+        "Seconds over which requests to an InferenceService are averaged to find its number of pods; without any "
+        "for so long, one with minReplicas 0 has none")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  up->add_option("--scale-to-zero-grace", s.scale_grace_s, "Further seconds that the last pod of such a service stays")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
   up->add_option("--pipeline-pods", s.pipeline_pods, "How many steps of pipelines run at once; further ones wait")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -457,6 +466,8 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
       ->type_name("URL");
   s3_keys(serve, s);
   add_engine_options(serve, s);
+  add_request_log_options(serve, s);
+  add_batcher_options(serve, s);
   serve->footer(
       "Examples:\n  millrace serve --model ./model --name churn\n  millrace serve --model models:/churn@champion "
       "--name churn --tracking-uri http://127.0.0.1:5000");
@@ -483,6 +494,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   guard->add_option("engine", s.guard_engine)->required();
   guard->add_option("label", s.guard_label)->required();
   guard->add_option("prefix", s.guard_prefix)->required();
+  auto* onnx = add_onnx_worker_command(app, s);
   auto* completion = app.add_subcommand("completion", "Print a completion script: source <(millrace completion bash)");
   completion->add_option("shell", s.shell, "bash or zsh")->required()->check(CLI::IsMember({"bash", "zsh"}));
 
@@ -523,6 +535,7 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
               : exec->parsed()       ? Command::exec
               : completion->parsed() ? Command::completion
               : guard->parsed()      ? Command::containers_guard
+              : onnx->parsed()       ? Command::onnx_worker
                                      : Command::client;
   if (s.command == Command::client) {
     auto* c = app.get_subcommands()[0];

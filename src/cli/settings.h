@@ -21,7 +21,8 @@ enum class Command : std::uint8_t {
   client,
   pipelines,
   model,
-  containers_guard
+  containers_guard,
+  onnx_worker
 };
 
 // What `millrace get|describe|apply|delete|logs|port-forward` are told.
@@ -70,7 +71,30 @@ struct EngineSettings {
   std::string engine = "auto", check = "auto";
   bool allow_network = false;
   std::string memory = "0";  // a quantity
+  std::string onnxruntime;   // the library, or a folder that has it
   int start_timeout_s = 120, timeout_s = 60, replicas = 1, batch = 64, queue = 1000;
+};
+
+// Where the requests of `millrace serve` are logged to, in the words of KServe's agent.
+struct RequestLogSettings {
+  std::string url, mode = "all", source, service, ns, endpoint, component = "predictor";
+  std::string metadata_headers, metadata_annotations, ca_file;
+  bool insecure = false;
+};
+
+// What `millrace onnx-worker` is told by the program that starts it.
+struct OnnxWorkerSettings {
+  int fd = -1;
+  std::string library, model;
+  std::int64_t memory = 0;
+  int threads = 1, parallel = 1, optimization = 99;
+  bool concurrent = false;
+};
+
+// How V1 predictions are joined, in the words of KServe's agent.
+struct BatcherSettings {
+  bool enable = false;
+  int max_size = 32, max_latency_ms = 5000;
 };
 
 // What `millrace model` is told.
@@ -119,7 +143,9 @@ struct Settings {
   int metrics_port = 0;  // 0: on the port of the answers alone
   std::string grpc_max_message = "256Mi";
   bool lazy = false;
-  std::string model_memory = "0";  // a quantity
+  std::string model_memory = "0";    // a quantity
+  std::string model_cache = "20Gi";  // likewise
+  std::string model_cache_dir;
   int max_concurrency = 0, max_queue = 100, request_timeout_s = 60;
   int workers = 0;  // of KServe's and MLServer's processes: there is one here
   std::string tracking_uri;
@@ -129,6 +155,7 @@ struct Settings {
   std::vector<std::string> images;  // NAME=RUNTIME
   std::string container_engine = "auto";
   int warm_interpreters = 4;
+  int scale_window_s = 60, scale_grace_s = 30;
   bool pipeline_cache = true;
   int pipeline_cache_days = 0, pipeline_pods = 16;
   std::string cron_timezone = "UTC";
@@ -144,7 +171,10 @@ struct Settings {
   std::string shell;
   ClientSettings client;
   PipelineSettings pipelines;
+  OnnxWorkerSettings onnx;
   EngineSettings engine;
+  RequestLogSettings request_log;
+  BatcherSettings batcher;
   ModelSettings model;
 };
 

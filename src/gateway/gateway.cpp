@@ -1,7 +1,9 @@
 #include "gateway/gateway.h"
 
+#include <atomic>
 #include <limits>
 
+#include "gateway/hold.h"
 #include "http/async_client.h"
 #include "log/log.h"
 #include "mesh/host.h"
@@ -13,8 +15,13 @@ namespace mr::gateway {
 
 namespace {
 
-constexpr std::size_t kRepeatable = 64 * 1024;  // bodies up to it are kept, so that a request can be sent again
-constexpr int kConnectAttempts = 3;             // endpoints tried when nothing was sent yet
+constexpr std::size_t kRepeatable = 64 * 1024;   // bodies up to it are kept, so that a request can be sent again
+constexpr std::size_t kMirrored = 1U << 20;      // bodies up to it are copied to mirrors
+constexpr std::size_t kCopies = 256;             // under way at once, and
+constexpr std::size_t kCopiedBytes = 64U << 20;  // the bytes of their bodies; further copies are not made
+constexpr int kConnectAttempts = 3;              // endpoints tried when nothing was sent yet
+constexpr int kComingAttempts = 100;             // where pods come and go with demand
+constexpr long kComingMs = 20;
 
 std::uint64_t draw() {
   thread_local std::uint64_t state = reinterpret_cast<std::uintptr_t>(&state) ^ 0x9e3779b97f4a7c15ULL;
@@ -46,8 +53,34 @@ Trouble trouble_of(const Error& e) {
   return e.reason.empty() || e.code == Code::cancelled ? Trouble::client : Trouble::reset;
 }
 
+// As Envoy names the host of a copy: "x.example-shadow:8080".
+std::string shadow_host(std::string_view host) {
+  auto colon = host.rfind(':');
+  if (colon == std::string_view::npos || host.find(']', colon) != std::string_view::npos) colon = host.size();
+  return fmt::format("{}-shadow{}", host.substr(0, colon), host.substr(colon));
+}
+
+// The copies that are under way. Thread safe.
+struct Copies {
+  std::atomic<std::size_t> running = 0, bytes = 0;
+  metrics::Counter sent = metrics::counter("millrace_gateway_mirrored_total", "Copies of requests sent to mirrors");
+  metrics::Counter dropped =
+      metrics::counter("millrace_gateway_mirror_dropped_total", "Copies of requests that were not sent to a mirror");
+  bool begin(std::size_t size) {
+    const bool few = running.fetch_add(1) < kCopies;
+    const bool small = bytes.fetch_add(size) + size <= kCopiedBytes;
+    if (few && small) return true;
+    end(size);
+    return false;
+  }
+  void end(std::size_t size) {
+    running.fetch_sub(1);
+    bytes.fetch_sub(size);
+  }
+};
+
 // An upstream's answer as ours, handed on as it comes. `use` lives until its last byte.
-http::Response answer_of(http::AsyncAnswer a, bool head_only, std::shared_ptr<services::Use> use) {
+http::Response answer_of(http::AsyncAnswer a, bool head_only, std::shared_ptr<UnderWay> use) {
   http::Response res;
   res.status = a.status;
   for (const auto& [n, v] : a.headers.items()) {
@@ -78,6 +111,7 @@ struct Gateway {
   // Shared with the copies to mirrors, which may outlive this.
   std::shared_ptr<http::AsyncClient> client =
       std::make_shared<http::AsyncClient>(http::AsyncClient::Limits{.idle_per_endpoint = 64});
+  std::shared_ptr<Copies> copies = std::make_shared<Copies>();
   metrics::Counter routed =
       metrics::counter("millrace_gateway_routed_total", "Requests that a route of the front door took");
   metrics::Counter troubled =
@@ -185,10 +219,10 @@ struct Gateway {
     return rq.body != nullptr && (rq.headers.has("Transfer-Encoding") || rq.body->length().value_or(0) > 0);
   }
   // Reads a small body whole, so that the request can be sent more than once. False: it did not come.
-  static task::Task<Result<>> gather(Call& c) {
+  static task::Task<Result<>> gather(Call& c, std::size_t most = kRepeatable) {
     if (c.whole || !has_body(c.rq)) co_return Result<>{};
     auto n = c.rq.body->length();
-    if (!n || *n > kRepeatable) co_return Result<>{};
+    if (!n || *n > most) co_return Result<>{};
     std::string all;
     all.reserve(*n);
     for (;;) {
@@ -262,13 +296,23 @@ struct Gateway {
     int retries = c.attempts;
     Error last;
     Trouble trouble = Trouble::connect;
+    auto way = std::make_shared<UnderWay>(deps.demand != nullptr ? deps.demand->find(to.ns, to.service) : nullptr);
+    const auto hold = hold_until(c.timeout_ms);
     for (int connects = 0;;) {
       long connect_ms = 10'000;
-      auto e = endpoint(table, to, tried, c.rq, connect_ms);
+      Place place;
+      if (way->meter)
+        place = co_await find_place(*way, [&] { return endpoint(table, to, tried, c.rq, connect_ms); }, hold);
+      else
+        place.endpoint = endpoint(table, to, tried, c.rq, connect_ms);
+      auto& e = place.endpoint;
       if (!e) {
         troubled.add();
-        co_return nobody();
+        auto res = plain(place.status, place.why);
+        if (place.later) res.headers.add("Retry-After", "1");
+        co_return res;
       }
+      if (!way->use) way->use.emplace(e);
       auto out = outgoing(c, connect_ms, limit);
       if (!upgrade.empty()) {
         out.headers.add("Connection", "Upgrade");
@@ -280,7 +324,6 @@ struct Gateway {
       }
       // What may not be sent twice must not meet a kept connection that its server is closing.
       out.fresh = !repeatable || !upgrade.empty() || out.method == "POST" || out.method == "PATCH";
-      auto use = std::make_shared<services::Use>(e);
       auto answer = co_await client->send({e->ip, e->port}, std::move(out));
       if (answer && answer->upgraded && upgrade.empty())
         answer = fail(Code::data_loss, "the upstream changed the protocol unasked", "protocol error");
@@ -288,18 +331,26 @@ struct Gateway {
         if (!answer->upgraded && retries > 0 && repeatable && retry_status(c.retry_on, answer->status)) {
           --retries;
           tried.push_back(std::move(e));
+          way->use.reset();
           continue;
         }
-        co_return answer_of(std::move(*answer), c.rq.method == http::Method::head, std::move(use));
+        co_return answer_of(std::move(*answer), c.rq.method == http::Method::head, std::move(way));
       }
       last = std::move(answer).error();
       trouble = trouble_of(last);
       // The time for the whole answer was over before there was a connection.
       if (last.reason == "connection timeout" && limit > 0 && limit < connect_ms) trouble = Trouble::timeout;
       tried.push_back(std::move(e));
+      way->use.reset();
       if (trouble == Trouble::client) co_return plain(408, "The request's body did not come");
       // Nothing was sent: another endpoint may have it, whatever the rule says.
       if (trouble == Trouble::connect && ++connects < kConnectAttempts) continue;
+      // Pods that go with demand may have gone just now: another one comes.
+      if (trouble == Trouble::connect && way->meter && connects < kComingAttempts) {
+        tried.clear();
+        co_await task::sleep_ms(kComingMs);
+        continue;
+      }
       if (trouble == Trouble::reset && retries > 0 && repeatable &&
           (retried_on(c.retry_on, "reset") || retried_on(c.retry_on, "5xx"))) {
         --retries;
@@ -391,28 +442,45 @@ struct Gateway {
     if (!cors.max_age_s.empty()) res.headers.set("Access-Control-Max-Age", cors.max_age_s);
   }
 
-  // Copies go out beside the request; nobody waits for their answers. A body too large to keep is not copied.
+  // Copies go out beside the request; nobody waits for their answers. A body too large to keep is not copied, and where
+  // too many copies are under way no more are made.
   task::Task<void> mirror(Call& c, const mesh::RouteTable& table, const mesh::HttpRoute& r) {
-    if (auto got = co_await gather(c); !got) co_return;
-    if (!c.whole && has_body(c.rq)) co_return;
+    if (std::ranges::none_of(r.mirrors, [](const auto& m) { return m.percent > 0; })) co_return;
+    if (auto got = co_await gather(c, kMirrored); !got) co_return;
+    const bool whole = c.whole || !has_body(c.rq);
+    const auto size = c.whole ? c.whole->size() : 0;
     for (const auto& to : r.mirrors) {
       if (!happens(to.percent)) continue;
       long connect_ms = 10'000;
-      auto e = endpoint(table, to.to, {}, c.rq, connect_ms);
-      if (!e) continue;
+      auto meter = deps.demand != nullptr ? deps.demand->find(to.to.ns, to.to.service) : nullptr;
+      auto e = whole ? endpoint(table, to.to, {}, c.rq, connect_ms) : nullptr;
+      const bool sent = e != nullptr && copies->begin(size);
+      if (!sent) copies->dropped.add();
+      // A copy is not held until pods come, but it is reason enough for them to.
+      if (e == nullptr && meter && copies->begin(0)) task::detach(call_for_pods(copies, std::move(meter)));
+      if (!sent) continue;
       auto out = outgoing(c, connect_ms, 15'000);
-      out.headers.set("Host", fmt::format("{}-shadow", c.headers.get("Host")));
-      task::detach([](std::shared_ptr<http::AsyncClient> client, services::EndpointPtr e,
-                      http::AsyncRequest rq) -> task::Task<void> {
-        services::Use use(e);
-        auto answer = co_await client->send({e->ip, e->port}, std::move(rq));
-        if (!answer || answer->upgraded) co_return;
-        for (;;) {
-          auto piece = co_await answer->body->read();
-          if (!piece || piece->empty()) break;
-        }
-      }(client, std::move(e), std::move(out)));
+      out.headers.set("Host", shadow_host(c.headers.get("Host")));
+      task::detach(copy(client, copies, std::move(meter), std::move(e), std::move(out), size));
     }
+  }
+  static task::Task<void> call_for_pods(std::shared_ptr<Copies> copies, std::shared_ptr<services::Meter> meter) {
+    services::Meter::Ticket ticket(meter);
+    (void)co_await meter->wait(meter->turn(), 15'000, false);
+    copies->end(0);
+  }
+  static task::Task<void> copy(std::shared_ptr<http::AsyncClient> client, std::shared_ptr<Copies> copies,
+                               std::shared_ptr<services::Meter> meter, services::EndpointPtr e, http::AsyncRequest rq,
+                               std::size_t size) {
+    services::Use use(e);
+    services::Meter::Ticket ticket(std::move(meter));
+    copies->sent.add();
+    if (auto answer = co_await client->send({e->ip, e->port}, std::move(rq)); answer && !answer->upgraded)
+      for (;;) {
+        auto piece = co_await answer->body->read();
+        if (!piece || piece->empty()) break;
+      }
+    copies->end(size);
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include "http/message.h"
 #include "mesh/route_table.h"
+#include "services/demand.h"
 #include "services/directory.h"
 
 namespace mr::gateway {
@@ -15,7 +16,8 @@ namespace mr::gateway {
 struct GatewayDeps {
   std::function<std::shared_ptr<const mesh::RouteTable>()> table;  // empty: no rules
   const services::Directory* directory = nullptr;
-  http::Handler fallback;  // may be empty: 404
+  const services::Demand* demand = nullptr;  // may be null
+  http::Handler fallback;                    // may be empty: 404
 };
 
 http::Handler make_gateway(GatewayDeps deps);

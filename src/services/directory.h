@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,10 +72,19 @@ class Use {
   ~Use() {
     if (endpoint_) endpoint_->active.fetch_sub(1, std::memory_order_relaxed);
   }
+  // One more, unless `limit` uses are under way.
+  static std::optional<Use> take(EndpointPtr e, std::uint32_t limit) {
+    auto n = e->active.load(std::memory_order_relaxed);
+    while (n < limit)
+      if (e->active.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return Use(std::move(e), Counted{});
+    return std::nullopt;
+  }
   Use(Use&& o) noexcept : endpoint_(std::move(o.endpoint_)) { o.endpoint_.reset(); }
   Use& operator=(Use&&) = delete;
 
  private:
+  struct Counted {};
+  Use(EndpointPtr e, Counted) : endpoint_(std::move(e)) {}
   EndpointPtr endpoint_;
 };
 

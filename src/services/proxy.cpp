@@ -43,6 +43,7 @@ struct ServiceProxy::Impl : std::enable_shared_from_this<Impl> {
   kube::Manager& manager;
   Relays relays;
   Directory directory;
+  Demand demand;
   kube::Informer* services = nullptr;
   kube::Informer* endpoints = nullptr;
   kube::Informer* slices = nullptr;
@@ -140,6 +141,7 @@ struct ServiceProxy::Impl : std::enable_shared_from_this<Impl> {
     }
     directory.replace(map);
     for (const auto& key : keys) {
+      if (auto meter = demand.find(key.ns, key.name)) meter->wake();
       auto it = map->find(key);
       arrange(key, it == map->end() ? nullptr : it->second);
       if (it != map->end() && !it->second->external_name.empty()) resolve(it->second->external_name);
@@ -266,6 +268,7 @@ void ServiceProxy::stop() {
 
 const Directory& ServiceProxy::directory() const { return impl_->directory; }
 Relays& ServiceProxy::relays() const { return impl_->relays; }
+Demand& ServiceProxy::demand() const { return impl_->demand; }
 
 Lines ServiceProxy::hosts(std::string_view own_ns) const {
   auto map = impl_->directory.all();

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "kube/kit.h"
+#include "services/demand.h"
 #include "services/directory.h"
 #include "services/relay.h"
 #include "task/loop.h"
@@ -27,6 +28,8 @@ class ServiceProxy {
   [[nodiscard]] const Directory& directory() const;
   // Lines for /etc/hosts; with a namespace, its Services by their short names too.
   [[nodiscard]] Lines hosts(std::string_view own_ns = {}) const;
+  // The Services whose pods depend on demand; who waits for one of them is woken when their endpoints change.
+  [[nodiscard]] Demand& demand() const;
   // The relays, for listeners that stand for parts of this program.
   [[nodiscard]] Relays& relays() const;
 

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "log/log.h"
+#include "serving/controller/agent.h"
+#include "serving/controller/scales.h"
 #include "serving/controller/writer.h"
 #include "text/text.h"
 #include "time/clock.h"
@@ -24,17 +26,11 @@ namespace {
 constexpr std::string_view kIsvcLabel = "serving.kserve.io/inferenceservice";
 constexpr std::string_view kIsvcSource = "v1beta1Controllers";
 
-int wanted_replicas(const Object& spec) {
-  return static_cast<int>(std::clamp<std::int64_t>(kube::int_at(spec, "minReplicas", 1), 1, 1000));
-}
-
 // What of a component's spec has no effect here; shown in its condition rather than passed over.
 std::string note_of(const Object& spec) {
   std::string note;
   auto add = [&](std::string_view text) { note += (note.empty() ? "" : "; ") + std::string(text); };
-  if (kube::int_at(spec, "minReplicas", 1) == 0)
-    add("minReplicas is 0: one replica stays, as nothing here can hold requests while it would start");
-  for (const char* field : {"logger", "batcher", "containerConcurrency", "autoScaling", "scaleTarget", "workerSpec"})
+  for (const char* field : {"autoScaling", "workerSpec"})
     if (const auto* v = spec.if_contains(field); v != nullptr && !v->is_null())
       add(fmt::format("{} has no effect here", field));
   return note;
@@ -62,11 +58,20 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
         secrets(m.informer(kube::gvr::secrets)),
         accounts(m.informer(kube::gvr::serviceaccounts)) {}
 
+  void begin_scaling() {
+    if (options.demand == nullptr) return;
+    auto changed = [weak = weak_from_this()](Key isvc) {
+      if (auto self = weak.lock()) self->queue->add(std::move(isvc));
+    };
+    scales.emplace(manager, *options.demand, options.scale, std::move(changed), options.connected);
+  }
+
   kube::Manager& manager;
   ControllerOptions options;
   kube::Informer &isvcs, &runtimes, &cluster_runtimes, &deployments, &pods, &services, &endpoints, &routes, &secrets,
       &accounts;
   kube::Queue* queue = nullptr;
+  std::optional<Scales> scales;  // none: nothing follows demand
   // Deployments made here that the informer has not shown yet, and since when a revision has had no traffic.
   struct Fresh {
     ObjectPtr object;
@@ -159,17 +164,21 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     co_return Result<void>{};
   }
 
-  task::Task<Result<void>> scale(ObjectPtr deployment, int replicas) {
-    if (kube::int_at(*deployment, "spec.replicas", 1) == replicas) co_return Result<void>{};
-    auto done =
-        co_await manager.client().patch(kube::gvr::deployments, kube::key_of(*deployment), kube::PatchType::merge,
-                                        Object{{"spec", Object{{"replicas", replicas}}}});
+  // `on_demand`: whether the Deployment is marked as one whose pods come when they are asked for.
+  task::Task<Result<void>> scale(ObjectPtr deployment, int replicas, bool on_demand = false) {
+    const bool marked = kube::annotation(*deployment, kOnDemand) == "true";
+    if (kube::int_at(*deployment, "spec.replicas", 1) == replicas && marked == on_demand) co_return Result<void>{};
+    Object change{{"spec", Object{{"replicas", replicas}}}};
+    if (marked != on_demand)
+      kube::ensure(change, "metadata.annotations")[kOnDemand] = on_demand ? Value("true") : Value(nullptr);
+    auto done = co_await manager.client().patch(kube::gvr::deployments, kube::key_of(*deployment),
+                                                kube::PatchType::merge, std::move(change));
     if (!done) co_return std::unexpected(done.error());
     co_return Result<void>{};
   }
 
   // Pods for what has traffic or is being brought up, none for the rest; the oldest of the rest are removed.
-  task::Task<Result<long>> scale_revisions(const ComponentState& c, int replicas) {
+  task::Task<Result<long>> scale_revisions(Key isvc, const ComponentState& c, ScaleSettings settings) {
     long again = -1;
     std::set<std::string> keep{c.traffic.latest_created, c.traffic.latest_ready, c.traffic.latest_rolled_out,
                                c.traffic.previous_rolled_out};
@@ -179,14 +188,23 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
       bool used = r->name == c.traffic.latest_created ||
                   std::find(c.traffic.wanted.begin(), c.traffic.wanted.end(), r->name) != c.traffic.wanted.end() ||
                   std::any_of(c.traffic.targets.begin(), c.traffic.targets.end(),
-                              [&](const Traffic::Target& t) { return t.revision == r->name; });
+                              [&](const Traffic::Target& t) { return t.revision == r->name; }) ||
+                  (scales && scales->busy({isvc.ns, r->name}));
       if (used) {
         idle_since_ns.erase(key);
-        MR_CO_CHECK(co_await scale(r->deployment, replicas));
+        int wanted = std::max(settings.min, 1);
+        if (scales && c.on_demand)
+          wanted = scales->replicas(isvc, *r, settings);
+        else if (scales)
+          scales->forget({isvc.ns, r->name});
+        // The mark stays until pods are there that do not go again.
+        const bool mark = wanted == 0 || (r->on_demand && (settings.min == 0 || r->ready_pods == 0));
+        MR_CO_CHECK(co_await scale(r->deployment, wanted, mark));
         continue;
       }
       if (++idle > options.revision_history && !keep.contains(r->name)) {
         idle_since_ns.erase(key);
+        if (scales) scales->forget({isvc.ns, r->name});
         for (const auto* suffix : {"", "-private"})
           if (services.get({key.ns, r->name + suffix}))
             (void)co_await manager.client().remove(kube::gvr::services, {key.ns, r->name + suffix});
@@ -195,15 +213,17 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
           co_return std::unexpected(gone.error());
         continue;
       }
-      if (kube::int_at(*r->deployment, "spec.replicas", 1) == 0) continue;
+      const bool asleep = kube::int_at(*r->deployment, "spec.replicas", 1) == 0;
+      if (asleep && !(scales && scales->knows({isvc.ns, r->name}))) continue;
       auto [since, first] = idle_since_ns.try_emplace(key, time::mono_ns());
       auto left = options.idle_scale_down_ms - (time::mono_ns() - since->second) / 1'000'000;
       if (left > 0) {
         again = again < 0 ? left + 1 : std::min(again, static_cast<long>(left) + 1);
         continue;
       }
-      MR_CO_CHECK(co_await scale(r->deployment, 0));
+      if (scales) scales->forget({isvc.ns, r->name});
       idle_since_ns.erase(since);
+      if (!asleep) MR_CO_CHECK(co_await scale(r->deployment, 0));
     }
     co_return again;
   }
@@ -262,6 +282,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     for (const auto& d : deployments_of(*isvc))
       (void)co_await manager.client().remove(kube::gvr::deployments, kube::key_of(*d));
     MR_CO_CHECK(co_await remove_others(isvc, {}, {}));
+    if (scales) scales->forget_all(kube::key_of(*isvc));
     std::vector<ComponentState> components;
     for (auto c : {Component::predictor, Component::transformer, Component::explainer})
       if (kube::at(*isvc, fmt::format("spec.{}", component_name(c))) != nullptr) {
@@ -274,6 +295,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
   task::Task<Result<kube::Again>> reconcile(Key key) {
     auto isvc = isvcs.get(key);
     if (!isvc || kube::deleting(*isvc)) {
+      if (scales) scales->forget_all(key);
       for (auto it = idle_since_ns.lower_bound({key.ns, key.name + "-"}); it != idle_since_ns.end();)
         it = it->first.ns == key.ns && it->first.name.starts_with(key.name + "-") ? idle_since_ns.erase(it)
                                                                                   : idle_since_ns.end();
@@ -287,7 +309,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     std::optional<RuntimeChoice> runtime;
     auto owned = deployments_of(*isvc);
     auto my_pods = pods_of(*isvc);
-    std::map<Component, int> replicas;
+    std::map<Component, ScaleSettings> settings;
     for (auto c : {Component::predictor, Component::transformer, Component::explainer}) {
       const auto& given = kube::object_at(*isvc, fmt::format("spec.{}", component_name(c)));
       if (given.empty()) {
@@ -298,8 +320,9 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
       ComponentState state;
       state.component = c;
       auto spec = c == Component::predictor ? normal_predictor(given) : given;
-      replicas[c] = wanted_replicas(spec);
+      auto& scaling = settings[c] = scale_settings(*isvc, spec, options.scale);
       state.note = note_of(spec);
+      if (!scaling.note.empty()) state.note += (state.note.empty() ? "" : "; ") + scaling.note;
       std::optional<RuntimeChoice> chosen;
       if (const auto& model = kube::object_at(spec, "model"); c == Component::predictor && !model.empty()) {
         auto choice = choose_runtime(model, runtimes.list(key.ns), cluster_runtimes.list());
@@ -310,18 +333,30 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
       }
       if (!state.refusal) {
         auto t = pod_template({*isvc, c, spec, chosen ? &*chosen : nullptr, credentials(key.ns, spec)});
+        if (auto note = agent_note(spec, t && t->builtin); !note.empty())
+          state.note += (state.note.empty() ? "" : "; ") + note;
         if (!t)
           state.refusal = t.error();
         else
-          MR_CO_CHECK(co_await make_revision(isvc, c, *t, replicas[c], owned));
+          MR_CO_CHECK(co_await make_revision(isvc, c, *t, std::max(scaling.min, 1), owned));
       }
       if (chosen) runtime = std::move(chosen);
       state.revisions = revisions_of(c, owned, my_pods);
+      // Whose requests are counted; also while one that slept gets the pods that it now always has.
+      state.on_demand = scales && (scaling.metered() || std::ranges::any_of(state.revisions, [](const Revision& r) {
+                                     return r.on_demand && r.ready_pods == 0;
+                                   }));
+      if (!state.on_demand)
+        for (auto& r : state.revisions) r.on_demand = false;
       std::optional<int> canary;
       if (kube::at(spec, "canaryTrafficPercent") != nullptr)
         canary = static_cast<int>(kube::int_at(spec, "canaryTrafficPercent", 100));
       const auto& before = kube::object_at(*isvc, fmt::format("status.components.{}", component_name(c)));
       state.traffic = share_traffic(before, state.revisions, canary);
+      if (c == Component::predictor) add_shadow(*isvc, state.traffic);
+      if (!state.traffic.shadow.empty())
+        state.note += fmt::format("{}revision {} gets copies of {} % of the requests", state.note.empty() ? "" : "; ",
+                                  state.traffic.shadow, state.traffic.shadow_percent);
       components.push_back(std::move(state));
     }
     long again = -1;
@@ -332,7 +367,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
           service_names.emplace(kube::name_of(s));
           MR_CO_CHECK(co_await ensure(isvc, kube::gvr::services, services, std::move(s)));
         }
-      MR_CO_TRY(long after, co_await scale_revisions(c, replicas[c.component]));
+      MR_CO_TRY(long after, co_await scale_revisions(key, c, settings[c.component]));
       if (after >= 0) again = again < 0 ? after : std::min(again, after);
     }
     for (auto& o : name_services(*isvc, components, options.routing)) {
@@ -355,6 +390,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
 IsvcController::IsvcController(kube::Manager& manager, ControllerOptions options)
     : impl_(std::make_shared<Impl>(manager, std::move(options))) {
   impl_->watch();
+  impl_->begin_scaling();
 }
 IsvcController::~IsvcController() = default;
 

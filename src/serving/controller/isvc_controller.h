@@ -5,14 +5,20 @@
 #include <memory>
 
 #include "kube/kit.h"
+#include "services/demand.h"
 #include "serving/controller/routing.h"
+#include "serving/controller/scaler.h"
 
 namespace mr::serving {
 
 struct ControllerOptions {
   RoutingOptions routing;
-  long idle_scale_down_ms = 3000;     // a revision without traffic keeps its pods so long, for requests under way
-  std::size_t revision_history = 10;  // older ones without traffic are removed
+  long idle_scale_down_ms = 3000;      // a revision without traffic keeps its pods so long, for requests under way
+  std::size_t revision_history = 10;   // older ones without traffic are removed
+  services::Demand* demand = nullptr;  // null: replicas do not follow what is asked of them
+  ScaleDefaults scale;
+  // Whether somebody is connected to a revision's Services other than through the front door; may be empty.
+  std::function<bool(const kube::Key& revision)> connected;
 };
 
 class IsvcController {

@@ -100,6 +100,7 @@ std::vector<Revision> revisions_of(Component c, const std::vector<ObjectPtr>& de
     r.name = kube::label(*d, kRevision);
     r.number = static_cast<int>(text::to_i64(kube::label(*d, kGeneration)).value_or(0));
     r.hash = kube::annotation(*d, kHash);
+    r.on_demand = kube::annotation(*d, kOnDemand) == "true";
     r.deployment = d;
     if (r.name.empty() || r.number <= 0) continue;
     if (const auto* container = serving_container(*d)) {
@@ -181,6 +182,15 @@ std::vector<Object> revision_services(const Object& isvc, Component c, const Rev
     out.push_back(std::move(s));
   }
   return out;
+}
+
+void add_shadow(const Object& isvc, Traffic& t) {
+  auto percent = text::to_i64(kube::annotation(isvc, kShadowPercent)).value_or(0);
+  const bool answered_elsewhere = std::ranges::any_of(
+      t.targets, [&](const Traffic::Target& to) { return to.percent > 0 && to.revision != t.latest_ready; });
+  if (percent <= 0 || percent > 100 || t.latest_ready.empty() || !answered_elsewhere) return;
+  t.shadow = t.latest_ready;
+  t.shadow_percent = static_cast<int>(percent);
 }
 
 Traffic share_traffic(const Object& status, const std::vector<Revision>& revisions, std::optional<int> canary) {

@@ -13,6 +13,8 @@ namespace mr::serving {
 
 enum class Component : std::uint8_t { predictor, transformer, explainer };
 std::string_view component_name(Component c);
+// On a Deployment: its pods come when they are asked for.
+inline constexpr std::string_view kOnDemand = "serving.millrace.io/on-demand";
 
 // The credentials of a service account as KServe injects them: variables for the container that fetches the model.
 struct CredentialSource {
@@ -55,7 +57,8 @@ struct Revision {
   bool builtin = false;
   // From its pods.
   int pods = 0, ready_pods = 0, failed_pods = 0;
-  bool ready() const { return ready_pods > 0; }
+  bool on_demand = false;  // it has served, and its pods come when they are asked for
+  bool ready() const { return ready_pods > 0 || (on_demand && !failure); }
   std::optional<RevisionFailure> failure;
 };
 std::string revision_name(std::string_view isvc, Component c, int number);
@@ -77,9 +80,17 @@ struct Traffic {
   };
   std::vector<Target> targets;  // empty: nothing is ready yet
   std::string latest_created, latest_ready, latest_rolled_out, previous_rolled_out;
+  // The revision that gets copies of so many per cent of the requests, whose answers nobody sees; empty: none.
+  std::string shadow;
+  int shadow_percent = 0;
   // Revisions that should run although they have no traffic yet (a rollback's target that was scaled down).
   std::vector<std::string> wanted;
 };
+// On an InferenceService: per cent of the predictor's requests that its newest revision gets copies of while another
+// one answers.
+inline constexpr std::string_view kShadowPercent = "serving.millrace.io/shadow-traffic-percent";
+// Sets the traffic's shadow as the annotation wants it.
+void add_shadow(const kube::Object& isvc, Traffic& t);
 Traffic share_traffic(const kube::Object& component_status, const std::vector<Revision>& revisions,
                       std::optional<int> canary_percent);
 

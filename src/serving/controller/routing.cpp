@@ -51,8 +51,8 @@ void add_service(const Object& isvc, const std::string& name, const ComponentSta
   auto& spec = kube::ensure(s, "spec");
   spec["type"] = "ClusterIP";
   Object port{{"name", "http"}, {"port", 80}, {"protocol", "TCP"}};
-  if (targets.size() > 1 && !o.gateway_address.empty()) {
-    // Shares by weight are the gateway's work: this name leads there, as it does in Knative.
+  if ((targets.size() > 1 || c.on_demand || !c.traffic.shadow.empty()) && !o.gateway_address.empty()) {
+    // Shares by weight, and pods that come with demand, are the gateway's work: this name leads there, as in Knative.
     port["targetPort"] = o.gateway_port;
     spec["ports"] = Array{std::move(port)};
     out.push_back(std::move(s));
@@ -73,20 +73,32 @@ void add_service(const Object& isvc, const std::string& name, const ComponentSta
   out.push_back(std::move(s));
 }
 
+std::string revision_host(const Object& isvc, std::string_view revision) {
+  return fmt::format("{}.{}.svc.cluster.local", revision, kube::namespace_of(isvc));
+}
+
 Array destinations(const Object& isvc, const ComponentState& c, std::string_view only = {}) {
   Array out;
   auto targets = with_traffic(c);
   for (const auto* t : targets) {
     if (!only.empty() && t->revision != only) continue;
-    out.push_back(Object{
-        {"destination", Object{{"host", fmt::format("{}.{}.svc.cluster.local", t->revision, kube::namespace_of(isvc))},
-                               {"port", Object{{"number", 80}}}}},
-        {"weight", only.empty() ? t->percent : 100},
-        {"headers",
-         Object{{"request", Object{{"set", Object{{"KServe-Isvc-Name", kube::name_of(isvc)},
-                                                  {"KServe-Isvc-Namespace", kube::namespace_of(isvc)}}}}}}}});
+    out.push_back(
+        Object{{"destination", Object{{"host", revision_host(isvc, t->revision)}, {"port", Object{{"number", 80}}}}},
+               {"weight", only.empty() ? t->percent : 100},
+               {"headers",
+                Object{{"request", Object{{"set", Object{{"KServe-Isvc-Name", kube::name_of(isvc)},
+                                                         {"KServe-Isvc-Namespace", kube::namespace_of(isvc)}}}}}}}});
   }
   return out;
+}
+
+// The rule with copies for the component's shadow.
+Object mirrored(Object rule, const Object& isvc, const ComponentState& c) {
+  if (c.traffic.shadow.empty()) return rule;
+  rule["mirrors"] = Array{
+      Object{{"destination", Object{{"host", revision_host(isvc, c.traffic.shadow)}, {"port", Object{{"number", 80}}}}},
+             {"percentage", Object{{"value", c.traffic.shadow_percent}}}}};
+  return rule;
 }
 
 Object rule(Array routes, Array match, std::string_view rewrite, std::string_view timeout) {
@@ -158,10 +170,10 @@ std::vector<Object> virtual_services(const Object& isvc, const std::vector<Compo
                             timeout_of(isvc, Component::explainer)));
     }
     if (prefix.empty()) {
-      http.push_back(rule(destinations(isvc, *top), {}, "", timeout));
+      http.push_back(mirrored(rule(destinations(isvc, *top), {}, "", timeout), isvc, *top));
     } else {
       Array match{Object{{"uri", Object{{"prefix", prefix + "/"}}}}};
-      http.push_back(rule(destinations(isvc, *top), std::move(match), "/", timeout));
+      http.push_back(mirrored(rule(destinations(isvc, *top), std::move(match), "/", timeout), isvc, *top));
     }
     return http;
   };
@@ -176,7 +188,8 @@ std::vector<Object> virtual_services(const Object& isvc, const std::vector<Compo
     auto names = inside_names(isvc, service);
     if (!inside_only) names.insert(names.begin(), component_host(isvc, c.component, o.urls));
     out.push_back(
-        make_route(isvc, service, names, Array{rule(destinations(isvc, c), {}, "", timeout_of(isvc, c.component))}, o));
+        make_route(isvc, service, names,
+                   Array{mirrored(rule(destinations(isvc, c), {}, "", timeout_of(isvc, c.component)), isvc, c)}, o));
     for (const auto& t : c.traffic.targets) {
       if (t.tag.empty() || inside_only) continue;
       ComponentState only = c;

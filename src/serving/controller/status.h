@@ -20,7 +20,8 @@ struct ComponentState {
   std::vector<Revision> revisions;
   Traffic traffic;
   std::optional<RuntimeRefusal> refusal;
-  std::string note;  // what is not as the spec wants it, for the condition's message
+  bool on_demand = false;  // its requests are counted, and wait for pods: its names inside lead to the gateway too
+  std::string note;        // what is not as the spec wants it, for the condition's message
   // Every revision that traffic goes to has a ready pod.
   [[nodiscard]] bool serves() const;
   [[nodiscard]] const Revision* latest() const { return revisions.empty() ? nullptr : &revisions.back(); }

@@ -5,6 +5,7 @@
 
 #include "crypto/digest.h"
 #include "json/parse.h"
+#include "serving/controller/agent.h"
 #include "serving/controller/revisions.h"
 #include "serving/controller/storage.h"
 #include "text/text.h"
@@ -51,7 +52,7 @@ constexpr std::string_view kPodFields[] = {"serviceAccountName",
 
 bool passed_on(std::string_view annotation) {
   return annotation != "kubectl.kubernetes.io/last-applied-configuration" && annotation != "serving.kserve.io/stop" &&
-         !annotation.starts_with("autoscaling.knative.dev/");
+         annotation != kShadowPercent && !annotation.starts_with("autoscaling.knative.dev/");
 }
 
 void add(Object& to, const Object& from) {
@@ -343,6 +344,10 @@ std::expected<Template, RuntimeRefusal> pod_template(const TemplateInput& in) {
       auto& env = list_of(container, "env");
       env.insert(env.end(), credentials.begin(), credentials.end());
     }
+    if (auto ok = add_agent_arguments(in, container); !ok) return std::unexpected(ok.error());
+    if (auto most = kube::int_at(in.spec, "containerConcurrency");
+        most > 0 && !has_argument(container, "--max_concurrency"))
+      list_of(container, "args").push_back(Value(fmt::format("--max_concurrency={}", most)));
     container["ports"] = Array{Object{{"name", "user-port"}, {"containerPort", 8080}, {"protocol", "TCP"}},
                                Object{{"name", "queue-port"}, {"containerPort", 8012}, {"protocol", "TCP"}}};
   } else {
