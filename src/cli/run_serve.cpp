@@ -8,7 +8,9 @@
 #include "log/log.h"
 #include "node/env.h"
 #include "serving/api.h"
+#include "serving/batcher.h"
 #include "serving/grpc_service.h"
+#include "serving/request_log.h"
 
 namespace mr::cli {
 
@@ -90,12 +92,22 @@ int run_serve(const Settings& given) {
   http::Router routes;
   serving::add_server_routes(routes, repository);
   if (auto r = listeners.add(
-          "inference", s.listen, s.port != 0 ? s.port : 8080 + s.port_offset, serving::make_handler(std::move(routes)),
+          "inference", s.listen, port, std::move(handler),
           fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));
       !r)
     return report(r.error());
   if (s.metrics_port > 0 && s.metrics_port != s.port)
     if (auto r = listeners.add("metrics", s.listen, s.metrics_port, serving::make_handler({}), "/metrics"); !r)
+  const int port = s.port != 0 ? s.port : 8080 + s.port_offset;
+  auto log = request_log(s, port);
+  if (!log) return report(log.error());
+  auto handler = serving::make_handler(std::move(routes));
+  if (s.batcher.enable)
+    handler = serving::with_batcher(std::move(handler), repository,
+                                    {.max_batch = static_cast<std::size_t>(s.batcher.max_size),
+                                     .max_latency_ms = s.batcher.max_latency_ms,
+                                     .timeout_ms = s.request_timeout_s * 1000L});
+  if (*log) handler = serving::with_request_log(std::move(handler), *log);
       return report(r.error());
   auto grpc_port = s.grpc_port >= 0 ? s.grpc_port : 8081 + s.port_offset;
   auto message = node::parse_quantity(s.grpc_max_message);

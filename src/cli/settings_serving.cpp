@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/settings.h"
+#include "core/read_file.h"
 #include "log/log.h"
 #include "node/env.h"
 #include "serving/python/host.h"
 #include "serving/repository.h"
 
 namespace mr::cli {
+#include "serving/request_log.h"
 
 void add_engine_options(CLI::App* c, Settings& s) {
   auto& e = s.engine;
@@ -100,6 +102,66 @@ void add_model_command(CLI::App& app, Settings& s) {
       ->type_name("URL");
   c->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models")->type_name("URL");
   c->add_option("--access-key", s.access_key, "S3 access key");
+void add_request_log_options(CLI::App* c, Settings& s) {
+  auto& l = s.request_log;
+  c->add_option("--log-url", l.url, "Send each request and answer as a CloudEvent to this URL, as KServe's logger does")
+      ->type_name("URL");
+  c->add_option("--log-mode", l.mode, "What is sent: request, response or all")
+      ->check(CLI::IsMember({"all", "request", "response"}))
+      ->capture_default_str();
+  c->add_option("--source-uri", l.source, "The events' source (default: http://localhost:PORT/)")->type_name("URI");
+  c->add_option("--inference-service", l.service, "Attribute inferenceservicename of the events")->type_name("NAME");
+  c->add_option("--namespace", l.ns, "Attribute namespace of the events")->type_name("NAME");
+  c->add_option("--component", l.component, "Attribute component of the events")
+      ->type_name("NAME")
+      ->capture_default_str();
+  c->add_option("--endpoint", l.endpoint, "Attribute endpoint of the events: default or canary")->type_name("NAME");
+  c->add_option("--metadata-headers", l.metadata_headers,
+                "Request headers that go into the events' attribute metadata, separated by commas")
+      ->type_name("NAMES");
+  c->add_option("--metadata-annotations", l.metadata_annotations,
+                "Pairs for the events' attribute annotations: NAME=VALUE, separated by commas")
+      ->type_name("PAIRS");
+  c->add_option("--logger-ca-cert-file", l.ca_file, "Whom to believe under https (default: the system's authorities)")
+      ->type_name("FILE");
+  c->add_flag("--logger-tls-skip-verify", l.insecure, "Believe any certificate of the URL's server");
+}
+
+void add_batcher_options(CLI::App* c, Settings& s) {
+  auto& b = s.batcher;
+  c->add_flag(
+      "--enable-batcher", b.enable,
+      "Compute the rows of V1 predictions that come while others are computed as one batch, as KServe's batcher "
+      "does; who comes alone does not wait");
+  c->add_option("--max-batchsize", b.max_size, "Rows of a batch")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  c->add_option("--max-latency", b.max_latency_ms, "Milliseconds that a request may wait for its batch")
+      ->check(CLI::Range(1, 3'600'000))
+      ->capture_default_str();
+}
+
+Result<std::shared_ptr<serving::RequestLog>> request_log(const Settings& s, int port) {
+  const auto& l = s.request_log;
+  if (l.url.empty()) return nullptr;
+  serving::RequestLogOptions o;
+  o.url = l.url;
+  MR_TRY(o.mode, serving::parse_log_mode(l.mode));
+  o.source = l.source.empty() ? fmt::format("http://localhost:{}/", port) : l.source;
+  o.service = l.service;
+  o.ns = l.ns;
+  o.component = l.component;
+  o.endpoint = l.endpoint;
+  o.metadata_headers = serving::parse_names(l.metadata_headers);
+  MR_TRY(o.annotations, serving::parse_annotations(l.metadata_annotations));
+  if (!l.ca_file.empty()) {
+    MR_TRY(o.tls.ca_pem, read_whole(l.ca_file, 1U << 20));
+  }
+  o.tls.insecure = l.insecure;
+  o.say = [](std::string_view text) { log::warn("request log", {{"trouble", text}}); };
+  return serving::RequestLog::make(std::move(o));
+}
+
   c->add_option("--secret-key", s.secret_key, "S3 secret key (better: MILLRACE_SECRET_KEY)");
   c->add_option("--log-level", s.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));

@@ -1,5 +1,6 @@
 // The flags of what serves models: which engine, the check before traffic, the Python workers; and `millrace model`.
 #pragma once
+#include <memory>
 #include <string>
 
 #include "core/error.h"
@@ -9,6 +10,7 @@ class App;
 }
 namespace mr::serving {
 struct LoadOptions;
+class RequestLog;
 struct RepositoryOptions;
 }  // namespace mr::serving
 
@@ -20,6 +22,14 @@ void add_engine_options(CLI::App* c, Settings& s);
 void add_repository_options(CLI::App* c, Settings& s);
 Result<serving::RepositoryOptions> repository_options(const Settings& s);
 void add_model_command(CLI::App& app, Settings& s);
+// Requests as CloudEvents: --log-url, --log-mode and what else KServe's agent is told.
+void add_request_log_options(CLI::App* c, Settings& s);
+// V1 predictions in batches: --enable-batcher, --max-batchsize, --max-latency.
+void add_batcher_options(CLI::App* c, Settings& s);
+// Null without --log-url. `port`: of the answers, for the events' source.
+Result<std::shared_ptr<serving::RequestLog>> request_log(const Settings& s, int port);
+// The cache of fetched models: --model-cache, --model-cache-dir.
+Result<std::shared_ptr<serving::ModelCache>> model_cache(const Settings& s);
 
 // What a repository is told: with `workers`, Python workers whose environments lie in --data, and whose words go to the
 // program's log.

@@ -82,6 +82,12 @@ struct Upstream {
             co_return r;
           }
           auto all = co_await http::read_all(rq, 64 << 20);
+          if (all) {
+            std::lock_guard guard(mutex);
+            host = rq.headers.get("Host");
+            body_size = all->size();
+            seen = requests.load();
+          }
           std::string lines = fmt::format("{} {} {}\n", name, rq.method_text, rq.target);
           for (const auto& [n, v] : rq.headers.items()) lines += fmt::format("{}: {}\n", n, v);
           lines += fmt::format("body {}\n", all ? all->size() : 0);
@@ -92,6 +98,10 @@ struct Upstream {
     EXPECT_TRUE(server.start().has_value());
   }
   std::atomic<int> requests{0};
+  std::mutex mutex;  // of what the last request that was read whole had
+  std::string host;
+  std::size_t body_size = 0;
+  std::atomic<int> seen{0};
   http::Server server;
 };
 
@@ -292,11 +302,27 @@ TEST_F(FrontDoor, CrossOriginRules) {
 
 TEST_F(FrontDoor, CopiesGoToTheMirror) {
   rules(R"([{"mirrors":[{"destination":{"host":"two"}}],"route":[{"destination":{"host":"one"}}]}])");
-  EXPECT_EQ(
-      header(ask(port(), "POST /m HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"), "X-From"),
-      "one");
-  for (int i = 0; i < 500 && two.requests == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(two.requests, 1);
+  auto post = [&](std::string_view path, std::size_t size, std::string_view host) {
+    return ask(port(), fmt::format("POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}",
+                                   path, host, size, std::string(size, 'c')));
+  };
+  auto copied = [&](int requests) {
+    for (int i = 0; i < 6000 && two.seen < requests; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::lock_guard guard(two.mutex);
+    return std::pair(two.host, two.body_size);
+  };
+  EXPECT_EQ(header(post("/m", 3, "x"), "X-From"), "one");
+  EXPECT_EQ(copied(1), std::pair(std::string("x-shadow"), std::size_t{3}));
+  // As large as a request for many rows; the port stays behind the name.
+  EXPECT_EQ(header(post("/m", 300'000, "x:8080"), "X-From"), "one");
+  EXPECT_EQ(copied(2), std::pair(std::string("x-shadow:8080"), std::size_t{300'000}));
+  // What is larger than is kept goes to the route alone.
+  EXPECT_EQ(header(post("/m", 2'000'000, "x"), "X-From"), "one");
+  EXPECT_EQ(header(post("/m", 4, "x"), "X-From"), "one");
+  EXPECT_EQ(copied(3), std::pair(std::string("x-shadow"), std::size_t{4}));
+  // A mirror that is not there is in nobody's way.
+  rules(R"([{"mirrors":[{"destination":{"host":"dead"}},{"destination":{"host":"empty"}}],"route":[{"destination":{"host":"one"}}]}])");
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(header(post("/m", 5, "x"), "X-From"), "one");
 }
 
 TEST_F(FrontDoor, UpgradesPass) {

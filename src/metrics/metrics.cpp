@@ -38,6 +38,11 @@ Histogram duration_histogram(const std::string& name, const std::string& help, c
   return Histogram(&prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(to_labels(labels), b));
 }
 
+Histogram count_histogram(const std::string& name, const std::string& help, const Labels& labels) {
+  static const prometheus::Histogram::BucketBoundaries b{0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
+  return Histogram(&prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(to_labels(labels), b));
+}
+
 std::string expose() {
   static Gauge resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes.");
   static Gauge cpu = gauge("process_cpu_seconds_total", "User and system CPU time in seconds.");

@@ -40,6 +40,8 @@ Counter counter(const std::string& name, const std::string& help, const Labels& 
 Gauge gauge(const std::string& name, const std::string& help, const Labels& labels = {});
 // Buckets for request durations in seconds, 50 us to 10 s.
 Histogram duration_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
+// Buckets for numbers of things, 1 to 4096.
+Histogram count_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
 // The text exposition of everything, with the process's own memory and CPU.
 std::string expose();
 

@@ -24,12 +24,19 @@ task::Pool& waiting_pool();
 
 // fn() when the model has a place for one more request (else a refusal with 429, or 504 when it waited too long): on
 // this loop when the body is small, else on the pool. What a remote engine computes is waited for on threads of its
-// own.
-template <class F>
+// own. `order` says how the request waits; it is asked only when that is so, and where fn would run.
+template <class F, class O>
 task::Task<std::expected<std::invoke_result_t<F>, Refusal>> compute(std::shared_ptr<const Model> model,
-                                                                    std::size_t body_bytes, F fn, long timeout_ms = 0) {
-  auto entry = co_await model->traffic->enter(timeout_ms);
-  if (entry != ModelTraffic::Entry::in) co_return std::unexpected(no_place(entry));
+                                                                    std::size_t body_bytes, F fn, O order) {
+  if (!model->traffic->try_enter()) {
+    Order turn;
+    if (body_bytes <= kInlineBody)
+      turn = order();
+    else if (auto read = co_await task::run_on(compute_pool(), order))
+      turn = *read;
+    auto entry = co_await model->traffic->enter(turn);
+    if (entry != ModelTraffic::Entry::in) co_return std::unexpected(no_place(entry));
+  }
   Place place(model->traffic);
   const bool remote = model->loaded.engine->remote();
   if (!remote && body_bytes <= kInlineBody) co_return fn();

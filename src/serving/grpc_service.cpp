@@ -48,8 +48,14 @@ GrpcReply model_infer(Repository& repo, Call call) {
   auto model = co_await repo.get(asked->model, asked->version);
   if (!model) co_return unknown_model(model.error(), asked->model, asked->version);
   Counted counted(*model);
-  auto computed =
-      co_await compute(*model, call.message.size(), [&] { return infer_message(**model, *asked); }, call.timeout_ms);
+  auto computed = co_await compute(
+      *model, call.message.size(), [&] { return infer_message(**model, *asked); },
+      [&] {
+        auto order = order_of({}, asked->request.params);
+        if (call.timeout_ms > 0)
+          order.timeout_ms = order.timeout_ms > 0 ? std::min(order.timeout_ms, call.timeout_ms) : call.timeout_ms;
+        return order;
+      });
   if (!computed) co_return refused_call(computed.error());
   if (!*computed) co_return refused_call(computed->error());
   counted.answered();

@@ -60,3 +60,4 @@ bool may_be_served_elsewhere(const Error& e);
 Result<LoadedModel> load_served(const std::string& path, const LoadOptions& options);
 
 }  // namespace mr::serving
+  std::vector<std::pair<std::string, std::string>> labels;  // of models' metrics, besides name and version

@@ -6,8 +6,10 @@
 #include "crypto/random.h"
 #include "http/server.h"
 #include "node/env.h"
+#include "serving/batcher.h"
 #include "serving/api.h"
 #include "serving/controller/runtimes.h"
+#include "serving/request_log.h"
 #include "serving/grpc_service.h"
 #include "task/event.h"
 #include "task/pool.h"
@@ -69,10 +71,12 @@ struct Folder {
 struct Served {
   Served(LoadOptions options, Limits limits) : repository(std::move(options), {.limits = limits}) {}
   Repository repository;
-  Folder folder;
+  std::shared_ptr<RequestLog> log;  // null: none is asked for
   std::unique_ptr<http::Server> http, queue;
   std::unique_ptr<grpc::Server> grpc;
 };
+  std::optional<RequestLogOptions> request_log;
+  std::optional<BatcherOptions> batcher;
 
 struct Plan {
   std::string name, uri, dir, address;
@@ -101,12 +105,70 @@ Result<LoadOptions> load_options(const LoadOptions& all, const BuiltinStart& sta
   if (engine == "native")
     out.engine = EngineChoice::native;
   else if (engine == "python")
+  if (start.pod) {
+    out.labels = {{"namespace", std::string(kube::namespace_of(*start.pod))}};
+    if (auto revision = kube::label(*start.pod, "serving.knative.dev/revision"); !revision.empty())
+      out.labels.emplace_back("revision", revision);
+  }
     out.engine = EngineChoice::python;
   else if (engine == "auto")
     out.engine = EngineChoice::automatic;
   else if (!engine.empty())
     return fail(Code::invalid_argument,
                 fmt::format("--engine={} is none of auto, native and python", printable(engine)));
+// The log of requests that a container asks for, as KServe's agent is told of one.
+Result<std::optional<RequestLogOptions>> log_options(const PredictorOptions& options, const BuiltinStart& start) {
+  const auto& c = start.container;
+  RequestLogOptions o;
+  o.url = argument(c, "log-url");
+  if (o.url.empty()) return std::nullopt;
+  MR_TRY(o.mode, parse_log_mode(argument(c, "log-mode")));
+  o.source = argument(c, "source-uri");
+  if (o.source.empty() && start.pod) o.source = kube::name_of(*start.pod);
+  o.service = argument(c, "inference-service");
+  o.ns = argument(c, "namespace");
+  if (o.ns.empty() && start.pod) o.ns = kube::namespace_of(*start.pod);
+  o.component = argument(c, "component");
+  o.endpoint = argument(c, "endpoint");
+  o.metadata_headers = parse_names(argument(c, "metadata-headers"));
+  // Names alone are those of the pod's annotations.
+  std::string pairs;
+  for (const auto& one : parse_names(argument(c, "metadata-annotations")))
+    if (one.contains('='))
+      pairs += (pairs.empty() ? "" : ",") + one;
+    else if (auto value = start.pod ? kube::annotation(*start.pod, one) : std::string_view(); !value.empty())
+      o.annotations.emplace_back(one, value);
+  MR_TRY(auto given, parse_annotations(pairs));
+  o.annotations.insert(o.annotations.end(), given.begin(), given.end());
+  o.resolve = options.storage.resolve;
+  o.say = [log = start.log](std::string_view text) { say(log, "WARNING", text); };
+  return o;
+}
+
+Result<std::shared_ptr<CachedModel>> from_cache(const PredictorOptions& options, const std::string& uri,
+                                                const Environment& env, const std::atomic<bool>& stop) {
+  return options.cache->get(
+      {.state = [&] { return storage_state(options.storage, uri, env); },
+       .fetch = [&](const std::string& folder) { return fetch_storage(options.storage, uri, env, folder, stop); }},
+      stop);
+}
+
+Result<std::optional<BatcherOptions>> batcher_options(const kube::Object& container) {
+  if (argument(container, "enable-batcher") != "true") return std::nullopt;
+  std::size_t size = 32, latency_ms = 5000, timeout_s = 60;
+  for (auto [name, number] : {std::pair{"max-batchsize", &size}, std::pair{"max-latency", &latency_ms},
+                              std::pair{"batch-timeout", &timeout_s}})
+    if (auto text = argument(container, name); !text.empty()) {
+      auto n = text::to_u64(text);
+      if (!n || *n == 0 || *n > 3'600'000)
+        return fail(Code::invalid_argument, fmt::format("--{}={} is no number of use", name, printable(text)));
+      *number = *n;
+    }
+  return BatcherOptions{.max_batch = size,
+                        .max_latency_ms = static_cast<long>(latency_ms),
+                        .timeout_ms = static_cast<long>(timeout_s) * 1000};
+}
+
   auto memory = node::parse_quantity(kube::text_at(start.container, "resources.limits.memory"));
   if (memory > 0 && memory < 1e15) out.memory = static_cast<std::int64_t>(memory);
   out.log = [log = start.log](std::string_view line) {
@@ -134,6 +196,11 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
       for (auto at = e.message.find(path); at != std::string::npos; at = e.message.find(path, at + 11))
         e.message.replace(at, path.size(), "/mnt/models");
     return std::unexpected(std::move(e));
+  if (plan.batcher) handler = with_batcher(std::move(handler), served->repository, *plan.batcher);
+  if (plan.request_log) {
+    MR_TRY(served->log, RequestLog::make(*plan.request_log));
+    handler = with_request_log(std::move(handler), served->log);
+  }
   }
   auto loaded = time::mono_ns();
   say(log, "INFO",
@@ -227,6 +294,8 @@ class PredictorRuntime final : public node::BuiltinRuntime {
                               std::pair{"grpc_port", &plan.grpc_port}})
       if (auto text = argument(start.container, name); !text.empty()) {
         auto n = text::to_u64(text);
+    MR_CO_TRY(plan.request_log, log_options(options_, start));
+    MR_CO_TRY(plan.batcher, batcher_options(start.container));
         if (!n || *n > 65535)
           co_return fail(Code::invalid_argument, fmt::format("--{}={} is not a port", name, printable(text)));
         *port = static_cast<std::uint16_t>(*n);

@@ -20,7 +20,11 @@ struct PredictorOptions {
 };
 
 // Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012), --grpc_port (8081),
-// --max_concurrency, --max_queue, --request_timeout (seconds).
+// --max_concurrency, --max_queue, --request_timeout (seconds); what KServe's agent is told of the request log:
+// --log-url,
+// --log-mode, --source-uri (the pod's name), --inference-service, --namespace, --component, --endpoint,
+// --metadata-headers, --metadata-annotations; and of the batcher: --enable-batcher, --max-batchsize, --max-latency
+// (milliseconds), --batch-timeout (seconds).
 // The container exits with 1 and the reason as its last line when the model cannot be loaded.
 std::shared_ptr<node::BuiltinRuntime> make_predictor_runtime(task::Loops& loops, PredictorOptions options);
 

@@ -77,8 +77,10 @@ Repository::Found read(const ModelSource& src, const LoadOptions& options, std::
             .traffic = std::move(traffic),
             .output_name = output_name_of(src.settings.implementation),
             .content_type = src.settings.content_type});
-  m->predict_seconds = metrics::duration_histogram("request_predict_seconds", "Time that models compute, in seconds.",
-                                                   {{"model_name", src.name}});
+  metrics::Labels kserve{{"model_name", src.name}};
+  kserve.insert(kserve.end(), options.labels.begin(), options.labels.end());
+  m->predict_seconds =
+      metrics::duration_histogram("request_predict_seconds", "Time that models compute, in seconds.", kserve);
   std::error_code ec;
   m->bare = !fs::exists(fs::path(src.path) / "MLmodel", ec);
   // KServe's own servers of bare models count from 0.
@@ -88,6 +90,8 @@ Repository::Found read(const ModelSource& src, const LoadOptions& options, std::
   for (char c : src.name) safe += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   m->answer_head = fmt::format(
       "ce-specversion: 0.3\r\nce-source: io.seldon.serving.deployment.mlserver\r\nce-type: "
+  labels.insert(labels.end(), options.labels.begin(), options.labels.end());
+  traffic->measure(labels);
       "io.seldon.serving.inference.response\r\nce-modelid: {0}\r\nce-inferenceservicename: mlserver\r\nce-endpoint: "
       "{0}\r\n",
       safe);

@@ -83,7 +83,11 @@ Reply run_infer(Repository& repo, http::Request& rq, std::string name, std::stri
   if (!*size && !json_body(rq))
     co_return refused(refusal_422("model_attributes_type", R"(["body"])",
                                   "Input should be a valid dictionary or object to extract fields from"));
-  auto computed = co_await compute(*model, body->size(), [&] { return infer(**model, *body, *size); });
+  auto computed = co_await compute(
+      *model, body->size(), [&] { return infer(**model, *body, *size); },
+      [&] {
+        return order_of(rq.headers.get("Priority"), std::string_view(*body).substr(0, size->value_or(body->size())));
+      });
   if (!computed) co_return refused(computed.error());
   auto answer = std::move(*computed);
   if (!answer) co_return refused(answer.error());

@@ -252,7 +252,9 @@ ScoreReply run_score(Repository& repo, http::Request& rq) {
     co_return response(mlflow_error(status, "BAD_REQUEST", body.error().message, {}, {}));
   }
   auto type = std::string(rq.headers.get("Content-Type"));
-  auto scored = co_await compute(model, body->size(), [&] { return score(*model, type, *body); });
+  auto scored = co_await compute(
+      model, body->size(), [&] { return score(*model, type, *body); },
+      [&] { return order_of(rq.headers.get("Priority"), {}); });
   if (!scored && scored.error().status == 504)
     co_return response({504, "Request processing time exceeded limit", "application/json"});
   if (!scored)

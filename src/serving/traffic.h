@@ -1,6 +1,8 @@
-// One model's traffic: how many requests it computes at once and how many may wait, and what became of them.
-// Thread safe; enter() is awaited on a loop and resumes there.
+// One model's traffic: how many requests it computes at once and how many may wait, and what became of them. Who waits
+// goes by priority, and among equals by who came first; when too many wait, the last of the least urgent is refused in
+// favour of a more urgent one. Thread safe; enter() is awaited on a loop and resumes there.
 #pragma once
+#include <array>
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
@@ -8,6 +10,8 @@
 #include <memory>
 #include <mutex>
 
+#include "metrics/metrics.h"
+#include "serving/order.h"
 #include "task/task.h"
 
 namespace mr::serving {
@@ -22,9 +26,14 @@ class ModelTraffic {
  public:
   explicit ModelTraffic(Limits limits = {}) : limits_(limits) {}
 
+  // Prometheus series of the model with these labels, from now on. Once, before its first request.
+  void measure(const metrics::Labels& labels);
+
   enum class Entry : std::uint8_t { in, full, late };
-  // Waits for a place, first come, first served. After `in`, leave() must follow. `timeout_ms`: 0 is the model's own.
-  task::Task<Entry> enter(long timeout_ms = 0);
+  // A place at once, where one is free and nobody waits. After true, leave() must follow.
+  bool try_enter();
+  // Waits for a place. After `in`, leave() must follow. An order's time counts only below the model's own.
+  task::Task<Entry> enter(Order order = {});
   void leave();
 
   void engine_ran(std::size_t rows, std::int64_t ns);
@@ -43,13 +52,19 @@ class ModelTraffic {
 
  private:
   struct Waiter;
+  using WaiterPtr = std::shared_ptr<Waiter>;
+  struct Meters;
+  bool place_or_queue(const WaiterPtr& w, WaiterPtr& displaced);  // under mutex_
+  void set_waiting(std::size_t n);                                // likewise
+
   Limits limits_;
+  std::shared_ptr<const Meters> meters_;
   std::atomic<std::size_t> running_ = 0;
   std::atomic<std::uint64_t> last_ms_ = 0, rows_ = 0, runs_ = 0, run_ns_ = 0, answered_ = 0, answered_ns_ = 0,
                              refused_ = 0, refused_ns_ = 0, waited_ = 0, waited_ns_ = 0;
-  std::mutex mutex_;                             // of what follows, where there is a limit
-  std::deque<std::shared_ptr<Waiter>> waiting_;  // those that gave up stay until their turn
-  std::size_t waiters_ = 0;                      // that have not given up
+  std::mutex mutex_;  // of what follows, where there is a limit
+  std::array<std::deque<WaiterPtr>, kPriorities> waiting_;
+  std::size_t waiters_ = 0;
 };
 
 // leave() at the end of a scope.

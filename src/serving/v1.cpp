@@ -35,7 +35,9 @@ V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
     if (!data) co_return refused(refusal(400, data.error().message));
     *body = std::move(*data);
   }
-  auto computed = co_await compute(*model, body->size(), [&] { return predict_v1(**model, *body); });
+  auto computed = co_await compute(
+      *model, body->size(), [&] { return predict_v1(**model, *body); },
+      [&] { return order_of(rq.headers.get("Priority"), {}); });
   if (!computed) co_return refused(computed.error());
   if (!*computed) co_return refused(computed->error());
   counted.answered();
@@ -43,6 +45,23 @@ V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
 }
 
 }  // namespace
+
+std::expected<std::string, Refusal> predict_rows(const Model& m, const boost::json::array& rows) {
+  auto table = table_of_rows(rows);
+  if (!table) return refuse(table.error().message);
+  auto frame = frame_of_table(m, *table, CellRules::v1);
+  if (!frame) return refuse(frame.error().message);
+  if (frame->rows == 0) return refuse("Found array with 0 sample(s): there are no instances");
+  auto output = run_engine(m, *frame);
+  if (!output) {
+    auto names = frame->names;
+    if (names.empty()) names = m.loaded.engine->feature_names();
+    return std::unexpected(engine_refusal(output.error(), names));
+  }
+  std::string out;
+  append_predicted(out, *output, false);
+  return out;
+}
 
 std::expected<std::string, Refusal> predict_v1(const Model& m, std::string_view body) {
   auto doc = json::parse(body);
@@ -57,20 +76,9 @@ std::expected<std::string, Refusal> predict_v1(const Model& m, std::string_view 
     }
   if (rows == nullptr) return refuse("Expected \"instances\" or \"inputs\" in the request");
   if (rows->get_array().empty()) return refuse("Found array with 0 sample(s): there are no instances");
-  auto table = table_of_rows(rows->get_array());
-  if (!table) return refuse(table.error().message);
-  auto frame = frame_of_table(m, *table, CellRules::v1);
-  if (!frame) return refuse(frame.error().message);
-  if (frame->rows == 0) return refuse("Found array with 0 sample(s): there are no instances");
-  auto output = run_engine(m, *frame);
-  if (!output) {
-    auto names = frame->names;
-    if (names.empty()) names = m.loaded.engine->feature_names();
-    return std::unexpected(engine_refusal(output.error(), names));
-  }
-  std::string out = R"({"predictions":)";
-  append_predicted(out, *output, false);
-  return out + "}";
+  auto predicted = predict_rows(m, rows->get_array());
+  if (!predicted) return std::unexpected(predicted.error());
+  return R"({"predictions":)" + *predicted + "}";
 }
 
 void add_v1_routes(http::Router& router, Repository& repo) {

@@ -1,6 +1,7 @@
 // The V1 inference protocol of KServe's Python servers: {"instances": …} or {"inputs": …} to {"predictions": …}.
 // Thread safe: pure functions over an immutable model.
 #pragma once
+#include <boost/json/value.hpp>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -13,6 +14,9 @@ namespace mr::serving {
 
 // Runs one request's body through the model; the answer is the JSON text.
 std::expected<std::string, Refusal> predict_v1(const Model& model, std::string_view body);
+
+// The same of the rows of one or more requests: the value of "predictions" as JSON text.
+std::expected<std::string, Refusal> predict_rows(const Model& model, const boost::json::array& rows);
 
 // The V1 REST routes: /v1/models, readiness, :predict; and GET / as those servers answer it.
 void add_v1_routes(http::Router& router, Repository& repository);
