@@ -140,7 +140,7 @@ struct FrontDoor : testing::Test {
     service(*map, "empty", {});
     directory.replace(map);
     front = std::make_unique<http::Server>(loops, http::ServerOptions{.name = "front"},
-                                           make_gateway({[this] { return table; }, &directory,
+                                           make_gateway({[this] { return table; }, &directory, nullptr,
                                                          [](http::Request& rq) -> task::Task<http::Response> {
                                                            co_return http::Response::text(
                                                                200, fmt::format("own {}", rq.target));
@@ -321,7 +321,8 @@ TEST_F(FrontDoor, CopiesGoToTheMirror) {
   EXPECT_EQ(header(post("/m", 4, "x"), "X-From"), "one");
   EXPECT_EQ(copied(3), std::pair(std::string("x-shadow"), std::size_t{4}));
   // A mirror that is not there is in nobody's way.
-  rules(R"([{"mirrors":[{"destination":{"host":"dead"}},{"destination":{"host":"empty"}}],"route":[{"destination":{"host":"one"}}]}])");
+  rules(
+      R"([{"mirrors":[{"destination":{"host":"dead"}},{"destination":{"host":"empty"}}],"route":[{"destination":{"host":"one"}}]}])");
   for (int i = 0; i < 20; ++i) EXPECT_EQ(header(post("/m", 5, "x"), "X-From"), "one");
 }
 

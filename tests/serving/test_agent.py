@@ -44,9 +44,7 @@ class Sink:
 
             def do_POST(handler):
                 body = handler.rfile.read(int(handler.headers["Content-Length"]))
-                self.events.append(
-                    ({k.lower(): v for k, v in handler.headers.items()}, body)
-                )
+                self.events.append(({k.lower(): v for k, v in handler.headers.items()}, body))
                 handler.send_response(200)
                 handler.send_header("Content-Length", "0")
                 handler.end_headers()
@@ -78,9 +76,7 @@ def sink():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return support.write_model(
-        tmp_path_factory.mktemp("log") / "model", LINEAR, inputs=TENSOR
-    )
+    return support.write_model(tmp_path_factory.mktemp("log") / "model", LINEAR, inputs=TENSOR)
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +103,7 @@ def logged(model, sink):
 
 def metric(server, name, *labels):
     text = server.call("GET", "/metrics")[2].decode()
-    lines = [
-        x
-        for x in text.splitlines()
-        if x.startswith(name + "{") and all(label in x for label in labels)
-    ]
+    lines = [x for x in text.splitlines() if x.startswith(name + "{") and all(label in x for label in labels)]
     return sum(float(x.rsplit(" ", 1)[1]) for x in lines)
 
 
@@ -138,9 +130,7 @@ def test_request_and_answer_are_one_pair_of_events(logged, sink):
         assert json.loads(headers["ce-metadata"]) == {"X-Team": ["blue"]}
         assert json.loads(headers["ce-annotations"]) == {"owner": "me", "stage": "test"}
         assert headers["content-type"] == "application/json"
-        assert headers["ce-time"].endswith("Z") and headers["ce-recordedtime"].endswith(
-            "Z"
-        )
+        assert headers["ce-time"].endswith("Z") and headers["ce-recordedtime"].endswith("Z")
     assert asked[0]["ce-time"] <= answered[0]["ce-time"]
 
 
@@ -160,15 +150,11 @@ def test_every_protocol_is_logged_and_nothing_else(logged, sink):
     assert json.loads(sink.of("packed", 2)["request"][1]) == {"inputs": ROW}
     poll(lambda: len(sink.events) == before + 6)
     ids = [h["ce-id"] for h, _ in sink.events[before:]]
-    assert len(set(ids)) == 3 and all(
-        support.UUID4.match(i) or i == "packed" for i in ids
-    )
+    assert len(set(ids)) == 3 and all(support.UUID4.match(i) or i == "packed" for i in ids)
 
 
 def test_a_refused_request_has_no_answer_in_the_log(logged, sink):
-    status, _, body = logged.post(
-        "/v2/models/m/infer", {"inputs": []}, {"Ce-Id": "bad"}
-    )
+    status, _, body = logged.post("/v2/models/m/infer", {"inputs": []}, {"Ce-Id": "bad"})
     assert status in (400, 422), body
     assert logged.infer("m", ROW, {"Ce-Id": "after"})[0] == 200
     sink.of("after", 2)
@@ -177,9 +163,7 @@ def test_a_refused_request_has_no_answer_in_the_log(logged, sink):
 
 @pytest.mark.parametrize("mode", ["request", "response"])
 def test_one_half_is_logged_when_only_that_is_asked_for(model, sink, mode):
-    with support.serve(
-        {"m": model}, "--log-url", sink.url, "--log-mode", mode, "--source-uri", "me"
-    ) as server:
+    with support.serve({"m": model}, "--log-url", sink.url, "--log-mode", mode, "--source-uri", "me") as server:
         assert server.infer("m", ROW, {"Ce-Id": f"only-{mode}"})[0] == 200
         assert server.infer("m", ROW, {"Ce-Id": f"then-{mode}"})[0] == 200
         assert set(sink.of(f"then-{mode}", 1)) == {mode}
@@ -191,19 +175,8 @@ def test_a_sink_that_is_gone_costs_no_request(model):
     with support.serve({"m": model}, "--log-url", "http://127.0.0.1:1/") as server:
         for _ in range(5):
             assert server.infer("m", ROW)[0] == 200
-        poll(
-            lambda: (
-                metric(server, "millrace_request_log_events_total", 'result="failed"')
-                == 10
-            )
-        )
-        assert (
-            sum(
-                "does not take events" in line
-                for line in server.proc.stderr().splitlines()
-            )
-            == 1
-        )
+        poll(lambda: metric(server, "millrace_request_log_events_total", 'result="failed"') == 10)
+        assert sum("does not take events" in line for line in server.proc.stderr().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,9 +196,7 @@ def test_settings_of_the_log_that_make_no_sense(model, args, says):
 def test_predictions_are_joined_and_each_gets_its_own(model):
     rows = [[i, 2, 3, 0.5 * i] for i in range(40)]
     with support.serve({"m": model}) as plain:
-        wanted = plain.post("/v1/models/m:predict", {"instances": rows})[2][
-            "predictions"
-        ]
+        wanted = plain.post("/v1/models/m:predict", {"instances": rows})[2]["predictions"]
     flags = [
         "--enable-batcher",
         "--max-batchsize",
@@ -241,29 +212,19 @@ def test_predictions_are_joined_and_each_gets_its_own(model):
             other = support.Server(server.url, server.proc)
             try:
                 if i % 10 == 9:  # of another width: refused, and nobody else with it
-                    status, _, body = other.post(
-                        "/v1/models/m:predict", {"instances": [[1, 2, 3]]}
-                    )
+                    status, _, body = other.post("/v1/models/m:predict", {"instances": [[1, 2, 3]]})
                     return status, None, support.only_error(body)
-                status, _, body = other.post(
-                    "/v1/models/m:predict", {"instances": rows[i : i + 1]}
-                )
+                status, _, body = other.post("/v1/models/m:predict", {"instances": rows[i : i + 1]})
                 return status, body["predictions"], body["batchId"]
             finally:
                 other.close()
 
         # Who comes alone is answered at once, however long a batch may wait.
         lone = server.post("/v1/models/m:predict", {"instances": rows[:2]})[2]
-        assert (
-            lone["predictions"] == wanted[:2]
-            and lone["message"] == ""
-            and support.UUID4.match(lone["batchId"])
-        )
+        assert lone["predictions"] == wanted[:2] and lone["message"] == "" and support.UUID4.match(lone["batchId"])
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             for i, (status, predictions, _) in enumerate(pool.map(ask, range(40))):
-                assert (status, predictions) == (
-                    (400, None) if i % 10 == 9 else (200, wanted[i : i + 1])
-                ), i
+                assert (status, predictions) == ((400, None) if i % 10 == 9 else (200, wanted[i : i + 1])), i
         assert metric(server, "batch_request_queue_count", 'model="m"') == 41
         assert metric(server, "millrace_batch_requests_sum", 'model="m"') == 41
         # What is no such request goes its usual way.
@@ -277,12 +238,7 @@ def test_predictions_are_joined_and_each_gets_its_own(model):
             "ce-source": "t",
             "ce-type": "t",
         }
-        assert (
-            "batchId"
-            not in server.post(
-                "/v1/models/m:predict", {"instances": rows[:1]}, as_event
-            )[2]
-        )
+        assert "batchId" not in server.post("/v1/models/m:predict", {"instances": rows[:1]}, as_event)[2]
 
 
 # ---- turns ----
@@ -300,9 +256,7 @@ def test_priorities_and_times_of_waiting_requests(model):
         }
     ]
     large = json.dumps({"inputs": crowd, "parameters": {"priority": 8}})
-    with support.serve(
-        {"m": model}, "--max-concurrency", 1, "--max-queue", 1
-    ) as server:
+    with support.serve({"m": model}, "--max-concurrency", 1, "--max-queue", 1) as server:
         over = threading.Event()
 
         def keep_busy():
@@ -320,39 +274,24 @@ def test_priorities_and_times_of_waiting_requests(model):
 
                 def all_seen():
                     urgent = server.infer("m", ROW, parameters={"priority": 1})
-                    assert urgent[0] == 200, (
-                        "there is one urgent request, and a place in the queue"
-                    )
+                    assert urgent[0] == 200, "there is one urgent request, and a place in the queue"
                     assert server.infer("m", ROW, {"Priority": "u=0"})[0] == 200
-                    assert server.infer(
-                        "m", ROW, parameters={"priority": 1, "timeout": 1}
-                    )[0] in (200, 504)
-                    return metric(server, *refused, 'reason="full"') and metric(
-                        server, *refused, 'reason="timeout"'
-                    )
+                    assert server.infer("m", ROW, parameters={"priority": 1, "timeout": 1})[0] in (200, 504)
+                    return metric(server, *refused, 'reason="full"') and metric(server, *refused, 'reason="timeout"')
 
                 poll(all_seen)
             finally:
                 over.set()
             assert set.union(*(b.result() for b in busy)) <= {200, 429}
-        assert (
-            metric(server, "millrace_model_queue_wait_seconds_count", 'model="m"') > 0
-        )
+        assert metric(server, "millrace_model_queue_wait_seconds_count", 'model="m"') > 0
         assert metric(server, "parallel_request_queue_count", 'model="m"') > 0
         assert metric(server, "millrace_model_batch_rows_sum", 'model="m"') >= rows
         assert metric(server, "millrace_model_queue_length", 'model="m"') == 0
         # As Triton's client says it.
-        with contextlib.closing(
-            triton.InferenceServerClient(server.url.removeprefix("http://"))
-        ) as client:
+        with contextlib.closing(triton.InferenceServerClient(server.url.removeprefix("http://"))) as client:
             x = triton.InferInput("x", [1, 4], "FP64")
             x.set_data_from_numpy(np.ones((1, 4)))
-            assert (
-                client.infer("m", [x], priority=1, timeout=5_000_000).as_numpy(
-                    "output-1"
-                )
-                is not None
-            )
+            assert client.infer("m", [x], priority=1, timeout=5_000_000).as_numpy("output-1") is not None
 
 
 # ---- InferenceServices ----
@@ -375,9 +314,7 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
         "metadataAnnotations": ["owner"],
     }
     predictor = {"logger": logger, "batcher": {"maxBatchSize": 4, "maxLatency": 100}}
-    spec = manifest(
-        name, support.churn_model(), annotations={"owner": "me"}, predictor=predictor
-    )
+    spec = manifest(name, support.churn_model(), annotations={"owner": "me"}, predictor=predictor)
     isvc.apply(spec)
     isvc.ready(name)
     path = f"/serving/{isvc.ns}/{name}"
@@ -392,17 +329,11 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
             return answer.status
 
     def mine():
-        return [
-            (h, b)
-            for h, b in list(sink.events)
-            if h.get("ce-inferenceservicename") == name
-        ]
+        return [(h, b) for h, b in list(sink.events) if h.get("ce-inferenceservicename") == name]
 
     assert ask() == 200
     poll(lambda: len(mine()) == 2)
-    pods = isvc.kubectl(
-        "get", "pods", "-l", f"serving.kserve.io/inferenceservice={name}", "-o", "name"
-    )
+    pods = isvc.kubectl("get", "pods", "-l", f"serving.kserve.io/inferenceservice={name}", "-o", "name")
     for headers, body in mine():
         assert "pod/" + headers["ce-source"] in pods.split()
         assert (headers["ce-namespace"], headers["ce-component"]) == (
@@ -415,11 +346,7 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
     assert len({h["ce-id"] for h, _ in mine()}) == 1
     row = [list(support.CHURN.values())]
     status, answer = isvc.post(f"{path}/v1/models/{name}:predict", {"instances": row})
-    assert (
-        status == 200
-        and support.UUID4.match(answer["batchId"])
-        and len(answer["predictions"]) == 1
-    )
+    assert status == 200 and support.UUID4.match(answer["batchId"]) and len(answer["predictions"]) == 1
     poll(lambda: len(mine()) == 4)
 
     # A second revision: no answer is its own, and it gets a copy of each request.
@@ -427,9 +354,7 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
     isvc.patch(
         name,
         {
-            "metadata": {
-                "annotations": {"serving.millrace.io/shadow-traffic-percent": "100"}
-            },
+            "metadata": {"annotations": {"serving.millrace.io/shadow-traffic-percent": "100"}},
             "spec": {
                 "predictor": {
                     "canaryTrafficPercent": 0,
@@ -454,10 +379,7 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
     series = f'namespace="{isvc.ns}",revision="{name}-predictor-'
     text = support.Server(isvc.gateway, None).call("GET", "/metrics")[2].decode()
     for number in (1, 2):
-        assert (
-            f'model_infer_request_success_total{{model="{name}",{series}{number:05}"'
-            in text
-        )
+        assert f'model_infer_request_success_total{{model="{name}",{series}{number:05}"' in text
     # Rolled out, it answers itself.
     isvc.patch(name, {"spec": {"predictor": {"canaryTrafficPercent": None}}})
     isvc.wait(
@@ -469,7 +391,5 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
 
 
 def shadowed(status):
-    found = [
-        c for c in status["conditions"] if c["type"] == "PredictorConfigurationReady"
-    ]
+    found = [c for c in status["conditions"] if c["type"] == "PredictorConfigurationReady"]
     return "gets copies of 100 %" in found[0].get("message", "")
