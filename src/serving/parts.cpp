@@ -102,6 +102,15 @@ void append_predictions(std::string& out, const Output& o) {
     out += '}';
     return;
   }
+  if (o.form == Output::Form::arrays) {
+    out += '[';
+    for (std::size_t i = 0; i < o.parts.size(); ++i) {
+      if (i > 0) out += ',';
+      append_nested(out, o.parts[i], 0, at = 0);
+    }
+    out += ']';
+    return;
+  }
   if (o.form != Output::Form::frame) {
     append_nested(out, o.parts[0], 0, at);
     return;

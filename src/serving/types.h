@@ -92,9 +92,17 @@ struct Output {
   std::vector<double> numbers;
   std::vector<std::string> texts;  // for bytes
   // array: one tensor. frame: parts are columns. dict: parts are named arrays. list: one part of texts, each a JSON
-  // value. value: one part with one text, a JSON value that is no list of rows.
-  enum class Form : std::uint8_t { array, frame, dict, list, value } form = Form::array;
+  // value. value: one part with one text, a JSON value that is no list of rows. arrays: parts are arrays one after the
+  // other, each of all rows.
+  enum class Form : std::uint8_t { array, frame, dict, list, value, arrays } form = Form::array;
   std::vector<OutputPart> parts;
+};
+
+// What an engine that speaks MLflow's scoring protocol itself gives.
+struct ScoringAnswer {
+  int status = 200;
+  bool json = true;  // else a plain text
+  std::string body;
 };
 
 class Engine {
@@ -104,15 +112,23 @@ class Engine {
   // A remote engine also gives resource_exhausted (its queue is full: 429), unavailable (503), deadline_exceeded (504),
   // internal (the model's own code failed: 500).
   [[nodiscard]] virtual Result<Output> predict(const Frame& frame) const = 0;
+  // Whether score() can be asked: a model's own library reads requests by the rules of its own release.
+  [[nodiscard]] virtual bool scores() const { return false; }
+  // A request of MLflow's scoring protocol as it came. Errors as of predict().
+  [[nodiscard]] virtual Result<ScoringAnswer> score(std::string_view content_type, std::string_view body) const;
   // True: predict() waits for another process, so it must not be called on a loop or on the compute pool (see
   // compute() in exchange.h).
   [[nodiscard]] virtual bool remote() const { return false; }
+  // Whether it is the model's own library, so that there is nothing to compare its answers with.
+  [[nodiscard]] virtual bool original() const { return remote(); }
   // The threads on which its requests wait: a remote engine's own, so that a slow one is in nobody's way.
   [[nodiscard]] virtual task::Pool* waiting() const { return nullptr; }
   [[nodiscard]] virtual std::size_t features() const = 0;  // 0: takes what comes
   // Names the model was fitted with, or empty.
   [[nodiscard]] virtual const std::vector<std::string>& feature_names() const = 0;
   [[nodiscard]] virtual std::string description() const = 0;
+  // Bytes that it takes in this process, about; 0: it does not know.
+  [[nodiscard]] virtual std::size_t memory() const { return 0; }
 };
 
 struct Column {
@@ -136,6 +152,7 @@ struct Signature {
   std::string tensor_dtype;  // numpy's name
   std::vector<std::int64_t> tensor_shape;
   std::vector<TensorSpec> tensors;  // or several: only remote engines take them
+  bool type_hint = false;           // MLflow made it from the type hint of a function, which reads the data itself
   struct Out {
     std::string name;
     DataType type = DataType::fp64;

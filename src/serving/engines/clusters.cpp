@@ -1,4 +1,5 @@
-// Clusters (k-means, by bisections too) and mixtures of normal distributions.
+// Clusters (k-means, by bisections too, and others that a row belongs to by the nearest of some points) and mixtures of
+// normal distributions.
 #include "serving/engines/matrix.h"
 #include "serving/engines/rows.h"
 
@@ -10,21 +11,25 @@ class KMeansClusters : public Estimator {
  public:
   Matrix centres;
   bool f32 = false;
+  bool transforms = true;
+  std::vector<double> label_of;  // of each centre; empty: its number
+  DataType type = DataType::int32;
 
   [[nodiscard]] std::size_t features() const override { return centres.columns; }
   [[nodiscard]] bool takes_sparse() const override { return true; }
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     MR_TRY(auto d, squares(in));
     Output out = numbers_of(in.rows, 1, {});
-    out.type = DataType::int32;
+    out.type = type;
     for (std::size_t r = 0; r < in.rows; ++r) {
       auto first = d.begin() + static_cast<std::ptrdiff_t>(r * centres.rows);
-      out.numbers.push_back(
-          static_cast<double>(std::min_element(first, first + static_cast<std::ptrdiff_t>(centres.rows)) - first));
+      auto best = std::min_element(first, first + static_cast<std::ptrdiff_t>(centres.rows)) - first;
+      out.numbers.push_back(label_of.empty() ? static_cast<double>(best) : label_of[static_cast<std::size_t>(best)]);
     }
     return out;
   }
   [[nodiscard]] Result<Frame> transform(const Frame& in) const override {
+    if (!transforms) return Estimator::transform(in);
     MR_TRY(auto d, squares(in));
     for (double& v : d) v = std::sqrt(v);
     auto out = frame_of(in.rows, centres.rows, std::move(d));
@@ -54,6 +59,44 @@ Result<EstimatorPtr> make_kmeans(Build& b, NodeId id) {
   if (e->centres.rows == 0 || e->centres.columns == 0) return b.bad(id, "cluster_centers_ is empty");
   if (auto a = b.tree.array_of(b.tree.get(id, "cluster_centers_")); a) e->f32 = a->itemsize == 4;
   return e;
+}
+
+// MeanShift, AffinityPropagation: the nearest centre; Birch: the label of the nearest.
+Result<EstimatorPtr> make_nearest(Build& b, NodeId id, std::string_view centres, std::string_view label_names) {
+  auto e = std::make_unique<KMeansClusters>();
+  MR_TRY(e->centres, read_dense(b, id, centres));
+  if (e->centres.rows == 0 || e->centres.columns == 0) return b.bad(id, fmt::format("{} is empty", centres));
+  e->type = DataType::int64;
+  e->transforms = !label_names.empty();
+  if (label_names.empty()) return e;
+  MR_TRY(e->label_of, b.numbers(id, label_names));
+  if (e->label_of.size() != e->centres.rows)
+    return b.bad(id, fmt::format("{} and {} do not fit each other", centres, label_names));
+  return e;
+}
+
+// AffinityPropagation that found no clusters: -1 for every row.
+class NoClusters : public Estimator {
+ public:
+  std::size_t n = 0;
+  [[nodiscard]] std::size_t features() const override { return n; }
+  [[nodiscard]] Result<Output> predict(const Frame& in) const override {
+    MR_CHECK(check_numbers(in, n));
+    auto out = numbers_of(in.rows, 1, std::vector<double>(in.rows, -1));
+    out.type = DataType::int64;
+    return out;
+  }
+};
+
+Result<EstimatorPtr> make_affinity(Build& b, NodeId id) {
+  if (auto centres = b.tree.array_of(b.tree.get(id, "cluster_centers_")); centres && centres->size() == 0) {
+    auto e = std::make_unique<NoClusters>();
+    const double n = b.number_or(id, "n_features_in_", 0);
+    if (!(n >= 1 && n <= 1e8)) return b.bad(id, "it does not say how many features it has");
+    e->n = static_cast<std::size_t>(n);
+    return e;
+  }
+  return make_nearest(b, id, "cluster_centers_", "");
 }
 
 // A tree of bisections: each inner node sends a row to the nearer of its two centres.
@@ -185,7 +228,8 @@ class Mixture : public Estimator {
   }
 };
 
-Result<EstimatorPtr> make_mixture(Build& b, NodeId id) {
+// `weighed`: with the logarithm of weights_ in the constants.
+Result<std::unique_ptr<Mixture>> mixture_of(const Build& b, NodeId id, bool weighed) {
   auto e = std::make_unique<Mixture>();
   MR_TRY(auto means, read_dense(b, id, "means_"));
   MR_TRY(auto weights, b.numbers(id, "weights_"));
@@ -212,12 +256,65 @@ Result<EstimatorPtr> make_mixture(Build& b, NodeId id) {
     Mixture::Part p;
     p.mean.assign(means.row(c).begin(), means.row(c).end());
     p.cholesky = tied ? tied : factor(cholesky.numbers.data() + c * each);
-    p.constant = std::log(weights[c]) - 0.5 * static_cast<double>(n) * std::log(2 * std::numbers::pi);
+    p.constant = (weighed ? std::log(weights[c]) : 0) - 0.5 * static_cast<double>(n) * std::log(2 * std::numbers::pi);
     const auto& m = *p.cholesky;
     for (std::size_t i = 0; i < n; ++i) p.constant += std::log(m.data[m.rows == 1 ? i : i * n + i]);
     e->parts.push_back(std::move(p));
   }
   return e;
+}
+
+// The derivative of the logarithm of the gamma function, of positive numbers.
+double digamma(double x) {
+  double sum = 0;
+  for (; x < 12; x += 1) sum -= 1 / x;
+  const double s = 1 / (x * x);
+  return sum + std::log(x) - 0.5 / x -
+         s * (1.0 / 12 - s * (1.0 / 120 - s * (1.0 / 252 - s * (1.0 / 240 - s * (1.0 / 132 - s * 691.0 / 32760)))));
+}
+
+// A Gaussian mixture whose weights and precisions are distributions themselves: only the constants differ.
+Result<EstimatorPtr> make_bayesian_mixture(Build& b, NodeId id) {
+  MR_TRY(auto made, mixture_of(b, id, false));
+  auto& parts = made->parts;
+  const auto k = parts.size();
+  const auto n = static_cast<double>(made->features());
+  MR_TRY(auto freedom, b.numbers(id, "degrees_of_freedom_"));
+  MR_TRY(auto precision, b.numbers(id, "mean_precision_"));
+  if (freedom.size() == 1) freedom.assign(k, freedom[0]);  // of a tied covariance
+  const bool process = b.text_or(id, "weight_concentration_prior_type", "") == "dirichlet_process";
+  std::vector<std::vector<double>> beta;
+  if (process) {
+    for (auto item : b.items(id, "weight_concentration_")) {
+      auto some = b.tree.array_of(item);
+      if (!some) return b.bad(id, "weight_concentration_ is not read");
+      beta.push_back(std::move(some->numbers));
+    }
+  } else {
+    MR_TRY(auto some, b.numbers(id, "weight_concentration_"));
+    beta.push_back(std::move(some));
+  }
+  bool fits = beta.size() == (process ? 2 : 1) && freedom.size() == k && precision.size() == k;
+  for (const auto& some : beta) {
+    fits = fits && some.size() == k;
+    for (double v : some) fits = fits && v > 0;
+  }
+  for (std::size_t c = 0; fits && c < k; ++c) fits = freedom[c] > n - 1 && freedom[c] < 1e15 && precision[c] > 0;
+  if (!fits) return b.bad(id, "weight_concentration_, degrees_of_freedom_ and mean_precision_ do not fit each other");
+  double all = 0;
+  for (double v : beta[0]) all += v;
+  double before = 0;  // of a process: what the parts before leave
+  for (std::size_t c = 0; c < k; ++c) {
+    double log_weight = digamma(beta[0][c]) - digamma(process ? beta[0][c] + beta[1][c] : all);
+    if (process) {
+      log_weight += before;
+      before += digamma(beta[1][c]) - digamma(beta[0][c] + beta[1][c]);
+    }
+    double spread = n * std::numbers::ln2;
+    for (double i = 0; i < n; ++i) spread += digamma(0.5 * (freedom[c] - i));
+    parts[c].constant += log_weight - 0.5 * n * std::log(freedom[c]) + 0.5 * (spread - n / precision[c]);
+  }
+  return made;
 }
 
 }  // namespace
@@ -226,7 +323,15 @@ void add_clusters(Makers& makers) {
   makers["sklearn*KMeans"] = make_kmeans;
   makers["sklearn*MiniBatchKMeans"] = make_kmeans;
   makers["sklearn*BisectingKMeans"] = make_bisections;
-  makers["sklearn*GaussianMixture"] = make_mixture;
+  makers["sklearn*MeanShift"] = [](Build& b, NodeId id) { return make_nearest(b, id, "cluster_centers_", ""); };
+  makers["sklearn*AffinityPropagation"] = make_affinity;
+  makers["sklearn*Birch"] = [](Build& b, NodeId id) {
+    return make_nearest(b, id, "subcluster_centers_", "subcluster_labels_");
+  };
+  makers["sklearn*GaussianMixture"] = [](Build& b, NodeId id) -> Result<EstimatorPtr> {
+    return mixture_of(b, id, true);
+  };
+  makers["sklearn*BayesianGaussianMixture"] = make_bayesian_mixture;
 }
 
 }  // namespace mr::serving

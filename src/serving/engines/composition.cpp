@@ -63,6 +63,10 @@ class PipelineEstimator : public Estimator {
   [[nodiscard]] Result<Frame> predict_proba(const Frame& in) const override {
     return last<Frame>(in, nullptr, [](const Estimator& e, const Frame& f) { return e.predict_proba(f); });
   }
+  [[nodiscard]] Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    return last<std::vector<Frame>>(in, nullptr,
+                                    [](const Estimator& e, const Frame& f) { return e.shares_of_outputs(f); });
+  }
   [[nodiscard]] Result<Frame> decision_function(const Frame& in) const override {
     return last<Frame>(in, nullptr, [](const Estimator& e, const Frame& f) { return e.decision_function(f); });
   }

@@ -211,6 +211,7 @@ void add_decomposition(Makers& m) {
   m["sklearn*NMF"] = make_nmf;
   add_selectors(m);
   add_kernel_maps(m);
+  add_maps(m);
 }
 
 }  // namespace mr::serving

@@ -6,6 +6,9 @@ namespace mr::serving {
 
 namespace {
 
+// Cells of an answer that were sparse: a few words of a request may ask for columns without number.
+constexpr std::size_t kMostAnswered = std::size_t{1} << 24;
+constexpr std::size_t kSmallEngine = 2048;  // objects and names
 constexpr int kMaxDepth = 64;
 constexpr int kMaxEstimators = 100'000;
 
@@ -43,31 +46,58 @@ enum class Answer : std::uint8_t { predict, probability, log_probability, decisi
 
 class EstimatorEngine : public Engine {
  public:
-  EstimatorEngine(EstimatorPtr root, Answer answer) : root_(std::move(root)), answer_(answer) {}
+  EstimatorEngine(EstimatorPtr root, Answer answer, std::size_t memory)
+      : root_(std::move(root)), answer_(answer), memory_(memory) {}
   [[nodiscard]] std::size_t features() const override { return root_->features(); }
   [[nodiscard]] const std::vector<std::string>& feature_names() const override { return root_->feature_names(); }
   [[nodiscard]] std::string description() const override { return "native engine: " + root_->name; }
+  [[nodiscard]] std::size_t memory() const override { return memory_; }
 
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     if (answer_ == Answer::predict) return root_->predict(in);
-    auto frame = answer_ == Answer::decision    ? root_->decision_function(in)
-                 : answer_ == Answer::transform ? root_->transform(in)
-                                                : root_->predict_proba(in);
+    if (answer_ == Answer::probability || answer_ == Answer::log_probability) return shares(in);
+    auto frame = answer_ == Answer::decision ? root_->decision_function(in) : root_->transform(in);
     if (!frame) return std::unexpected(frame.error());
+    if (frame->sparse && frame->columns != 0 && frame->rows > kMostAnswered / frame->columns)
+      return fail(Code::too_large, fmt::format("{} rows of {} columns are more than one answer has: ask for {} at once",
+                                               frame->rows, frame->columns, kMostAnswered / frame->columns));
     if (frame->sparse) frame = dense(std::move(*frame));
     if (!frame) return std::unexpected(frame.error());
     if (!frame->texts.empty()) return texts_of(*frame);
-    if (answer_ == Answer::log_probability)
-      for (auto& v : frame->data) v = std::log(v);
-    Output out;
-    out.type = frame->f32 ? DataType::fp32 : DataType::fp64;
-    out.rows = frame->rows;
-    out.width = frame->columns;
-    out.numbers = std::move(frame->data);
-    return out;
+    return numbers_of_frame(std::move(*frame));
   }
 
  private:
+  static Output numbers_of_frame(Frame frame) {
+    Output out;
+    out.type = frame.f32 ? DataType::fp32 : DataType::fp64;
+    out.rows = frame.rows;
+    out.width = frame.columns;
+    out.numbers = std::move(frame.data);
+    return out;
+  }
+
+  // Of several outputs: an array each.
+  [[nodiscard]] Result<Output> shares(const Frame& in) const {
+    MR_TRY(auto all, root_->shares_of_outputs(in));
+    if (answer_ == Answer::log_probability)
+      for (auto& frame : all)
+        for (auto& v : frame.data) v = std::log(v);
+    if (all.size() == 1) return numbers_of_frame(std::move(all[0]));
+    Output out;
+    out.form = Output::Form::arrays;
+    for (auto& frame : all) {
+      OutputPart part;
+      part.name = fmt::format("output-{}", out.parts.size() + 1);
+      part.content_type = "np";
+      part.type = frame.f32 ? DataType::fp32 : DataType::fp64;
+      part.shape = {static_cast<std::int64_t>(frame.rows), static_cast<std::int64_t>(frame.columns)};
+      part.numbers = std::move(frame.data);
+      out.parts.push_back(std::move(part));
+    }
+    return out;
+  }
+
   // Columns of texts alone are an answer of texts.
   [[nodiscard]] Result<Output> texts_of(const Frame& frame) const {
     if (frame.texts.size() != frame.columns)
@@ -85,6 +115,7 @@ class EstimatorEngine : public Engine {
 
   EstimatorPtr root_;
   Answer answer_;
+  std::size_t memory_;
 };
 
 }  // namespace
@@ -92,6 +123,12 @@ class EstimatorEngine : public Engine {
 Result<Frame> Estimator::transform(const Frame&) const { return lacks(*this, "transform"); }
 Result<Output> Estimator::predict(const Frame&) const { return lacks(*this, "predict"); }
 Result<Frame> Estimator::predict_proba(const Frame&) const { return lacks(*this, "predict_proba"); }
+Result<std::vector<Frame>> Estimator::shares_of_outputs(const Frame& in) const {
+  MR_TRY(auto one, predict_proba(in));
+  std::vector<Frame> out;
+  out.push_back(std::move(one));
+  return out;
+}
 Result<Frame> Estimator::decision_function(const Frame&) const { return lacks(*this, "decision_function"); }
 
 Output labels(const Array& classes, const std::vector<std::size_t>& index) {
@@ -223,6 +260,7 @@ const Makers& makers() {
     add_scalers(m);
     add_encoders(m);
     add_text(m);
+    add_gaussian_processes(m);
     add_decomposition(m);
     add_boosters(m);
     return m;
@@ -240,8 +278,11 @@ Result<std::unique_ptr<Engine>> make_engine(const Tree& tree, const std::string&
   auto answer = answers.find(predict_fn);
   if (answer == answers.end())
     return fail(Code::unimplemented, fmt::format("predict_fn '{}' is not served natively", printable(predict_fn)));
-  MR_TRY(auto root, Build(tree, written_by).estimator(tree.root));
-  auto engine = std::make_unique<EstimatorEngine>(std::move(root), answer->second);
+  Build build(tree, written_by);
+  const auto decoded = tree.decoded;  // by who looked at the tree before
+  MR_TRY(auto root, build.estimator(tree.root));
+  auto engine = std::make_unique<EstimatorEngine>(std::move(root), answer->second,
+                                                  kSmallEngine + build.memory + (tree.decoded - decoded));
   // What an estimator lacks is said when it is read, not to the first request: one row of zeros shows it. Whatever else
   // is wrong with that row is no fault of the model.
   Frame row;

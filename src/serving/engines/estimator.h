@@ -29,11 +29,14 @@ class Estimator {
 
   // Shapes: `in` is rows x features(); transform gives rows x (its own width); predict gives rows x outputs (labels in
   // the type of classes_); predict_proba rows x classes; decision_function rows x 1 or rows x classes, as scikit-learn.
-  // predict_proba of several outputs (a forest's) and what an estimator lacks are refused (unimplemented), naming it.
+  // predict_proba of several outputs (a forest's, whose answer is a frame for each: shares_of_outputs) and what an
+  // estimator lacks are refused (unimplemented), naming it.
   // Errors of values: invalid_argument, the column as "#3".
   [[nodiscard]] virtual Result<Frame> transform(const Frame& in) const;
   [[nodiscard]] virtual Result<Output> predict(const Frame& in) const;
   [[nodiscard]] virtual Result<Frame> predict_proba(const Frame& in) const;
+  // predict_proba of each output, where scikit-learn answers a list; of all others that one frame.
+  [[nodiscard]] virtual Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const;
   [[nodiscard]] virtual Result<Frame> decision_function(const Frame& in) const;
 
   // True: takes sparse frames (see engines/rows.h). What holds others (a Pipeline) makes rows dense for those that do
@@ -60,6 +63,8 @@ class Build {
  public:
   Build(const Tree& t, std::string written_by) : tree(t), written_by_(std::move(written_by)) {}
   const Tree& tree;
+  // Bytes that estimators keep beside the arrays that the tree has decoded: those of trees.
+  mutable std::size_t memory = 0;
   // The estimator at `id`. Errors name the class that is in the way.
   Result<EstimatorPtr> estimator(NodeId id);
 
@@ -96,6 +101,7 @@ void add_bayes(Makers& makers);        // naive Bayes, LDA, QDA
 void add_svm(Makers& makers);          // libsvm's
 void add_clusters(Makers& makers);     // k-means, mixtures
 void add_others(Makers& makers);       // MLP, PLS, kernel ridge, isotonic, dummies
+void add_gaussian_processes(Makers& makers);
 void add_meta(Makers& makers);         // votes, stacks, bags, calibrated, one-vs-rest, multi-output, transformed target
 void add_composition(Makers& makers);  // Pipeline, FeatureUnion, ColumnTransformer, FunctionTransformer
 void add_scalers(Makers& makers);      // numbers to numbers: scalers, imputers, discretisers, polynomials, splines

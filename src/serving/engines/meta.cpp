@@ -348,6 +348,9 @@ class Wrapped : public Estimator {
   [[nodiscard]] Result<Frame> transform(const Frame& in) const override { return inner_->transform(in); }
   [[nodiscard]] Result<Output> predict(const Frame& in) const override { return inner_->predict(in); }
   [[nodiscard]] Result<Frame> predict_proba(const Frame& in) const override { return inner_->predict_proba(in); }
+  [[nodiscard]] Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    return inner_->shares_of_outputs(in);
+  }
   [[nodiscard]] Result<Frame> decision_function(const Frame& in) const override {
     return inner_->decision_function(in);
   }

@@ -226,6 +226,16 @@ Result<EstimatorPtr> make_output_code(Build& b, NodeId id) {
 
 class MultiOutput : public Several {
  public:
+  bool classifier = false;
+  [[nodiscard]] Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    if (!classifier) return Estimator::shares_of_outputs(in);
+    std::vector<Frame> out;
+    for (const auto& m : members) {
+      MR_TRY(auto part, m->predict_proba(in));
+      out.push_back(std::move(part));
+    }
+    return out;
+  }
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
     std::vector<Output> parts;
     Output out = numbers_of(in.rows, 0, {});
@@ -333,6 +343,7 @@ void add_multi(Makers& makers) {
   for (const char* name : {"MultiOutputRegressor", "MultiOutputClassifier"})
     makers[fmt::format("sklearn*{}", name)] = [](Build& b, NodeId id) -> Result<EstimatorPtr> {
       auto e = std::make_unique<MultiOutput>();
+      e->classifier = b.short_class(id) == "MultiOutputClassifier";
       MR_TRY(e->members, read_members(b, id, "estimators_"));
       return e;
     };

@@ -1,175 +1,37 @@
 // Nearest neighbours by looking at every stored row (what trees of neighbours find too), and nearest centroids.
 // Neighbours at equal distances: the earlier row comes first.
 #include "serving/engines/matrix.h"
+#include "serving/engines/metric.h"
 #include "serving/engines/rows.h"
+#include "serving/engines/sk_tree.h"
 
 namespace mr::serving {
 
 namespace {
-
-class Metric {
- public:
-  enum class Kind : std::uint8_t {
-    euclidean,
-    squared,
-    manhattan,
-    chebyshev,
-    minkowski,
-    cosine,
-    canberra,
-    bray_curtis,
-    hamming
-  };
-  Kind kind = Kind::euclidean;
-  double p = 2;
-
-  // A number that grows with the distance, and the distance made of it.
-  [[nodiscard]] double rank(std::span<const double> a, std::span<const double> b) const {
-    double sum = 0;
-    const auto n = a.size();
-    switch (kind) {
-      case Kind::euclidean:
-      case Kind::squared:
-        for (std::size_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-        return sum;
-      case Kind::manhattan:
-        for (std::size_t i = 0; i < n; ++i) sum += std::abs(a[i] - b[i]);
-        return sum;
-      case Kind::chebyshev:
-        for (std::size_t i = 0; i < n; ++i) sum = std::max(sum, std::abs(a[i] - b[i]));
-        return sum;
-      case Kind::minkowski:
-        for (std::size_t i = 0; i < n; ++i) sum += std::pow(std::abs(a[i] - b[i]), p);
-        return sum;
-      case Kind::cosine: {
-        double norms = std::sqrt(dot(a, a)) * std::sqrt(dot(b, b));
-        return norms == 0 ? 1 : std::clamp(1 - dot(a, b) / norms, 0.0, 2.0);
-      }
-      case Kind::canberra:
-        for (std::size_t i = 0; i < n; ++i)
-          if (double of = std::abs(a[i]) + std::abs(b[i]); of > 0) sum += std::abs(a[i] - b[i]) / of;
-        return sum;
-      case Kind::bray_curtis: {
-        double of = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-          sum += std::abs(a[i] - b[i]);
-          of += std::abs(a[i]) + std::abs(b[i]);
-        }
-        return of > 0 ? sum / of : 0;
-      }
-      case Kind::hamming:
-        for (std::size_t i = 0; i < n; ++i) sum += a[i] != b[i] ? 1 : 0;
-        return n == 0 ? 0 : sum / static_cast<double>(n);
-    }
-    return sum;
-  }
-  [[nodiscard]] double distance(double rank_value) const {
-    if (kind == Kind::euclidean) return std::sqrt(rank_value);
-    return kind == Kind::minkowski ? std::pow(rank_value, 1 / p) : rank_value;
-  }
-
-  static Result<Metric> read(const Build& b, NodeId id, const char* attribute, const char* parameters);
-};
-
-Result<Metric> Metric::read(const Build& b, NodeId id, const char* attribute, const char* parameters) {
-  static const std::map<std::string_view, Kind> kinds{
-      {"euclidean", Kind::euclidean}, {"l2", Kind::euclidean},           {"sqeuclidean", Kind::squared},
-      {"manhattan", Kind::manhattan}, {"cityblock", Kind::manhattan},    {"l1", Kind::manhattan},
-      {"chebyshev", Kind::chebyshev}, {"infinity", Kind::chebyshev},     {"p", Kind::minkowski},
-      {"minkowski", Kind::minkowski}, {"cosine", Kind::cosine},          {"canberra", Kind::canberra},
-      {"hamming", Kind::hamming},     {"braycurtis", Kind::bray_curtis}, {"pyfunc", Kind::minkowski}};
-  auto name = b.text_or(id, attribute, "");
-  auto it = kinds.find(name);
-  if (it == kinds.end() || name == "pyfunc")
-    return fail(Code::unimplemented, fmt::format("{}: the metric '{}' is not read natively", b.short_class(id),
-                                                 name.empty() ? "of a function" : printable(name)));
-  Metric m;
-  m.kind = it->second;
-  auto params = b.tree.get(id, parameters);
-  if (params != kNoNode && b.tree.at(params).kind == NodeKind::dict) {
-    for (std::size_t i = 0; i + 1 < b.tree.at(params).items.size(); i += 2) {
-      auto key = b.tree.text_of(b.tree.at(params).items[i]);
-      if (key != "p" && !(key == "w" && b.tree.is_none(b.tree.at(params).items[i + 1])))
-        return fail(Code::unimplemented, fmt::format("{}: the metric's parameter '{}' is not read natively",
-                                                     b.short_class(id), printable(key)));
-    }
-    if (m.kind == Kind::minkowski) m.p = b.number_or(params, "p", 2);
-  }
-  if (!(m.p > 0) || !std::isfinite(m.p)) return b.bad(id, "the metric's p is out of range");
-  return m;
-}
-
-struct Neighbour {
-  double distance;
-  std::size_t row;
-  bool operator<(const Neighbour& o) const { return distance < o.distance || (distance == o.distance && row < o.row); }
-};
-
-// The rows that were fitted, and how to find those near another.
-class Fitted {
- public:
-  Metric metric;
-  Matrix x;
-  std::size_t count = 5;
-  double radius = -1;  // of RadiusNeighbors*, else negative
-
-  [[nodiscard]] std::vector<Neighbour> near(std::span<const double> row) const {
-    std::vector<Neighbour> heap;  // the worst on top
-    std::vector<double> buffer(x.sparse ? x.columns : 0, 0.0);
-    for (std::size_t r = 0; r < x.rows; ++r) {
-      Neighbour n{metric.rank(row, at(r, buffer)), r};
-      if (radius >= 0) {
-        if (metric.distance(n.distance) <= radius) heap.push_back(n);
-        continue;
-      }
-      if (heap.size() == count && !(n < heap.front())) continue;
-      if (heap.size() == count) {
-        std::pop_heap(heap.begin(), heap.end());
-        heap.pop_back();
-      }
-      heap.push_back(n);
-      std::push_heap(heap.begin(), heap.end());
-    }
-    std::sort(heap.begin(), heap.end());
-    for (auto& n : heap) n.distance = metric.distance(n.distance);
-    return heap;
-  }
-
- private:
-  [[nodiscard]] std::span<const double> at(std::size_t r, std::vector<double>& buffer) const {
-    if (!x.sparse) return x.row(r);
-    std::fill(buffer.begin(), buffer.end(), 0.0);
-    for (auto i = x.starts[r]; i < x.starts[r + 1]; ++i) buffer[x.indices[i]] += x.data[i];
-    return buffer;
-  }
-};
 
 class NearestNeighbours : public Estimator {
  public:
   Fitted fitted;
   bool by_distance = false;
   bool classifier = false;
-  Matrix y;  // a column an output; of a classifier, one of indices of classes
-  Array labels_of;
-  std::optional<std::size_t> outlier;  // the class of rows without neighbours
+  Matrix y;  // a column an output; of a classifier, of indices of its classes
+  SkClasses labels_of;
+  std::vector<std::size_t> outlier;  // for each output the class of rows without neighbours; or empty
 
   [[nodiscard]] std::size_t features() const override { return fitted.x.columns; }
   [[nodiscard]] bool takes_sparse() const override { return true; }
-  [[nodiscard]] const Array* classes() const override { return classifier ? &labels_of : nullptr; }
+  [[nodiscard]] const Array* classes() const override {
+    return classifier && labels_of.outputs.size() == 1 ? labels_of.outputs.data() : nullptr;
+  }
 
   [[nodiscard]] Result<Output> predict(const Frame& in) const override {
+    if (classifier) return predict_labels(in);
     MR_CHECK(check_numbers(in, features()));
     std::vector<double> out;
-    std::vector<std::size_t> best;
     Rows rows(in);
     for (std::size_t r = 0; r < in.rows; ++r) {
       auto near = fitted.near(rows[r]);
       auto w = weights(near);
-      if (classifier) {
-        if (near.empty() && !outlier) return nobody(r);
-        best.push_back(near.empty() ? *outlier : argmax(shares(near, w)));
-        continue;
-      }
       for (std::size_t c = 0; c < y.columns; ++c) {
         double sum = 0;
         double all = 0;
@@ -180,27 +42,60 @@ class NearestNeighbours : public Estimator {
         out.push_back(sum / all);  // no neighbours: NaN
       }
     }
-    return classifier ? labels(labels_of, best) : numbers_of(in.rows, y.columns, std::move(out));
+    return numbers_of(in.rows, y.columns, std::move(out));
   }
 
   [[nodiscard]] Result<Frame> predict_proba(const Frame& in) const override {
     if (!classifier) return Estimator::predict_proba(in);
+    if (labels_of.outputs.size() != 1)
+      return fail(Code::unimplemented,
+                  fmt::format("predict_proba of {} with several outputs has no answer here", name));
+    MR_TRY(auto all, shares_of_outputs(in));
+    return std::move(all[0]);
+  }
+  [[nodiscard]] Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    if (!classifier) return Estimator::shares_of_outputs(in);
     MR_CHECK(check_numbers(in, features()));
-    std::vector<double> out;
+    std::vector<Frame> out;
+    for (const auto& l : labels_of.outputs) out.push_back(frame_of(in.rows, l.size(), {}));
     Rows rows(in);
     for (std::size_t r = 0; r < in.rows; ++r) {
       auto near = fitted.near(rows[r]);
-      if (near.empty() && !outlier) return nobody(r);
-      auto p = shares(near, weights(near));
-      if (near.empty()) p[*outlier] = 1;
-      double sum = 0;
-      for (double v : p) sum += v;
-      for (double v : p) out.push_back(sum == 0 ? v : v / sum);
+      if (near.empty() && outlier.empty()) return nobody(r);
+      auto w = weights(near);
+      for (std::size_t o = 0; o < out.size(); ++o) {
+        auto p = shares(near, w, o);
+        if (near.empty()) p[outlier[o]] = 1;
+        double sum = 0;
+        for (double v : p) sum += v;
+        for (double v : p) out[o].data.push_back(sum == 0 ? v : v / sum);
+      }
     }
-    return frame_of(in.rows, labels_of.size(), std::move(out));
+    return out;
   }
 
  private:
+  [[nodiscard]] Result<Output> predict_labels(const Frame& in) const {
+    MR_CHECK(check_numbers(in, features()));
+    const auto outputs = labels_of.outputs.size();
+    auto out = labels(labels_of.outputs[0], {});
+    out.rows = in.rows;
+    out.width = outputs;
+    Rows rows(in);
+    for (std::size_t r = 0; r < in.rows; ++r) {
+      auto near = fitted.near(rows[r]);
+      if (near.empty() && outlier.empty()) return nobody(r);
+      auto w = weights(near);
+      for (std::size_t o = 0; o < outputs; ++o) {
+        auto best = near.empty() ? outlier[o] : argmax(shares(near, w, o));
+        if (out.type == DataType::bytes)
+          out.texts.push_back(labels_of.outputs[o].texts[best]);
+        else
+          out.numbers.push_back(labels_of.outputs[o].numbers[best]);
+      }
+    }
+    return out;
+  }
   static std::unexpected<Error> nobody(std::size_t row) {
     return fail(Code::invalid_argument,
                 fmt::format("row {} has no neighbours within the radius, and the model has no outlier_label", row));
@@ -214,31 +109,39 @@ class NearestNeighbours : public Estimator {
       w[i] = same ? (near[i].distance == 0 ? 1.0 : 0.0) : 1 / near[i].distance;
     return w;
   }
-  [[nodiscard]] std::vector<double> shares(const std::vector<Neighbour>& near, const std::vector<double>& w) const {
-    std::vector<double> p(labels_of.size(), 0.0);
-    for (std::size_t i = 0; i < near.size(); ++i) p[static_cast<std::size_t>(y.data[near[i].row])] += w[i];
+  [[nodiscard]] std::vector<double> shares(const std::vector<Neighbour>& near, const std::vector<double>& w,
+                                           std::size_t output) const {
+    std::vector<double> p(labels_of.outputs[output].size(), 0.0);
+    for (std::size_t i = 0; i < near.size(); ++i) p[static_cast<std::size_t>(y.row(near[i].row)[output])] += w[i];
     return p;
   }
 };
 
 Result<> read_neighbour_classes(Build& b, NodeId id, NearestNeighbours& e) {
-  if (e.y.columns != 1)
-    return fail(Code::unimplemented, b.short_class(id) + " of several outputs is not read natively");
-  MR_TRY(e.labels_of, b.array(id, "classes_"));
-  for (double v : e.y.data)
-    if (!(v >= 0 && v < static_cast<double>(e.labels_of.size())) || v != std::floor(v))
+  MR_TRY(e.labels_of, sk_classes(b, id, e.y.columns));
+  for (std::size_t i = 0; i < e.y.data.size(); ++i) {
+    const double v = e.y.data[i];
+    if (!(v >= 0 && v < static_cast<double>(e.labels_of.outputs[i % e.y.columns].size())) || v != std::floor(v))
       return b.bad(id, "_y names a class that is not there");
-  auto label = b.tree.get(id, "outlier_label_");
-  if (auto list = b.items(id, "outlier_label_"); !list.empty()) label = list[0];
-  if (e.fitted.radius < 0 || b.tree.is_none(label)) return {};
-  auto value = b.tree.array_of(label);
-  for (std::size_t i = 0; i < e.labels_of.size(); ++i) {
-    const bool same = e.labels_of.texts.empty() ? value && value->size() == 1 && value->numbers.size() == 1 &&
-                                                      value->numbers[0] == e.labels_of.numbers[i]
-                                                : b.tree.text_of(label) == e.labels_of.texts[i];
-    if (same) e.outlier = i;
   }
-  if (!e.outlier) return fail(Code::unimplemented, "an outlier_label that is no class is not read natively");
+  auto given = b.tree.get(id, "outlier_label_");
+  if (e.fitted.radius < 0 || b.tree.is_none(given)) return {};
+  auto list = b.items(id, "outlier_label_");
+  for (std::size_t o = 0; o < e.y.columns; ++o) {
+    auto label = list.empty() ? given : o < list.size() ? list[o] : kNoNode;
+    if (label == kNoNode) return b.bad(id, "outlier_label_ does not fit its outputs");
+    const auto& classes = e.labels_of.outputs[o];
+    auto value = b.tree.array_of(label);
+    std::optional<std::size_t> found;
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      const bool same = classes.texts.empty() ? value && value->size() == 1 && value->numbers.size() == 1 &&
+                                                    value->numbers[0] == classes.numbers[i]
+                                              : b.tree.text_of(label) == classes.texts[i];
+      if (same) found = i;
+    }
+    if (!found) return fail(Code::unimplemented, "an outlier_label that is no class is not read natively");
+    e.outlier.push_back(*found);
+  }
   return {};
 }
 
@@ -359,6 +262,7 @@ Result<EstimatorPtr> make_centroids(Build& b, NodeId id) {
 }  // namespace
 
 void add_neighbours(Makers& makers) {
+  add_outliers(makers);
   makers["sklearn*KNeighborsClassifier"] = [](Build& b, NodeId id) { return make_neighbours(b, id, true, false); };
   makers["sklearn*KNeighborsRegressor"] = [](Build& b, NodeId id) { return make_neighbours(b, id, false, false); };
   makers["sklearn*RadiusNeighborsClassifier"] = [](Build& b, NodeId id) { return make_neighbours(b, id, true, true); };

@@ -32,6 +32,10 @@ class Selector : public ColumnsTransform {
     if (!model) return Estimator::predict_proba(in);
     return behind<Frame>(in, [&](const Frame& f) { return model->predict_proba(f); });
   }
+  [[nodiscard]] Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    if (!model) return Estimator::shares_of_outputs(in);
+    return behind<std::vector<Frame>>(in, [&](const Frame& f) { return model->shares_of_outputs(f); });
+  }
   [[nodiscard]] Result<Frame> decision_function(const Frame& in) const override {
     if (!model) return Estimator::decision_function(in);
     return behind<Frame>(in, [&](const Frame& f) { return model->decision_function(f); });

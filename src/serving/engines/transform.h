@@ -71,5 +71,6 @@ void add_bases(Makers& makers);
 // Parts of add_decomposition().
 void add_selectors(Makers& makers);
 void add_kernel_maps(Makers& makers);
+void add_maps(Makers& makers);
 
 }  // namespace mr::serving

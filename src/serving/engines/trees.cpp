@@ -57,6 +57,23 @@ class TreeMean : public Estimator {
     MR_TRY(auto sums, mean(in));
     return frame_of(in.rows, block, std::move(sums));
   }
+  Result<std::vector<Frame>> shares_of_outputs(const Frame& in) const override {
+    const auto outputs = labels_of.outputs.size();
+    if (!classifier || outputs == 1) return Estimator::shares_of_outputs(in);
+    MR_TRY(auto sums, mean(in));
+    std::vector<Frame> out;
+    for (std::size_t k = 0; k < outputs; ++k) {
+      const auto n = labels_of.outputs[k].size();
+      std::vector<double> shares;
+      shares.reserve(in.rows * n);
+      for (std::size_t r = 0; r < in.rows; ++r) {
+        auto from = sums.begin() + static_cast<std::ptrdiff_t>((r * outputs + k) * block);
+        shares.insert(shares.end(), from, from + static_cast<std::ptrdiff_t>(n));
+      }
+      out.push_back(frame_of(in.rows, n, std::move(shares)));
+    }
+    return out;
+  }
 
  private:
   Result<std::vector<double>> mean(const Frame& in) const {
@@ -109,6 +126,7 @@ Result<EstimatorPtr> make_trees(const Build& b, NodeId id, const std::vector<Nod
     MR_CHECK(reader.add(b, tree, {}, forest, shape.width, 0, leaf));
   }
   made->forest = forest.finish();
+  b.memory += made->forest.bytes();
   if (mean) made->divisor = static_cast<double>(estimators.size());
   return made;
 }
@@ -173,6 +191,74 @@ Result<EstimatorPtr> make_isolation(const Build& b, NodeId id) {
     MR_CHECK(reader.add(b, tree, lists[i], forest, 1, 0, leaf));
   }
   made->forest = forest.finish();
+  b.memory += made->forest.bytes();
+  return made;
+}
+
+// RandomTreesEmbedding: for each tree a 1 in the column of the leaf that the row falls into.
+class LeafPlaces : public Estimator {
+ public:
+  Forest forest;  // an output a tree: the column of its leaf
+  std::size_t columns = 0;
+
+  std::size_t features() const override { return forest.shape().features; }
+  bool takes_sparse() const override { return true; }
+
+  Result<Frame> transform(const Frame& in) const override {
+    const auto trees = forest.shape().outputs;
+    std::vector<double> places(in.rows * trees, 0.0);
+    MR_CHECK(forest.sum(in, places));
+    Frame out;
+    out.rows = in.rows;
+    out.columns = columns;
+    out.sparse = true;
+    out.starts.push_back(0);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      out.indices.push_back(static_cast<std::uint32_t>(places[i]));
+      out.values.push_back(1);
+      if ((i + 1) % trees == 0) out.starts.push_back(i + 1);
+    }
+    return out;
+  }
+};
+
+Result<EstimatorPtr> make_places(const Build& b, NodeId id) {
+  auto cells = b.tree.cells(b.tree.get(id, "estimators_"));
+  if (!cells || cells->empty()) return b.bad(id, "it has no estimators: is it fitted?");
+  MR_TRY(SkTrees all, sk_trees(b, *cells));
+  auto categories = b.tree.cells(b.tree.get(b.tree.get(id, "one_hot_encoder_"), "categories_"));
+  if (!categories || categories->size() != cells->size())
+    return b.bad(id, "its one_hot_encoder_ does not fit its trees");
+  auto made = std::make_unique<LeafPlaces>();
+  ForestShape shape;
+  MR_TRY(shape.features, features_of(b, id, all.trees[0].features));
+  shape.max_nodes = all.max_nodes;
+  shape.all_nodes = all.all_nodes;
+  shape.missing = takes_missing(b, (*cells)[0]);
+  shape.outputs = all.trees.size();
+  ForestBuilder forest(shape);
+  TreeReader reader;
+  for (std::size_t i = 0; i < all.trees.size(); ++i) {
+    auto known = b.tree.array_of((*categories)[i]);
+    if (!known || known->kind == 'U' || known->kind == 'O')
+      return b.bad(id, "its one_hot_encoder_ knows no numbers of leaves");
+    std::map<double, std::size_t> column;
+    for (double v : known->numbers) {
+      if (!std::isfinite(v)) return b.bad(id, "its one_hot_encoder_ knows no numbers of leaves");
+      column.emplace(v, made->columns++);
+    }
+    bool found = true;
+    auto leaf = [&](std::size_t node, std::span<const double>, std::span<double> out) {
+      auto at = column.find(static_cast<double>(node));
+      found = found && at != column.end();
+      out[0] = at == column.end() ? 0 : static_cast<double>(at->second);
+    };
+    MR_CHECK(reader.add(b, all.trees[i], {}, forest, 1, i, leaf));
+    if (!found) return b.bad(id, "a leaf of its trees has no column");
+  }
+  if (made->columns == 0 || made->columns > UINT32_MAX) return b.bad(id, "it has more columns than are read");
+  made->forest = forest.finish();
+  b.memory += made->forest.bytes();
   return made;
 }
 
@@ -189,6 +275,7 @@ void add_trees(Makers& makers) {
       if (!cells) return b.bad(id, "it has no estimators: is it fitted?");
       return make_trees(b, id, *cells, true);
     };
+  makers["sklearn*RandomTreesEmbedding"] = [](Build& b, NodeId id) { return make_places(b, id); };
   makers["sklearn*IsolationForest"] = [](Build& b, NodeId id) { return make_isolation(b, id); };
   add_boosting(makers);
   add_committees(makers);

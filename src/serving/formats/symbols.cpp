@@ -59,9 +59,24 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.neural_network._multilayer_perceptron", {"MLPClassifier", "MLPRegressor"});
     add("sklearn.neural_network._stochastic_optimizers", {"AdamOptimizer", "SGDOptimizer"});
     add("sklearn.cluster._kmeans", {"KMeans", "MiniBatchKMeans", "_kmeans_single_lloyd", "_kmeans_single_elkan"});
+    add("sklearn.cluster._mean_shift", {"MeanShift"});
+    add("sklearn.cluster._affinity_propagation", {"AffinityPropagation"});
+    add("sklearn.cluster._birch", {"Birch", "_CFNode", "_CFSubcluster"});
+    add("sklearn.cluster._agglomerative", {"FeatureAgglomeration"});
+    add("numpy", {"mean"});
+    for (const char* m : {"numpy.core.fromnumeric", "numpy._core.fromnumeric"}) add(m, {"mean"});
+    add("sklearn.mixture._bayesian_mixture", {"BayesianGaussianMixture"});
+    add("sklearn.covariance._elliptic_envelope", {"EllipticEnvelope"});
+    add("sklearn.neighbors._lof", {"LocalOutlierFactor"});
+    add("sklearn.neighbors._nca", {"NeighborhoodComponentsAnalysis"});
+    add("sklearn.neural_network._rbm", {"BernoulliRBM"});
+    add("sklearn.gaussian_process._gpr", {"GaussianProcessRegressor"});
+    add("sklearn.gaussian_process._gpc", {"GaussianProcessClassifier", "_BinaryGaussianProcessClassifierLaplace"});
+    add("sklearn.gaussian_process.kernels", {"ConstantKernel", "WhiteKernel", "RBF", "Matern", "RationalQuadratic",
+                                             "ExpSineSquared", "DotProduct", "Sum", "Product", "Exponentiation"});
     add("sklearn.cluster._bisect_k_means", {"BisectingKMeans", "_BisectingTree"});
     add("sklearn.mixture._gaussian_mixture", {"GaussianMixture"});
-    add("sklearn.cross_decomposition._pls", {"PLSRegression", "PLSCanonical", "CCA"});
+    add("sklearn.cross_decomposition._pls", {"PLSRegression", "PLSCanonical", "PLSSVD", "CCA"});
     add("sklearn.kernel_ridge", {"KernelRidge"});
     add("sklearn.isotonic", {"IsotonicRegression"});
     add("sklearn.dummy", {"DummyClassifier", "DummyRegressor"});
@@ -126,10 +141,11 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.decomposition._truncated_svd", {"TruncatedSVD"});
     add("sklearn.decomposition._fastica", {"FastICA"});
     add("sklearn.decomposition._nmf", {"NMF"});
+    add("sklearn.decomposition._factor_analysis", {"FactorAnalysis"});
     add("sklearn.decomposition._kernel_pca", {"KernelPCA"});
     add("sklearn.preprocessing._data", {"KernelCenterer"});
-    add("sklearn.kernel_approximation", {"Nystroem", "RBFSampler"});
-    add("sklearn.random_projection", {"GaussianRandomProjection"});
+    add("sklearn.kernel_approximation", {"Nystroem", "RBFSampler", "SkewedChi2Sampler"});
+    add("sklearn.random_projection", {"GaussianRandomProjection", "SparseRandomProjection"});
     add("sklearn.feature_selection._univariate_selection",
         {"SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect",
          "f_classif", "f_regression", "chi2", "f_oneway", "r_regression"});
@@ -174,8 +190,8 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.tree._classes",
         {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"});
     add("sklearn.tree._tree", {"Tree"});
-    add("sklearn.ensemble._forest",
-        {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"});
+    add("sklearn.ensemble._forest", {"RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier",
+                                     "ExtraTreesRegressor", "RandomTreesEmbedding"});
     add("sklearn.ensemble._gb", {"GradientBoostingClassifier", "GradientBoostingRegressor"});
     add("sklearn.ensemble._gb_losses",
         {"LeastSquaresError", "LeastAbsoluteError", "HuberLossFunction", "QuantileLossFunction", "BinomialDeviance",
