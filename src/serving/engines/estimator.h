@@ -95,12 +95,12 @@ using Make = std::function<Result<EstimatorPtr>(Build&, NodeId)>;
 // "sklearn*RandomForestClassifier".
 using Makers = std::map<std::string, Make, std::less<>>;
 void add_linear(Makers& makers);
-void add_trees(Makers& makers);        // trees, forests, boosting, isolation forest
-void add_neighbours(Makers& makers);   // kNN
-void add_bayes(Makers& makers);        // naive Bayes, LDA, QDA
-void add_svm(Makers& makers);          // libsvm's
-void add_clusters(Makers& makers);     // k-means, mixtures
-void add_others(Makers& makers);       // MLP, PLS, kernel ridge, isotonic, dummies
+void add_trees(Makers& makers);       // trees, forests, boosting, isolation forest
+void add_neighbours(Makers& makers);  // kNN
+void add_bayes(Makers& makers);       // naive Bayes, LDA, QDA
+void add_svm(Makers& makers);         // libsvm's
+void add_clusters(Makers& makers);    // k-means, mixtures
+void add_others(Makers& makers);      // MLP, PLS, kernel ridge, isotonic, dummies
 void add_gaussian_processes(Makers& makers);
 void add_meta(Makers& makers);         // votes, stacks, bags, calibrated, one-vs-rest, multi-output, transformed target
 void add_composition(Makers& makers);  // Pipeline, FeatureUnion, ColumnTransformer, FunctionTransformer

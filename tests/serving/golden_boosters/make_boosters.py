@@ -1,6 +1,6 @@
 """Writes what one version of a boosting library makes of small models: python make_boosters.py OUT, in an environment
 with that library. OUT/NAME-VERSION/ gets the model files and cases.json. Versions kept here: XGBoost 1.3.3 and 1.7.6,
-LightGBM 2.3.1 and 3.3.5, CatBoost 1.2.10.
+LightGBM 2.3.1 and 3.3.5, CatBoost 0.26.1 and 1.0.6 (of these some of the files) and 1.2.10.
 """
 
 import importlib

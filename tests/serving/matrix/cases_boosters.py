@@ -174,10 +174,13 @@ CASES = [
             ("survival:aft", "positive"),
             ("rank:pairwise", "two_classes"),
             ("rank:ndcg", "two_classes"),
+            ("rank:map", "two_classes"),
         ]
     ],
     xgb_booster("multi:softprob", "small_three", num_class=3),
     xgb_booster("multi:softmax", "small_three", num_class=3),
+    xgb_booster("reg:quantileerror", "regression", quantile_alpha=0.3),
+    xgb_booster("reg:quantileerror", "regression", "_several", quantile_alpha=[0.2, 0.5, 0.8]),
     xgb_booster(
         "multi:softprob",
         "small_three",

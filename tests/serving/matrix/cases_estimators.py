@@ -497,6 +497,14 @@ CASES = [
         "outputs_classes",
         lambda: new("sklearn.multioutput.MultiOutputClassifier", tree()),
         "two_labels",
+        SHARES,
+    ),
+    Case(
+        "near_labels",
+        of("sklearn.neighbors.KNeighborsClassifier", weights="distance"),
+        "two_labels",
+        SHARES,
+        rows=300,
     ),
     Case(
         "chain",

@@ -15,6 +15,11 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE))
+    import matrix
+else:
+    from . import matrix
 ROOT = HERE.parents[2]
 BUILD = ROOT / "build"
 
@@ -56,7 +61,7 @@ def python_of(name, make=True):
     """The interpreter of an environment, which is made if need be; None when it is not there and not to be made."""
     folder = BUILD / "matrix-envs" / name
     lock = HERE / f"requirements-{name}.lock"
-    base = pathlib.Path(os.path.realpath(sys.executable))
+    base = pathlib.Path(matrix.interpreter(matrix.ENVIRONMENTS[name][1]))
     stamp = f"{hashlib.sha256(lock.read_bytes()).hexdigest()} {base} {folder}"
     python = folder / "bin" / "python"
     with locked(folder.with_suffix(".flock")):
@@ -72,8 +77,10 @@ def python_of(name, make=True):
 
 def lock_all():
     for source in sorted(HERE.glob("requirements-*.in")):
+        last = matrix.ENVIRONMENTS[source.stem.removeprefix("requirements-")][1]
         call(
-            uv(), "pip", "compile", "--no-config", "--universal", "--python-version", "3.11", "--generate-hashes",
+            uv(), "pip", "compile", "--no-config", "--universal", "--python-version",
+            ".".join(map(str, min(last, (3, 11)))), "--generate-hashes",
             "--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "environments.py lock",
             "--quiet", "--output-file", source.parent / (source.stem + ".lock"), source,
         )  # fmt: skip
@@ -83,8 +90,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["lock"]:
         lock_all()
     else:
-        sys.path.insert(0, str(HERE))
-        import matrix
-
         found = [python_of(name, make=sys.argv[1:] != ["check"]) for name in matrix.environments()]
         sys.exit(None in found)

@@ -207,6 +207,12 @@ def load_answer(entry, method):
     return np.load(path), about["dtype"]
 
 
+def answers_of(entry, method, exact):
+    """The arrays of an answer: one, or one for each of several outputs, which are kept side by side."""
+    widths = entry["answers"][method].get("widths")
+    return [exact] if widths is None else np.split(exact, np.cumsum(widths)[:-1], axis=1)
+
+
 def compare(run, name, case):
     """Asks for all outputs of one case and answers (rows compared, largest difference); raises AssertionError."""
     entry = run.cases[name, case]
@@ -224,12 +230,11 @@ def compare(run, name, case):
                 f"/v2/models/{served}/infer", body_of(path, kind, (part.start, part.stop))
             )
             assert status == 200, f"{served}: {body}"
-            output = support.only_output(body)
-            wanted = exact[part]
-            width = 1 if wanted.ndim == 1 else int(np.prod(wanted.shape[1:]))
-            assert output["shape"] == [len(wanted), width], f"{served}: shape {output['shape']}"
-            largest = max(largest, difference(served, output, wanted, dtype, entry["tolerance"]))
-            compared += len(wanted)
+            for output, wanted in zip(body["outputs"], answers_of(entry, method, exact[part]), strict=True):
+                width = 1 if wanted.ndim == 1 else int(np.prod(wanted.shape[1:]))
+                assert output["shape"] == [len(wanted), width], f"{served}: shape {output['shape']}"
+                largest = max(largest, difference(served, output, wanted, dtype, entry["tolerance"]))
+            compared += part.stop - part.start
     return compared, largest
 
 

@@ -59,6 +59,10 @@ def save_rows(x, path):
 
 
 def save_answer(answer, path):
+    if isinstance(answer, list):
+        # An array for each of several outputs; they are kept side by side.
+        about = save_answer(np.hstack(answer), path)
+        return {**about, "widths": [a.shape[1] for a in answer]}
     if hasattr(answer, "toarray"):
         answer = answer.toarray()
     answer = np.asarray(answer)
