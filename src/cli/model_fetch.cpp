@@ -250,7 +250,34 @@ FetchFolder::~FetchFolder() {
 }
 
 namespace {
-Result<std::string> fetch(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
+
+TrackingApi tracking_api(const Settings& s) {
+  return TrackingApi(!s.tracking_uri.empty() ? s.tracking_uri
+                                             : environment("MLFLOW_TRACKING_URI", nullptr, "http://127.0.0.1:5000"));
+}
+
+Error of_model(const std::string& uri, Error e) {
+  e.message = fmt::format("--model {}: {}", uri, e.message);
+  return e;
+}
+
+// What lies at a location that is no local path, into `target`.
+Result<> download_to(const Settings& s, const std::string& location, const std::string& target) {
+  auto l = text::parse_uri(location);
+  if (l.scheme == "mlflow-artifacts") {
+    std::size_t files = 0;
+    auto api = tracking_api(s);
+    MR_CHECK(download_proxied(api, without_slashes(l.path), "", target, files, 0));
+  } else {
+    MR_CHECK(download_s3(s, l.authority, without_slashes(l.path), target));
+  }
+  if (is_empty(target)) return fail(Code::not_found, fmt::format("there is no model at {}", location));
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> model_location(const Settings& s, const std::string& uri) {
   if (uri.empty())
     return fail(
         Code::invalid_argument,
@@ -263,19 +290,13 @@ Result<std::string> fetch(const Settings& s, const std::string& uri, std::option
   if (u.scheme == "s3" && (u.authority.empty() || !rooted))
     return fail(Code::invalid_argument, "an s3: URI has the form s3://BUCKET/KEY");
   if (u.scheme == "file") return u.path;
-  TrackingApi api(!s.tracking_uri.empty() ? s.tracking_uri
-                                          : environment("MLFLOW_TRACKING_URI", nullptr, "http://127.0.0.1:5000"));
-  std::string location = uri;
-  if (u.scheme == "models") {
-    MR_TRY(location, resolve_models(api, uri, without_slashes(u.path)));
-  } else if (u.scheme == "runs") {
-    MR_TRY(location, resolve_runs(api, without_slashes(u.path)));
-  } else if (u.scheme != "s3" && u.scheme != "mlflow-artifacts") {
+  if (u.scheme != "models" && u.scheme != "runs" && u.scheme != "s3" && u.scheme != "mlflow-artifacts")
     return fail(
         Code::invalid_argument,
         fmt::format("'{}' is not a model URI; a folder, models:/, runs:/, mlflow-artifacts:/ and s3:// are", uri));
-  }
-  for (int hop = 0; hop < 4; ++hop) {  // a version may name a run or another model
+  auto api = tracking_api(s);
+  std::string location = uri;
+  for (int hop = 0; hop < 5; ++hop) {  // a version may name a run or another model
     auto l = text::parse_uri(location);
     if (l.scheme == "runs") {
       MR_TRY(location, resolve_runs(api, without_slashes(l.path)));
@@ -286,32 +307,71 @@ Result<std::string> fetch(const Settings& s, const std::string& uri, std::option
     }
   }
   auto l = text::parse_uri(location);
-  if (!folder) {
-    MR_TRY(auto made, FetchFolder::make(s.data));
-    folder.emplace(std::move(made));
-  }
-  auto target = folder->path() + "/" + crypto::random_hex(8);
-  if (l.scheme == "mlflow-artifacts") {
-    std::size_t files = 0;
-    MR_CHECK(download_proxied(api, without_slashes(l.path), "", target, files, 0));
-  } else if (l.scheme == "s3") {
-    MR_CHECK(download_s3(s, l.authority, without_slashes(l.path), target));
-  } else if (l.scheme == "file" || l.scheme.empty()) {
-    return l.path;
-  } else {
-    return fail(Code::invalid_argument, fmt::format("{} lies at {}, which cannot be fetched", uri, location));
-  }
-  if (is_empty(target)) return fail(Code::not_found, fmt::format("there is no model at {}", location));
-  return target;
+  if (l.scheme == "mlflow-artifacts" || l.scheme == "s3") return location;
+  if (l.scheme == "file" || l.scheme.empty()) return l.path;
+  return fail(Code::invalid_argument, fmt::format("{} lies at {}, which cannot be fetched", uri, location));
 }
-}  // namespace
 
 Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder) {
-  auto r = fetch(s, uri, folder);
-  if (r) return r;
-  auto e = r.error();
-  e.message = fmt::format("--model {}: {}", uri, e.message);
-  return std::unexpected(e);
+  auto r = [&]() -> Result<std::string> {
+    MR_TRY(auto location, model_location(s, uri));
+    if (text::parse_uri(location).scheme.empty()) return location;
+    if (!folder) {
+      MR_TRY(auto made, FetchFolder::make(s.data));
+      folder.emplace(std::move(made));
+    }
+    auto target = folder->path() + "/" + crypto::random_hex(8);
+    MR_CHECK(download_to(s, location, target));
+    return target;
+  }();
+  if (!r) return std::unexpected(of_model(uri, r.error()));
+  return r;
+}
+
+Result<std::string> fetch_model_into(const Settings& s, const std::string& uri, const std::string& target) {
+  auto location = model_location(s, uri);
+  if (!location) return std::unexpected(of_model(uri, location.error()));
+  if (text::parse_uri(*location).scheme.empty()) return location;
+  if (auto done = download_to(s, *location, target); !done) return std::unexpected(of_model(uri, done.error()));
+  return target;
+}
+
+std::string bucket_state(objects::Client& client, const std::string& where, const std::string& bucket,
+                         const std::string& prefix) {
+  auto entries = client.list(bucket, prefix);
+  if (!entries) return {};
+  std::string keys;
+  for (const auto& e : *entries) {
+    if (e.key.ends_with('/')) continue;
+    // Not what only begins alike.
+    if (!prefix.empty() && e.key != prefix && !(e.key.starts_with(prefix) && e.key[prefix.size()] == '/')) continue;
+    if (e.etag.empty()) return {};
+    keys += fmt::format("{} {} {}\n", e.key, e.size, e.etag);
+  }
+  return keys.empty() ? keys : fmt::format("s3 {} {}/{}\n{}", where, bucket, prefix, keys);
+}
+
+Result<std::shared_ptr<serving::CachedModel>> fetch_cached_model(const Settings& s, const std::string& uri,
+                                                                 serving::ModelCache& cache) {
+  static const std::atomic<bool> never = false;
+  auto location = model_location(s, uri);
+  if (!location) return std::unexpected(of_model(uri, location.error()));
+  auto l = text::parse_uri(*location);
+  if (l.scheme.empty()) return std::make_shared<serving::CachedModel>(*location);
+  serving::ModelCache::Source source;
+  if (l.scheme == "s3")
+    source.state = [&] {
+      auto access = s3_access(s);
+      objects::Client client(access.endpoint, access.credentials);
+      return bucket_state(client, access.endpoint, l.authority, without_slashes(l.path));
+    };
+  source.fetch = [&](const std::string& folder) -> Result<std::string> {
+    MR_CHECK(download_to(s, *location, folder));
+    return folder;
+  };
+  auto model = cache.get(source, never);
+  if (!model) return std::unexpected(of_model(uri, model.error()));
+  return model;
 }
 
 Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, const std::string& uri,

@@ -59,6 +59,15 @@ Result<std::size_t> fetch_bucket(const OwnStores& own, const serving::S3Access& 
   return n;
 }
 
+std::string state_of_bucket(const OwnStores& own, const serving::S3Access& access, const std::string& bucket,
+                            std::string prefix) {
+  bool ours = access.endpoint.empty();
+  objects::Client client(ours ? own.s3_url : access.endpoint,
+                         ours ? own.keys : objects::Credentials{access.access_key, access.secret_key});
+  while (prefix.ends_with('/')) prefix.pop_back();
+  return bucket_state(client, ours ? "own" : access.endpoint, bucket, prefix);
+}
+
 }  // namespace
 
 serving::StorageOptions model_storage(const Settings& s, OwnStores own) {
@@ -67,14 +76,20 @@ serving::StorageOptions model_storage(const Settings& s, OwnStores own) {
   inside.tracking_uri = own.tracking_url;
   inside.s3_endpoint = own.s3_url;
   o.tracked = [inside](const std::string& uri, const std::string& target) -> Result<std::string> {
-    std::optional<FetchFolder> folder;
-    MR_TRY(auto path, fetch_model(inside, uri, folder));
-    if (!folder) return path;  // it lies in a local folder
-    std::error_code ec;
-    fs::create_directories(target, ec);
-    fs::copy(path, target, fs::copy_options::recursive | fs::copy_options::overwrite_existing, ec);
-    if (ec) return fail(Code::internal, fmt::format("the model cannot be put into {}: {}", target, ec.message()));
-    return target;
+    return fetch_model_into(inside, uri, target);
+  };
+  o.tracked_state = [inside, own](const std::string& uri) -> std::string {
+    auto location = model_location(inside, uri);
+    if (!location) return {};
+    auto u = text::parse_uri(*location);
+    auto path = u.path.substr(std::min(u.path.find_first_not_of('/'), u.path.size()));
+    // Artifacts that this program's tracking server keeps are objects of one of its buckets.
+    if (u.scheme == "mlflow-artifacts")
+      return u.authority.empty() ? state_of_bucket(own, {}, own.artifacts, path) : std::string();
+    return u.scheme == "s3" ? state_of_bucket(own, {}, u.authority, path) : std::string();
+  };
+  o.bucket_state = [own](const serving::S3Access& access, const std::string& bucket, const std::string& prefix) {
+    return state_of_bucket(own, access, bucket, prefix);
   };
   o.bucket = [own = std::move(own)](const serving::S3Access& access, const std::string& bucket,
                                     const std::string& prefix, const std::string& target,

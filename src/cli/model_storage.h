@@ -13,6 +13,7 @@ struct OwnStores {
   std::string tracking_url;  // http://127.0.0.1:5000
   std::string s3_url;        // http://127.0.0.1:9000
   objects::Credentials keys;
+  std::string artifacts = "mlflow-artifacts";  // the bucket in which the tracking server keeps artifacts
 };
 // `resolve` is left to the caller.
 serving::StorageOptions model_storage(const Settings& s, OwnStores own);

@@ -17,6 +17,7 @@
 #include "node/node.h"
 #include "services/address.h"
 #include "services/proxy.h"
+#include "serving/agent.h"
 #include "serving/controller/graph_controller.h"
 #include "serving/controller/isvc_controller.h"
 #include "serving/predictor.h"
@@ -223,6 +224,7 @@ struct Platform::Impl {
     predictor.load = options.load;
     node->add_runtime("millrace/predictor", serving::make_predictor_runtime(loops, predictor));
     node->add_runtime("millrace/storage-initializer", serving::make_initializer_runtime(predictor));
+    node->add_runtime("millrace/agent", serving::make_agent_runtime(loops, {predictor.storage.resolve}));
     node->add_runtime("millrace/router", serving::make_router_runtime(loops, {predictor.storage.resolve}));
     for (auto& [image, part] : options.parts) node->add_runtime(image, make_part_runtime(proxy->relays(), part));
     serving::ControllerOptions serve;
@@ -305,6 +307,14 @@ http::Handler Platform::gateway(http::Handler fallback) {
                                 .directory = &impl_->proxy->directory(),
                                 .demand = &impl_->proxy->demand(),
                                 .fallback = std::move(fallback)});
+}
+http::TakeOver Platform::gateway_http2(std::string address, std::uint16_t port) {
+  return gateway::make_http2({.table = [m = &*impl_->mesh] { return m->table(); },
+                              .directory = &impl_->proxy->directory(),
+                              .demand = &impl_->proxy->demand(),
+                              .fallback = {},
+                              .grpc_address = std::move(address),
+                              .grpc_port = port});
 }
 std::string Platform::resolve(const std::string& host, int port) const { return impl_->resolve(host, port); }
 

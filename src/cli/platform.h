@@ -9,6 +9,7 @@
 #include "cli/builtin_parts.h"
 #include "cli/settings.h"
 #include "http/message.h"
+#include "http/server.h"
 #include "http/tls.h"
 #include "kube/client.h"
 #include "kube/pods.h"
@@ -46,6 +47,8 @@ class Platform {
   [[nodiscard]] std::shared_ptr<const http::TlsContext> tls() const;
   // The front door: what routes of the cluster take, else `fallback`.
   [[nodiscard]] http::Handler gateway(http::Handler fallback);
+  // The same for HTTP/2: calls of gRPC, else to the gRPC server at `address` and `port`.
+  [[nodiscard]] http::TakeOver gateway_http2(std::string address, std::uint16_t port);
   // host and port of a Service's name -> an address that answers; empty: no such Service.
   [[nodiscard]] std::string resolve(const std::string& host, int port) const;
   // For one Manager outside, which stops first: the API as this program's own user, and the pods' logs.

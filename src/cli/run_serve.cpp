@@ -53,12 +53,46 @@ Result<Settings> with_server_settings(Settings s) {
   return s;
 }
 
+struct Tls {
+  std::shared_ptr<const http::TlsContext> rest, grpc;  // null: in cleartext
+};
+
+Result<std::string> pem_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text(1U << 20, '\0');
+  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.empty()) return fail(Code::invalid_argument, fmt::format("{} cannot be read, or is empty", path));
+  return text;
+}
+
+Result<Tls> tls_of(const Settings& s) {
+  Tls out;
+  if (s.tls_cert.empty()) return out;
+  http::TlsOptions o;
+  MR_TRY(o.certificate_pem, pem_file(s.tls_cert));
+  MR_TRY(o.key_pem, pem_file(s.tls_key));
+  auto made = [&](const char* protocol) -> Result<std::shared_ptr<const http::TlsContext>> {
+    o.protocol = protocol;
+    auto context = http::TlsContext::make(o);
+    if (!context)
+      return fail(Code::invalid_argument,
+                  fmt::format("--tls-cert {} and --tls-key {}: {}", s.tls_cert, s.tls_key, context.error().message));
+    return std::shared_ptr<const http::TlsContext>(std::move(*context));
+  };
+  MR_TRY(out.rest, made("http/1.1"));
+  MR_TRY(out.grpc, made("h2"));
+  return out;
+}
+
 }  // namespace
 
 int run_serve(const Settings& given) {
   auto settings = with_server_settings(given);
   if (!settings) return report(settings.error());
   const auto& s = *settings;
+  auto tls = tls_of(s);
+  if (!tls) return report(tls.error());
   auto specs = paired_models(with_default_folder(s));
   if (!specs) return report(specs.error());
   if (specs->empty() && s.model_repository.empty())
@@ -72,16 +106,23 @@ int run_serve(const Settings& given) {
     e.code = Code::internal;
     return report(e);
   };
-  std::optional<FetchFolder> folder;
+  std::vector<std::shared_ptr<serving::CachedModel>> places;  // until the end
+  std::shared_ptr<serving::ModelCache> cache;
   auto load = load_options(s);
   if (!load) return report(load.error());
   auto own = repository_options(s);
   if (!own) return report(own.error());
   serving::Repository repository(std::move(*load), *own);
   for (const auto& m : *specs) {
-    auto path = fetch_model(s, m.uri, folder);
-    if (!path) return unreadable(path.error());
-    serving::ModelSource source{m.name, "", *path};
+    if (!cache) {
+      auto opened = model_cache(s);
+      if (!opened) return report(opened.error());
+      cache = std::move(*opened);
+    }
+    auto place = fetch_cached_model(s, m.uri, *cache);
+    if (!place) return unreadable(place.error());
+    places.push_back(*place);
+    serving::ModelSource source{m.name, "", (*place)->path()};
     if (const char* i = std::getenv("MLSERVER_MODEL_IMPLEMENTATION")) source.settings.implementation = i;
     if (auto r = repository.add(std::move(source)); !r) return unreadable(r.error());
   }
@@ -91,13 +132,6 @@ int run_serve(const Settings& given) {
   Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   http::Router routes;
   serving::add_server_routes(routes, repository);
-  if (auto r = listeners.add(
-          "inference", s.listen, port, std::move(handler),
-          fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"));
-      !r)
-    return report(r.error());
-  if (s.metrics_port > 0 && s.metrics_port != s.port)
-    if (auto r = listeners.add("metrics", s.listen, s.metrics_port, serving::make_handler({}), "/metrics"); !r)
   const int port = s.port != 0 ? s.port : 8080 + s.port_offset;
   auto log = request_log(s, port);
   if (!log) return report(log.error());
@@ -108,6 +142,13 @@ int run_serve(const Settings& given) {
                                      .max_latency_ms = s.batcher.max_latency_ms,
                                      .timeout_ms = s.request_timeout_s * 1000L});
   if (*log) handler = serving::with_request_log(std::move(handler), *log);
+  if (auto r = listeners.add(
+          "inference", s.listen, port, std::move(handler),
+          fmt::format("V2 inference of {} model{}", repository.size(), repository.size() == 1 ? "" : "s"), tls->rest);
+      !r)
+    return report(r.error());
+  if (s.metrics_port > 0 && s.metrics_port != s.port)
+    if (auto r = listeners.add("metrics", s.listen, s.metrics_port, serving::make_handler({}), "/metrics"); !r)
       return report(r.error());
   auto grpc_port = s.grpc_port >= 0 ? s.grpc_port : 8081 + s.port_offset;
   auto message = node::parse_quantity(s.grpc_max_message);
@@ -117,7 +158,7 @@ int run_serve(const Settings& given) {
                         {},
                         {}});
   auto grpc = serving::make_grpc_server(listeners.loops(), repository, s.listen, static_cast<std::uint16_t>(grpc_port),
-                                        static_cast<std::size_t>(message));
+                                        static_cast<std::size_t>(message), tls->grpc);
   if (grpc_port > 0) {
     if (grpc_port > 65535)
       return report(Error{Code::invalid_argument, fmt::format("gRPC port {} is out of range", grpc_port), {}, {}});
@@ -125,12 +166,14 @@ int run_serve(const Settings& given) {
     // Who did not ask for the port does not miss it: two servers on one machine need only --port each.
     if (!r && s.grpc_port > 0) return report(r.error());
     if (r)
-      listeners.also("grpc", fmt::format("{}:{}", s.listen, grpc->port()), "V2 inference over gRPC (cleartext HTTP/2)",
+      listeners.also("grpc", fmt::format("{}:{}", s.listen, grpc->port()),
+                     tls->grpc ? "V2 inference over gRPC under TLS" : "V2 inference over gRPC (cleartext HTTP/2)",
                      [&grpc](int grace_s) { grpc->stop(grace_s); });
     else
       log::warn("no gRPC: give a free port with --grpc-port", {{"reason", r.error().message}});
   }
   listeners.run();
+  if (*log) (*log)->stop(2);
   listeners.loops().stop();
   return 0;
 }

@@ -213,7 +213,8 @@ int run_up(const Settings& s) {
                            "S3: MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL"));
     MR_CHECK(listeners.add("gateway", s.listen, 8080 + s.port_offset,
                            (*platform)->gateway((*pipelines)->at_front_door(std::move(front))),
-                           "dashboard, kfp.Client(host=…), inference, /mlflow/, routes of the cluster"));
+                           "dashboard, kfp.Client(host=…), inference, /mlflow/, routes of the cluster", nullptr,
+                           (*platform)->gateway_http2(host, port(8001))));
     MR_CHECK(grpc->start());
     listeners.also("grpc", fmt::format("{}:{}", s.listen, grpc->port()), "V2 inference over gRPC",
                    [&grpc](int grace_s) { grpc->stop(grace_s); });

@@ -142,6 +142,7 @@ struct Settings {
   int grpc_port = -1;    // -1: the default; 0: none
   int metrics_port = 0;  // 0: on the port of the answers alone
   std::string grpc_max_message = "256Mi";
+  std::string tls_cert, tls_key;  // files of PEM; both or none
   bool lazy = false;
   std::string model_memory = "0";    // a quantity
   std::string model_cache = "20Gi";  // likewise

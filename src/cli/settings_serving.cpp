@@ -6,11 +6,13 @@
 #include "core/read_file.h"
 #include "log/log.h"
 #include "node/env.h"
+#include "serving/model_cache.h"
+#include "serving/onnx/locate.h"
 #include "serving/python/host.h"
 #include "serving/repository.h"
+#include "serving/request_log.h"
 
 namespace mr::cli {
-#include "serving/request_log.h"
 
 void add_engine_options(CLI::App* c, Settings& s) {
   auto& e = s.engine;
@@ -24,6 +26,10 @@ void add_engine_options(CLI::App* c, Settings& s) {
                 "with its own library where an environment is there; strict refuses models that cannot be checked")
       ->check(CLI::IsMember({"auto", "off", "strict"}))
       ->capture_default_str();
+  c->add_option("--onnxruntime", e.onnxruntime,
+                "ONNX Runtime's library, or a folder that has it; otherwise the machine's is taken, or the one that a "
+                "model's own requirements bring")
+      ->type_name("PATH");
   c->add_flag("--allow-network", e.allow_network, "Python workers may use the network");
   c->add_option("--worker-memory", e.memory, "How much memory a Python worker may use: 512Mi, 4Gi; 0: no limit")
       ->type_name("SIZE")
@@ -49,11 +55,19 @@ void add_engine_options(CLI::App* c, Settings& s) {
 
 void add_repository_options(CLI::App* c, Settings& s) {
   c->add_flag("--lazy", s.lazy, "Read a model of --model-repository when it is first asked for, not at the start");
-  c->add_option("--model-memory", s.model_memory,
-                "What loaded models may take, estimated by their files: 512Mi, 8Gi; the one not used for longest gives "
-                "way and is read again when it is asked for. 0: no limit")
+  c->add_option(
+       "--model-memory", s.model_memory,
+       "What loaded models may take: 512Mi, 8Gi; the one not used for longest gives way and is read again when "
+       "it is asked for. 0: no limit")
       ->type_name("SIZE")
       ->capture_default_str();
+  c->add_option("--model-cache", s.model_cache,
+                "How much fetched models may take on disk; the one used least recently goes. 0: none is kept")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  c->add_option("--model-cache-dir", s.model_cache_dir,
+                "Where fetched models are kept; programs on one machine may share it (default: model-cache in --data)")
+      ->type_name("DIR");
   c->add_option("--max-concurrency", s.max_concurrency, "Requests that a model computes at once; 0: any number")
       ->check(CLI::Range(0, 100'000))
       ->capture_default_str();
@@ -63,6 +77,15 @@ void add_repository_options(CLI::App* c, Settings& s) {
   c->add_option("--request-timeout", s.request_timeout_s, "Seconds that a request may wait for its model: 504 beyond")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
+}
+
+Result<std::shared_ptr<serving::ModelCache>> model_cache(const Settings& s) {
+  auto size = node::parse_quantity(s.model_cache);
+  if (size < 0 || size > 1e15)
+    return fail(Code::invalid_argument,
+                fmt::format("--model-cache {}: write a size, like 512Mi or 20Gi", s.model_cache));
+  return serving::ModelCache::open(s.model_cache_dir.empty() ? s.data + "/model-cache" : s.model_cache_dir,
+                                   static_cast<std::uint64_t>(size));
 }
 
 Result<serving::RepositoryOptions> repository_options(const Settings& s) {
@@ -79,29 +102,6 @@ Result<serving::RepositoryOptions> repository_options(const Settings& s) {
   return out;
 }
 
-void add_model_command(CLI::App& app, Settings& s) {
-  auto& m = s.model;
-  auto* c = app.add_subcommand(
-      "model", "Look at a model before it is served: explain says which engine takes it, predict computes a file");
-  c->add_option("ACTION", m.action, "explain or predict")
-      ->type_name("")
-      ->required()
-      ->check(CLI::IsMember({"explain", "predict"}));
-  c->add_option("URI", m.uri, "A folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY")
-      ->type_name("")
-      ->required();
-  c->add_flag("--json", m.json, "For programs");
-  c->add_option("-i,--input", m.input,
-                "For predict: a .json file in a form of MLflow's scoring protocol, or a .csv file with a header; - is "
-                "JSON from standard input")
-      ->type_name("FILE");
-  c->add_option("--data", s.data, "Folder where Python environments are kept")->type_name("DIR");
-  c->add_option("--tracking-uri", s.tracking_uri,
-                "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "
-                "http://127.0.0.1:5000)")
-      ->type_name("URL");
-  c->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models")->type_name("URL");
-  c->add_option("--access-key", s.access_key, "S3 access key");
 void add_request_log_options(CLI::App* c, Settings& s) {
   auto& l = s.request_log;
   c->add_option("--log-url", l.url, "Send each request and answer as a CloudEvent to this URL, as KServe's logger does")
@@ -162,6 +162,29 @@ Result<std::shared_ptr<serving::RequestLog>> request_log(const Settings& s, int 
   return serving::RequestLog::make(std::move(o));
 }
 
+void add_model_command(CLI::App& app, Settings& s) {
+  auto& m = s.model;
+  auto* c = app.add_subcommand(
+      "model", "Look at a model before it is served: explain says which engine takes it, predict computes a file");
+  c->add_option("ACTION", m.action, "explain or predict")
+      ->type_name("")
+      ->required()
+      ->check(CLI::IsMember({"explain", "predict"}));
+  c->add_option("URI", m.uri, "A folder, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or s3://BUCKET/KEY")
+      ->type_name("")
+      ->required();
+  c->add_flag("--json", m.json, "For programs");
+  c->add_option("-i,--input", m.input,
+                "For predict: a .json file in a form of MLflow's scoring protocol, or a .csv file with a header; - is "
+                "JSON from standard input")
+      ->type_name("FILE");
+  c->add_option("--data", s.data, "Folder where Python environments are kept")->type_name("DIR");
+  c->add_option("--tracking-uri", s.tracking_uri,
+                "Tracking server that resolves models:/ and runs:/ (default: MLFLOW_TRACKING_URI, else "
+                "http://127.0.0.1:5000)")
+      ->type_name("URL");
+  c->add_option("--s3-endpoint", s.s3_endpoint, "S3 endpoint of s3:// models")->type_name("URL");
+  c->add_option("--access-key", s.access_key, "S3 access key");
   c->add_option("--secret-key", s.secret_key, "S3 secret key (better: MILLRACE_SECRET_KEY)");
   c->add_option("--log-level", s.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
@@ -169,6 +192,20 @@ Result<std::shared_ptr<serving::RequestLog>> request_log(const Settings& s, int 
   c->footer(
       "Examples:\n  millrace model explain ./model\n  millrace model explain models:/churn@champion --json\n"
       "  millrace model predict ./model --input rows.csv");
+}
+
+CLI::App* add_onnx_worker_command(CLI::App& app, Settings& s) {
+  auto& o = s.onnx;
+  auto* c = app.add_subcommand("onnx-worker", "Compute one ONNX model for the program that starts this")->group("");
+  c->add_option("--fd", o.fd)->required();
+  c->add_option("--library", o.library)->required();
+  c->add_option("--model", o.model)->required();
+  c->add_option("--memory", o.memory);
+  c->add_option("--threads", o.threads);
+  c->add_option("--parallel", o.parallel);
+  c->add_option("--optimization", o.optimization);
+  c->add_flag("--concurrent", o.concurrent);
+  return c;
 }
 
 Result<serving::LoadOptions> load_options(const Settings& s, bool workers) {
@@ -194,7 +231,14 @@ Result<serving::LoadOptions> load_options(const Settings& s, bool workers) {
   host.worker.replicas = e.replicas;
   host.worker.batch_rows = static_cast<std::size_t>(e.batch);
   host.worker.queue = static_cast<std::size_t>(e.queue);
-  out.python = serving::python::make_python_models(std::move(host));
+  if (!e.onnxruntime.empty()) {
+    auto library = serving::onnx::library_at(e.onnxruntime);
+    if (!library) return fail(Code::invalid_argument, fmt::format("--onnxruntime {}", library.error().message));
+    host.onnxruntime = std::move(*library);
+  }
+  auto made = serving::python::make_workers(std::move(host));
+  out.python = std::move(made.python);
+  out.onnx = std::move(made.onnx);
   return out;
 }
 

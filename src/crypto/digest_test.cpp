@@ -23,6 +23,17 @@ TEST(Checksums, HaveTheirCheckValues) {
   EXPECT_EQ(crc32c(0, std::string(32, '\xFF')), 0x62A8AB43U);
 }
 
+TEST(Checksums, Crc32OfAnyLengthIsThatOfItsBytes) {
+  std::mt19937 gen(2);
+  std::string s(1100, '\0');
+  for (char& c : s) c = static_cast<char>(gen());
+  std::uint32_t one_by_one = 0x12345678U;
+  for (std::size_t n = 0; n < s.size(); ++n) {
+    EXPECT_EQ(crc32(0x12345678U, std::string_view(s).substr(0, n)), one_by_one) << n;
+    one_by_one = crc32(one_by_one, std::string_view(s).substr(n, 1));
+  }
+}
+
 TEST(Checksums, ContinueOverAnyCut) {
   std::mt19937 gen(1);
   for (int i = 0; i < 300; ++i) {

@@ -76,9 +76,9 @@ Result<std::vector<Client::Entry>> Client::list(const std::string& bucket, const
     auto root = doc.child("ListBucketResult");
     for (auto c : root.children("Contents"))
       found.push_back({text::percent_decode(c.child_value("Key")).value_or(""),
-                       text::to_u64(c.child_value("Size")).value_or(0), false});
+                       text::to_u64(c.child_value("Size")).value_or(0), false, c.child_value("ETag")});
     for (auto c : root.children("CommonPrefixes"))
-      found.push_back({text::percent_decode(c.child_value("Prefix")).value_or(""), 0, true});
+      found.push_back({text::percent_decode(c.child_value("Prefix")).value_or(""), 0, true, {}});
     if (!text::iequals(root.child_value("IsTruncated"), "true")) break;
     token = root.child_value("NextContinuationToken");
   }

@@ -18,6 +18,7 @@ class Client {
     std::string key;  // or a common prefix, with its delimiter
     std::uint64_t size = 0;
     bool prefix = false;
+    std::string etag;  // as the server sent it
   };
   // Everything with a prefix; with a delimiter, common prefixes stand for what lies below them.
   Result<std::vector<Entry>> list(const std::string& bucket, const std::string& prefix,

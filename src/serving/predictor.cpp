@@ -3,14 +3,15 @@
 #include <filesystem>
 
 #include "core/durable_file.h"
-#include "crypto/random.h"
 #include "http/server.h"
 #include "node/env.h"
-#include "serving/batcher.h"
+#include "serving/agent.h"
 #include "serving/api.h"
+#include "serving/batcher.h"
 #include "serving/controller/runtimes.h"
-#include "serving/request_log.h"
 #include "serving/grpc_service.h"
+#include "serving/request_log.h"
+#include "serving/revision_metrics.h"
 #include "task/event.h"
 #include "task/pool.h"
 #include "text/text.h"
@@ -30,7 +31,7 @@ constexpr long kFastLoadMs = 1500;
 
 // Loads wait for the network, and for answers of this very program: never on the pool that makes those answers.
 task::Pool& load_pool() {
-  static task::Pool pool("mr-load", 4, 4096);
+  static task::Pool pool("mr-load", 16, 4096);
   return pool;
 }
 
@@ -59,24 +60,15 @@ std::string on_this_machine(const BuiltinStart& start, const std::string& path) 
   return best.empty() ? path : place;
 }
 
-struct Folder {
-  std::string path;
-  ~Folder() {
-    std::error_code ec;
-    if (!path.empty()) fs::remove_all(path, ec);
-  }
-};
-
 // Everything of one predictor that worker threads and requests share.
 struct Served {
   Served(LoadOptions options, Limits limits) : repository(std::move(options), {.limits = limits}) {}
+  std::shared_ptr<CachedModel> files;  // until nobody reads them
   Repository repository;
   std::shared_ptr<RequestLog> log;  // null: none is asked for
   std::unique_ptr<http::Server> http, queue;
   std::unique_ptr<grpc::Server> grpc;
 };
-  std::optional<RequestLogOptions> request_log;
-  std::optional<BatcherOptions> batcher;
 
 struct Plan {
   std::string name, uri, dir, address;
@@ -85,6 +77,9 @@ struct Plan {
   bool v1 = true;
   LoadOptions load;
   Limits limits;
+  std::optional<RequestLogOptions> request_log;
+  std::optional<BatcherOptions> batcher;
+  kube::ObjectPtr pod;  // may be null
 };
 
 // What a model's own code is told: the container's variables, but for those that open stores.
@@ -105,44 +100,23 @@ Result<LoadOptions> load_options(const LoadOptions& all, const BuiltinStart& sta
   if (engine == "native")
     out.engine = EngineChoice::native;
   else if (engine == "python")
-  if (start.pod) {
-    out.labels = {{"namespace", std::string(kube::namespace_of(*start.pod))}};
-    if (auto revision = kube::label(*start.pod, "serving.knative.dev/revision"); !revision.empty())
-      out.labels.emplace_back("revision", revision);
-  }
     out.engine = EngineChoice::python;
   else if (engine == "auto")
     out.engine = EngineChoice::automatic;
   else if (!engine.empty())
     return fail(Code::invalid_argument,
                 fmt::format("--engine={} is none of auto, native and python", printable(engine)));
-// The log of requests that a container asks for, as KServe's agent is told of one.
-Result<std::optional<RequestLogOptions>> log_options(const PredictorOptions& options, const BuiltinStart& start) {
-  const auto& c = start.container;
-  RequestLogOptions o;
-  o.url = argument(c, "log-url");
-  if (o.url.empty()) return std::nullopt;
-  MR_TRY(o.mode, parse_log_mode(argument(c, "log-mode")));
-  o.source = argument(c, "source-uri");
-  if (o.source.empty() && start.pod) o.source = kube::name_of(*start.pod);
-  o.service = argument(c, "inference-service");
-  o.ns = argument(c, "namespace");
-  if (o.ns.empty() && start.pod) o.ns = kube::namespace_of(*start.pod);
-  o.component = argument(c, "component");
-  o.endpoint = argument(c, "endpoint");
-  o.metadata_headers = parse_names(argument(c, "metadata-headers"));
-  // Names alone are those of the pod's annotations.
-  std::string pairs;
-  for (const auto& one : parse_names(argument(c, "metadata-annotations")))
-    if (one.contains('='))
-      pairs += (pairs.empty() ? "" : ",") + one;
-    else if (auto value = start.pod ? kube::annotation(*start.pod, one) : std::string_view(); !value.empty())
-      o.annotations.emplace_back(one, value);
-  MR_TRY(auto given, parse_annotations(pairs));
-  o.annotations.insert(o.annotations.end(), given.begin(), given.end());
-  o.resolve = options.storage.resolve;
-  o.say = [log = start.log](std::string_view text) { say(log, "WARNING", text); };
-  return o;
+  auto memory = node::parse_quantity(kube::text_at(start.container, "resources.limits.memory"));
+  if (memory > 0 && memory < 1e15) out.memory = static_cast<std::int64_t>(memory);
+  if (start.pod) {
+    out.labels = {{"namespace", std::string(kube::namespace_of(*start.pod))}};
+    if (auto revision = kube::label(*start.pod, "serving.knative.dev/revision"); !revision.empty())
+      out.labels.emplace_back("revision", revision);
+  }
+  out.log = [log = start.log](std::string_view line) {
+    if (log) log(std::string(line) + "\n");
+  };
+  return out;
 }
 
 Result<std::shared_ptr<CachedModel>> from_cache(const PredictorOptions& options, const std::string& uri,
@@ -169,14 +143,6 @@ Result<std::optional<BatcherOptions>> batcher_options(const kube::Object& contai
                         .timeout_ms = static_cast<long>(timeout_s) * 1000};
 }
 
-  auto memory = node::parse_quantity(kube::text_at(start.container, "resources.limits.memory"));
-  if (memory > 0 && memory < 1e15) out.memory = static_cast<std::int64_t>(memory);
-  out.log = [log = start.log](std::string_view line) {
-    if (log) log(std::string(line) + "\n");
-  };
-  return out;
-}
-
 // Fetches, reads, binds. On the disk pool.
 Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions& options, const Plan& plan,
                                      const node::LogSink& log, const std::atomic<bool>& stop) {
@@ -184,9 +150,9 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
   auto served = std::make_shared<Served>(plan.load, plan.limits);
   auto path = plan.dir;
   if (!plan.uri.empty()) {
-    served->folder.path = options.folder + "/" + crypto::random_hex(8);
     say(log, "INFO", fmt::format("Copying contents of {}", plan.uri));
-    MR_TRY(path, fetch_storage(options.storage, plan.uri, plan.env, served->folder.path, stop));
+    MR_TRY(served->files, from_cache(options, plan.uri, plan.env, stop));
+    path = served->files->path();
   }
   auto fetched = time::mono_ns();
   if (auto added = served->repository.add({plan.name, "", path}); !added) {
@@ -196,11 +162,6 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
       for (auto at = e.message.find(path); at != std::string::npos; at = e.message.find(path, at + 11))
         e.message.replace(at, path.size(), "/mnt/models");
     return std::unexpected(std::move(e));
-  if (plan.batcher) handler = with_batcher(std::move(handler), served->repository, *plan.batcher);
-  if (plan.request_log) {
-    MR_TRY(served->log, RequestLog::make(*plan.request_log));
-    handler = with_request_log(std::move(handler), served->log);
-  }
   }
   auto loaded = time::mono_ns();
   say(log, "INFO",
@@ -209,6 +170,12 @@ Result<std::shared_ptr<Served>> load(task::Loops& loops, const PredictorOptions&
   http::Router routes;
   add_server_routes(routes, served->repository);
   auto handler = make_handler(std::move(routes));
+  if (plan.batcher) handler = with_batcher(std::move(handler), served->repository, *plan.batcher);
+  if (plan.request_log) {
+    MR_TRY(served->log, RequestLog::make(*plan.request_log));
+    handler = with_request_log(std::move(handler), served->log);
+  }
+  if (plan.pod) handler = with_revision_metrics(std::move(handler), *plan.pod);
   if (options.access_log) handler = with_access_lines(std::move(handler), log);
   http::ServerOptions o;
   o.name = "predictor";
@@ -264,6 +231,7 @@ class Predictor final : public BuiltinContainer {
         for (auto* server : {served->http.get(), served->queue.get()})
           if (server != nullptr) server->stop(grace);
         if (served->grpc) served->grpc->stop(grace);
+        if (served->log) served->log->stop(std::min(grace, 5));
         served.reset();
         return 0;
       });
@@ -287,6 +255,7 @@ class PredictorRuntime final : public node::BuiltinRuntime {
     plan.uri = argument(start.container, "storage_uri");
     plan.dir = on_this_machine(start, argument(start.container, "model_dir"));
     plan.address = start.pod_ip;
+    plan.pod = start.pod;
     plan.env = environment(start);
     if (auto e = plan.env.find("PREDICT_PROBA"); e != plan.env.end() && text::iequals(e->second, "true"))
       say(start.log, "WARNING", "PREDICT_PROBA is not supported: the model answers with what its predict gives");
@@ -294,8 +263,6 @@ class PredictorRuntime final : public node::BuiltinRuntime {
                               std::pair{"grpc_port", &plan.grpc_port}})
       if (auto text = argument(start.container, name); !text.empty()) {
         auto n = text::to_u64(text);
-    MR_CO_TRY(plan.request_log, log_options(options_, start));
-    MR_CO_TRY(plan.batcher, batcher_options(start.container));
         if (!n || *n > 65535)
           co_return fail(Code::invalid_argument, fmt::format("--{}={} is not a port", name, printable(text)));
         *port = static_cast<std::uint16_t>(*n);
@@ -303,6 +270,8 @@ class PredictorRuntime final : public node::BuiltinRuntime {
     auto engine = load_options(options_.load, start);
     if (!engine) co_return std::unexpected(engine.error());
     plan.load = std::move(*engine);
+    MR_CO_TRY(plan.request_log, log_options(start, {options_.storage.resolve}));
+    MR_CO_TRY(plan.batcher, batcher_options(start.container));
     std::size_t timeout_s = 0;
     for (auto [name, number] : {std::pair{"max_concurrency", &plan.limits.concurrency},
                                 std::pair{"max_queue", &plan.limits.queue}, std::pair{"request_timeout", &timeout_s}})
@@ -385,15 +354,21 @@ class InitializerRuntime final : public node::BuiltinRuntime {
     for (std::size_t i = 0; i < args.size(); i += 2) {
       auto target = on_this_machine(start, args[i + 1]);
       say(start.log, "INFO", fmt::format("Initializing, args: src_uri [{}] dest_path[ [{}]", args[i], args[i + 1]));
-      MR_TRY(auto at, fetch_storage(options_.storage, args[i], environment(start), target, never));
-      if (at == target) continue;
-      std::error_code ec;  // it lies here already
+      MR_TRY(auto model, from_cache(options_, args[i], environment(start), never));
+      const auto& at = model->path();
+      std::error_code ec;
       fs::create_directories(target, ec);
       if (fs::is_directory(at, ec))
         fs::copy(at, target, fs::copy_options::recursive | fs::copy_options::overwrite_existing, ec);
       else
         fs::copy_file(at, fs::path(target) / fs::path(at).filename(), fs::copy_options::overwrite_existing, ec);
       if (ec) return fail(Code::internal, fmt::format("cannot copy {}: {}", at, ec.message()));
+      // The copies are the container's own, unlike the files of the cache.
+      std::error_code kept;
+      for (fs::recursive_directory_iterator it(target, kept), end; !kept && it != end; it.increment(kept)) {
+        std::error_code one;
+        if (it->is_regular_file(one)) fs::permissions(it->path(), fs::perms::owner_write, fs::perm_options::add, one);
+      }
     }
     return {};
   }

@@ -8,24 +8,22 @@
 #include "node/node.h"
 #include "serving/controller/storage.h"
 #include "serving/load.h"
+#include "serving/model_cache.h"
 #include "task/loop.h"
 
 namespace mr::serving {
 
 struct PredictorOptions {
   StorageOptions storage;
-  std::string folder;      // for fetched models; one folder a container beneath, removed with it
-  bool access_log = true;  // a line a request in the container's log
-  LoadOptions load;        // whose log, variables and memory are each container's own
+  std::shared_ptr<ModelCache> cache;  // of fetched models
+  bool access_log = true;             // a line a request in the container's log
+  LoadOptions load;                   // whose log, variables and memory are each container's own
 };
 
 // Arguments: --model_name, --storage_uri or --model_dir, --http_port (8080), --queue_port (8012), --grpc_port (8081),
-// --max_concurrency, --max_queue, --request_timeout (seconds); what KServe's agent is told of the request log:
-// --log-url,
-// --log-mode, --source-uri (the pod's name), --inference-service, --namespace, --component, --endpoint,
-// --metadata-headers, --metadata-annotations; and of the batcher: --enable-batcher, --max-batchsize, --max-latency
-// (milliseconds), --batch-timeout (seconds).
-// The container exits with 1 and the reason as its last line when the model cannot be loaded.
+// --max_concurrency, --max_queue, --request_timeout (seconds); log_options() of agent.h; and of the batcher:
+// --enable-batcher, --max-batchsize, --max-latency (milliseconds), --batch-timeout (seconds). The container exits with
+// 1 and the reason as its last line when the model cannot be loaded.
 std::shared_ptr<node::BuiltinRuntime> make_predictor_runtime(task::Loops& loops, PredictorOptions options);
 
 // Arguments: SOURCE_URI TARGET_FOLDER [SOURCE TARGET]..., as KServe's initializer.

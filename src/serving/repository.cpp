@@ -1,9 +1,13 @@
 #include "serving/repository.h"
 
+#include <thread>
+
 #include "json/writer.h"
 #include "log/log.h"
 #include "serving/check.h"
 #include "serving/server_info.h"
+#include "serving/shared_models.h"
+#include "task/event.h"
 #include "task/pool.h"
 #include "time/clock.h"
 
@@ -13,10 +17,32 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr unsigned kReaders = 4;  // at the start
+// For requests: some of them sleep until a Python worker has its environment.
+constexpr unsigned kReadingThreads = 32;
+// What a model takes beside its engine: names, counters, the texts of its answers.
+constexpr std::uint64_t kBesideEngine = 16 * 1024;
+// Requests that may wait for a model to be read, where the model has no limit of its own.
+constexpr std::size_t kMostWaiting = 1024;
+
 // Readings wait for disks and for Python workers: never on the threads that answer.
 task::Pool& reading_pool() {
-  static task::Pool pool("mr-models", 4, 4096);
+  static task::Pool pool("mr-models", kReadingThreads, 16384);
   return pool;
+}
+
+struct LoadMetrics {
+  metrics::Gauge loaded = metrics::gauge("millrace_models_loaded", "Models that are in memory.");
+  metrics::Counter loads = metrics::counter("millrace_model_loads_total", "Models read.", {{"result", "loaded"}});
+  metrics::Counter failed = metrics::counter("millrace_model_loads_total", "Models read.", {{"result", "failed"}});
+  metrics::Counter evicted =
+      metrics::counter("millrace_model_evictions_total", "Models that gave way to others when memory was short.");
+  metrics::Histogram seconds =
+      metrics::duration_histogram("millrace_model_load_duration_seconds", "Time of reading models, in seconds.");
+};
+const LoadMetrics& load_metrics() {
+  static const LoadMetrics m;
+  return m;
 }
 
 std::string render_metadata(const Model& m, const ModelSettings& settings) {
@@ -61,8 +87,11 @@ std::string render_metadata(const Model& m, const ModelSettings& settings) {
 }
 
 Repository::Found read(const ModelSource& src, const LoadOptions& options, std::shared_ptr<ModelTraffic> traffic) {
-  MR_TRY(LoadedModel loaded, load_served(src.path, options));
+  auto served = [&] { return load_served(src.path, options); };
+  MR_TRY(LoadedModel loaded, SharedModels::of_process().load(src.path, options.engine != EngineChoice::python, served));
   metrics::Labels labels{{"model", src.name}, {"version", src.version.empty() ? "None" : src.version}};
+  labels.insert(labels.end(), options.labels.begin(), options.labels.end());
+  traffic->measure(labels);
   auto m = std::make_shared<Model>(
       Model{.name = src.name,
             .version = src.version,
@@ -90,8 +119,6 @@ Repository::Found read(const ModelSource& src, const LoadOptions& options, std::
   for (char c : src.name) safe += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   m->answer_head = fmt::format(
       "ce-specversion: 0.3\r\nce-source: io.seldon.serving.deployment.mlserver\r\nce-type: "
-  labels.insert(labels.end(), options.labels.begin(), options.labels.end());
-  traffic->measure(labels);
       "io.seldon.serving.inference.response\r\nce-modelid: {0}\r\nce-inferenceservicename: mlserver\r\nce-endpoint: "
       "{0}\r\n",
       safe);
@@ -99,26 +126,110 @@ Repository::Found read(const ModelSource& src, const LoadOptions& options, std::
   return m;
 }
 
-// What a model takes in memory, by its files: they are packed, and its engine keeps them unpacked.
-std::uint64_t estimate(const std::string& path) {
-  std::error_code ec;
-  std::uint64_t bytes = 64 * 1024;
-  if (fs::is_regular_file(path, ec)) return bytes + 2 * fs::file_size(path, ec);
-  for (fs::recursive_directory_iterator it(path, ec), end; !ec && it != end; it.increment(ec)) {
-    std::error_code one;
-    if (it->is_regular_file(one)) bytes += 2 * it->file_size(one);
-  }
-  return bytes;
-}
-
 Error cannot_load(const std::string& name, Error e) {
   e.message = fmt::format("model '{}' cannot be loaded: {}", printable(name), e.message);
   return e;
 }
 
+Error not_there(std::string_view name) { return {Code::not_found, fmt::format("Model {} not found", name), {}, {}}; }
+
 }  // namespace
 
-Result<Repository::Slot> Repository::make_slot(ModelSource src) const {
+struct Repository::Slot {
+  Slot(ModelSource s, const Limits& limits, bool lazy)
+      : source(std::move(s)), traffic(std::make_shared<ModelTraffic>(limits)), wanted(lazy) {}
+  const ModelSource source;
+  const std::shared_ptr<ModelTraffic> traffic;  // outlives the readings of the model
+  // Read without a lock. A model that is wanted and not there is read when it is asked for.
+  std::atomic<std::shared_ptr<const Model>> model;
+  std::atomic<bool> wanted;
+  std::atomic<std::int64_t> last_ns = 0;
+  std::atomic<std::uint64_t> order = 0;  // of its loading among all
+  std::mutex reading;                    // one reads; taken before write_
+  // Under write_:
+  std::uint64_t unloads = 0;  // what was begun before the last one is not taken
+  std::uint64_t bytes = 0;    // of its engine, when it was there last; 0: it was not yet
+  std::shared_ptr<Flight> flight;
+};
+
+struct Repository::Flight {
+  struct Waiter {
+    task::Loop* loop = nullptr;
+    std::coroutine_handle<> handle;
+    bool settled = false;
+    Found found = fail(Code::deadline_exceeded, "the model takes longer to be read than a request may wait");
+  };
+  std::mutex mutex;
+  std::vector<std::shared_ptr<Waiter>> waiting;
+  std::size_t waiters = 0;  // that have not given up
+  std::optional<Found> ended;
+
+  void end(Found found) {
+    std::vector<std::shared_ptr<Waiter>> all;
+    {
+      std::lock_guard guard(mutex);
+      ended = found;
+      for (auto& w : waiting) {
+        if (w->settled) continue;
+        w->settled = true;
+        w->found = found;
+        all.push_back(std::move(w));
+      }
+      waiting.clear();
+    }
+    for (auto& w : all) w->loop->post([w] { w->handle.resume(); });
+  }
+
+  static task::Task<Found> wait(std::shared_ptr<Flight> f, long timeout_ms) {
+    auto w = std::make_shared<Waiter>();
+    struct Awaiter {
+      Flight& f;
+      std::shared_ptr<Waiter> w;
+      bool await_ready() const { return false; }
+      bool await_suspend(std::coroutine_handle<> h) const {
+        std::lock_guard guard(f.mutex);
+        if (w->settled) return false;  // the timer was faster
+        if (f.ended) {
+          w->settled = true;
+          w->found = *f.ended;
+          return false;
+        }
+        w->loop = task::Loop::current();
+        w->handle = h;
+        f.waiting.push_back(w);
+        return true;
+      }
+      void await_resume() const {}
+    };
+    task::Timer timer;
+    timer.start(timeout_ms, [f, w] {
+      {
+        std::lock_guard guard(f->mutex);
+        if (w->settled) return;
+        w->settled = true;
+        std::erase(f->waiting, w);
+      }
+      if (w->handle) task::resume_later(w->handle);
+    });
+    co_await Awaiter{*f, w};
+    timer.cancel();
+    {
+      std::lock_guard guard(f->mutex);
+      --f->waiters;
+    }
+    co_return std::move(w->found);
+  }
+};
+
+Repository::Repository(LoadOptions options, RepositoryOptions own) : options_(std::move(options)), own_(own) {}
+
+Repository::~Repository() {
+  std::unique_lock lock(write_);
+  ended_.wait(lock, [&] { return flights_ == 0; });
+  load_metrics().loaded.add(-static_cast<double>(loaded_slots_.size()));
+}
+
+Result<Repository::SlotPtr> Repository::make_slot(ModelSource src) {
   bool plain = !src.name.empty() && src.name != "." && src.name != ".." && src.name.size() <= 255;
   for (char c : src.name) plain = plain && c != '/' && static_cast<unsigned char>(c) >= 0x20 && c != 0x7F;
   if (!plain)
@@ -126,57 +237,73 @@ Result<Repository::Slot> Repository::make_slot(ModelSource src) const {
         Code::invalid_argument,
         fmt::format("'{}' cannot be a model's name: it must fit into one part of a URL's path", printable(src.name)));
   if (src.settings.limits.concurrency == 0 && own_.limits.concurrency != 0) src.settings.limits = own_.limits;
-  Slot slot;
-  slot.use = std::make_shared<Use>(src.settings.limits);
-  slot.waiting = own_.lazy;
-  if (!own_.lazy) {
-    auto model = read(src, options_, slot.use->traffic);
-    if (!model) return std::unexpected(cannot_load(src.name, model.error()));
-    slot.model = std::move(*model);
-    if (own_.memory != 0) slot.bytes = estimate(src.path);
-    slot.use->last_ns = time::mono_ns();
-  } else if (std::error_code ec; !fs::exists(src.path, ec)) {
+  if (std::error_code ec; own_.lazy && !fs::exists(src.path, ec))
     return std::unexpected(
         cannot_load(src.name, Error{Code::not_found, fmt::format("there is no model at {}", src.path), {}, {}}));
-  }
-  slot.source = std::move(src);
+  auto limits = src.settings.limits;
+  auto slot = std::make_shared<Slot>(std::move(src), limits, own_.lazy);
+  if (!own_.lazy)
+    if (auto model = read_slot(slot, true); !model)
+      return std::unexpected(cannot_load(slot->source.name, model.error()));
   return slot;
 }
 
-Result<> Repository::place(Table& t, Slot slot) {
-  const auto& src = slot.source;
+Result<> Repository::place(Table& t, SlotPtr slot) {
+  const auto& src = slot->source;
   auto& slots = t[src.name];
   for (const auto& s : slots)
-    if (s.source.version == src.version)
+    if (s->source.version == src.version)
       return fail(Code::invalid_argument,
                   fmt::format("the model name '{}'{} is given twice", printable(src.name),
                               src.version.empty() ? "" : fmt::format(" with version '{}'", printable(src.version))));
-  slot.order = ++loaded_;
+  slot->order = ++loads_;
   slots.push_back(std::move(slot));
-  if (slots.back().model) make_room(t, slots.back());
   return {};
 }
 
 Result<> Repository::add(ModelSource src) {
-  MR_TRY(auto slot, make_slot(std::move(src)));
-  std::lock_guard guard(write_);
-  auto next = std::make_shared<Table>(*table());
-  MR_CHECK(place(*next, std::move(slot)));
-  table_.store(std::move(next));
-  return {};
+  std::vector<ModelSource> one;
+  one.push_back(std::move(src));
+  return add_all(std::move(one));
 }
 
 Result<> Repository::add_tree(const std::string& folder) {
   MR_TRY(auto sources, read_repository(folder, own_.limits));
-  // One new table for all: there may be thousands.
-  std::lock_guard guard(write_);
-  auto next = std::make_shared<Table>(*table());
-  for (auto& s : sources) {
-    MR_TRY(auto slot, make_slot(std::move(s)));
-    MR_CHECK(place(*next, std::move(slot)));
+  return add_all(std::move(sources));
+}
+
+Result<> Repository::add_all(std::vector<ModelSource> sources) {
+  std::vector<Result<SlotPtr>> slots(sources.size());
+  std::atomic<std::size_t> next = 0;
+  std::atomic<bool> failed = false;
+  auto work = [&] {
+    for (auto i = next++; i < sources.size() && !failed; i = next++) {
+      slots[i] = make_slot(std::move(sources[i]));
+      if (!slots[i]) failed = true;
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    if (!own_.lazy)
+      for (unsigned k = 1; k < kReaders && k < sources.size(); ++k) others.emplace_back(work);
+    work();
   }
-  table_.store(std::move(next));
-  return {};
+  auto done = [&]() -> Result<> {
+    for (auto& s : slots)
+      if (!s) return std::unexpected(s.error());
+    // One new table for all: there may be thousands.
+    std::lock_guard guard(write_);
+    auto t = std::make_shared<Table>(*table());
+    for (const auto& s : slots) MR_CHECK(place(*t, *s));
+    table_.store(std::move(t));
+    return {};
+  }();
+  if (!done) {
+    std::lock_guard guard(write_);
+    for (const auto& s : slots)
+      if (s && *s) drop(**s);
+  }
+  return done;
 }
 
 Repository::Found Repository::find(std::string_view name, std::string_view version) const {
@@ -184,84 +311,160 @@ Repository::Found Repository::find(std::string_view name, std::string_view versi
   auto it = t->find(name);
   if (it != t->end()) {
     for (auto s = it->second.rbegin(); s != it->second.rend(); ++s) {
-      if (!version.empty() && s->source.version != version) continue;
-      if (s->model) {
-        if (own_.memory != 0) s->use->last_ns.store(time::mono_ns(), std::memory_order_relaxed);
-        return s->model;
+      auto& slot = **s;
+      if (!version.empty() && slot.source.version != version) continue;
+      if (auto model = slot.model.load()) {
+        if (own_.memory != 0) slot.last_ns.store(time::mono_ns(), std::memory_order_relaxed);
+        return model;
       }
-      if (s->waiting) return fail(Code::unavailable, "the model is not read yet", "waiting");
+      if (slot.wanted) return fail(Code::unavailable, "the model is not read yet", "waiting");
     }
-    if (!version.empty()) {
-      bool any = std::any_of(it->second.begin(), it->second.end(),
-                             [](const Slot& s) { return s.model != nullptr || s.waiting; });
-      if (any) return fail(Code::not_found, fmt::format("Model {} with version {} not found", name, version));
-    }
+    if (!version.empty() &&
+        std::any_of(it->second.begin(), it->second.end(), [](const SlotPtr& s) { return s->wanted.load(); }))
+      return fail(Code::not_found, fmt::format("Model {} with version {} not found", name, version));
   }
-  return fail(Code::not_found, fmt::format("Model {} not found", name));
+  return std::unexpected(not_there(name));
 }
 
 task::Task<Repository::Found> Repository::get(std::string name, std::string version) {
   auto found = find(name, version);
   if (found || found.error().reason != "waiting") co_return found;
-  auto read = co_await task::run_on(reading_pool(), [&] { return read_waiting(name, version); });
-  if (!read) co_return fail(Code::resource_exhausted, "too many models are waiting to be read; try again later");
-  co_return std::move(*read);
-}
-
-Repository::Found Repository::read_waiting(const std::string& name, const std::string& version) {
-  auto t = table();
-  auto it = t->find(name);
-  if (it == t->end()) return fail(Code::not_found, fmt::format("Model {} not found", name));
-  for (auto s = it->second.rbegin(); s != it->second.rend(); ++s) {
-    if ((!version.empty() && s->source.version != version) || !s->waiting) continue;
-    std::lock_guard one(s->use->reading);  // of many that ask at once, one reads
-    if (auto found = find(name, version); found || found.error().reason != "waiting") return found;
-    auto model = read(s->source, options_, s->use->traffic);
-    if (!model) {
-      auto e = cannot_load(name, model.error());
-      e.code = Code::unavailable;
-      log::warn("a model cannot be read", {{"model", name}, {"error", e.message}});
-      return std::unexpected(e);
+  SlotPtr slot;
+  {
+    auto t = table();
+    auto it = t->find(name);
+    for (auto s = it->second.rbegin(); s != it->second.rend() && !slot; ++s)
+      if ((version.empty() || (*s)->source.version == version) && (*s)->wanted) slot = *s;
+  }
+  if (!slot) co_return std::unexpected(not_there(name));
+  std::shared_ptr<Flight> flight;
+  bool first = false;
+  {
+    std::lock_guard guard(write_);
+    if (auto model = slot->model.load()) co_return model;
+    first = !slot->flight;
+    if (first) {
+      slot->flight = std::make_shared<Flight>();
+      ++flights_;
     }
-    s->use->last_ns = time::mono_ns();
-    put(name, s->source.version, *model);
-    return model;
+    flight = slot->flight;
+    const auto& limits = slot->traffic->limits();
+    std::lock_guard waiters(flight->mutex);
+    if (flight->waiters >= (limits.concurrency == 0 ? kMostWaiting : limits.concurrency + limits.queue))
+      co_return fail(Code::resource_exhausted, "too many requests wait for the model to be read; try again later");
+    ++flight->waiters;
   }
-  return find(name, version);
+  if (first && !reading_pool().submit([this, slot, flight] { fly(slot, flight); })) {
+    {
+      std::lock_guard guard(write_);
+      slot->flight.reset();
+      if (--flights_ == 0) ended_.notify_all();
+    }
+    flight->end(fail(Code::resource_exhausted, "too many models are waiting to be read; try again later"));
+  }
+  co_return co_await Flight::wait(std::move(flight), slot->traffic->limits().timeout_ms);
 }
 
-void Repository::put(const std::string& name, const std::string& version, std::shared_ptr<const Model> model) {
-  auto bytes = own_.memory != 0 ? estimate(model->path) : 0;
+void Repository::fly(const SlotPtr& slot, const std::shared_ptr<Flight>& flight) {
+  auto model = read_slot(slot, false);
+  if (!model && model.error().code != Code::not_found) {
+    auto e = cannot_load(slot->source.name, model.error());
+    e.code = Code::unavailable;
+    log::warn("a model cannot be read", {{"model", slot->source.name}, {"error", e.message}});
+    model = std::unexpected(std::move(e));
+  }
+  {
+    std::lock_guard guard(write_);
+    slot->flight.reset();
+  }
+  flight->end(std::move(model));
+  // Last: the repository may go now.
   std::lock_guard guard(write_);
-  auto next = std::make_shared<Table>(*table());
-  for (auto& s : (*next)[name]) {
-    if (s.source.version != version) continue;
-    s.model = std::move(model);
-    s.waiting = false;
-    s.order = ++loaded_;
-    s.bytes = bytes;
-    make_room(*next, s);
-    break;
-  }
-  table_.store(std::move(next));
+  if (--flights_ == 0) ended_.notify_all();
 }
 
-void Repository::make_room(Table& t, const Slot& keep) const {
+Repository::Found Repository::read_slot(const SlotPtr& slot, bool again) {
+  std::lock_guard one(slot->reading);
+  const auto& src = slot->source;
+  // Before it is read, the others make room for what it took last time, or for what its files tell.
+  std::uint64_t share = own_.memory == 0 ? 0 : memory_by_files(src.path);
+  std::uint64_t unloads = 0;
+  {
+    std::unique_lock lock(write_);
+    auto model = slot->model.load();
+    if (model && !again) return model;
+    if (!again && !slot->wanted) return std::unexpected(not_there(src.name));
+    unloads = slot->unloads;
+    if (own_.memory != 0) {
+      if (slot->bytes != 0) share = slot->bytes;
+      // What is already there has its place until it is replaced.
+      ended_.wait(lock, [&] { return readings_ == 0 || coming_ + share <= own_.memory; });
+      coming_ += share;
+      ++readings_;
+      make_room(slot.get());
+    }
+  }
+  const auto began = time::mono_ns();
+  auto model = read(src, options_, slot->traffic);
+  const auto& metrics = load_metrics();
+  (model ? metrics.loads : metrics.failed).add();
+  metrics.seconds.observe(static_cast<double>(time::mono_ns() - began) / 1e9);
+  std::lock_guard lock(write_);
+  if (own_.memory != 0) {
+    coming_ -= share;
+    --readings_;
+    ended_.notify_all();
+  }
+  if (!model) return model;
+  if (slot->unloads != unloads) return std::unexpected(not_there(src.name));
+  install(*slot, *model);
+  return model;
+}
+
+void Repository::install(Slot& slot, std::shared_ptr<const Model> model) {
+  drop(slot);
+  const auto* engine = model->loaded.engine.get();
+  slot.bytes = model->loaded.memory + kBesideEngine;
+  slot.last_ns = time::mono_ns();
+  slot.order = ++loads_;
+  auto& held = engines_[engine];
+  if (held.models++ == 0) {
+    held.bytes = model->loaded.memory;
+    bytes_ += held.bytes;
+  }
+  bytes_ += kBesideEngine;
+  loaded_slots_.push_back(&slot);
+  load_metrics().loaded.add(1);
+  slot.model.store(std::move(model));
+  slot.wanted = true;
+  make_room(&slot);
+  if (own_.memory != 0 && bytes_ > own_.memory)
+    log::warn("a model alone takes more than the memory that models may take",
+              {{"model", slot.source.name}, {"bytes", slot.bytes}});
+}
+
+void Repository::drop(Slot& slot) {
+  auto model = slot.model.exchange(nullptr);  // requests under way keep it until they end
+  if (!model) return;
+  std::erase(loaded_slots_, &slot);
+  bytes_ -= kBesideEngine;
+  load_metrics().loaded.add(-1);
+  auto it = engines_.find(model->loaded.engine.get());
+  if (--it->second.models != 0) return;
+  bytes_ -= it->second.bytes;
+  engines_.erase(it);
+}
+
+void Repository::make_room(const Slot* keep) {
   if (own_.memory == 0) return;
-  while (true) {
-    std::uint64_t total = 0;
+  while (bytes_ + coming_ > own_.memory) {
     Slot* oldest = nullptr;
-    for (auto& [_, slots] : t)
-      for (auto& s : slots) {
-        if (!s.model) continue;
-        total += s.bytes;
-        if (&s != &keep && (oldest == nullptr || s.use->last_ns < oldest->use->last_ns)) oldest = &s;
-      }
-    if (total <= own_.memory || oldest == nullptr) return;
+    for (auto* s : loaded_slots_)
+      if (s != keep && (oldest == nullptr || s->last_ns < oldest->last_ns)) oldest = s;
+    if (oldest == nullptr) return;
     log::info("a model gives way to others", {{"model", oldest->source.name}});
-    oldest->model.reset();  // requests under way keep it until they end
-    oldest->waiting = true;
-    oldest->bytes = 0;
+    load_metrics().evicted.add();
+    drop(*oldest);
   }
 }
 
@@ -270,7 +473,7 @@ std::pair<std::string, std::string> Repository::last() const {
   const Slot* best = nullptr;
   for (const auto& [_, slots] : *t)
     for (const auto& s : slots)
-      if ((s.model || s.waiting) && (best == nullptr || s.order > best->order)) best = &s;
+      if (s->wanted && (best == nullptr || s->order > best->order)) best = s.get();
   if (best == nullptr) return {};
   return {best->source.name, best->source.version};
 }
@@ -278,29 +481,24 @@ std::pair<std::string, std::string> Repository::last() const {
 Result<> Repository::load(const std::string& name) {
   auto t = table();
   auto it = t->find(name);
-  if (it == t->end()) return fail(Code::not_found, fmt::format("Model {} not found", name));
-  for (const auto& s : it->second) {
-    std::lock_guard one(s.use->reading);
-    MR_TRY(auto model, read(s.source, options_, s.use->traffic));
-    s.use->last_ns = time::mono_ns();
-    put(name, s.source.version, std::move(model));
-  }
+  if (it == t->end()) return std::unexpected(not_there(name));
+  for (const auto& s : it->second)
+    if (auto model = read_slot(s, true); !model) return std::unexpected(model.error());
   return {};
 }
 
 Result<> Repository::unload(const std::string& name) {
   std::lock_guard guard(write_);
-  auto next = std::make_shared<Table>(*table());
-  auto it = next->find(name);
-  bool any = it != next->end() && std::any_of(it->second.begin(), it->second.end(),
-                                              [](const Slot& s) { return s.model != nullptr || s.waiting; });
-  if (!any) return fail(Code::not_found, fmt::format("Model {} not found", name));
-  for (auto& s : it->second) {
-    s.model.reset();
-    s.waiting = false;
-    s.bytes = 0;
+  auto t = table();
+  auto it = t->find(name);
+  bool any = it != t->end() &&
+             std::any_of(it->second.begin(), it->second.end(), [](const SlotPtr& s) { return s->wanted.load(); });
+  if (!any) return std::unexpected(not_there(name));
+  for (const auto& s : it->second) {
+    ++s->unloads;
+    s->wanted = false;
+    drop(*s);
   }
-  table_.store(std::move(next));
   return {};
 }
 
@@ -308,16 +506,20 @@ std::vector<std::shared_ptr<const Model>> Repository::loaded() const {
   std::vector<std::shared_ptr<const Model>> out;
   for (const auto& [_, slots] : *table())
     for (const auto& s : slots)
-      if (s.model) out.push_back(s.model);
+      if (auto model = s->model.load()) out.push_back(std::move(model));
   return out;
 }
 
 std::vector<Repository::IndexEntry> Repository::index() const {
   std::vector<IndexEntry> out;
   for (const auto& [name, slots] : *table())
-    for (const auto& s : slots) out.push_back({name, s.source.version, s.model != nullptr || s.waiting});
+    for (const auto& s : slots) out.push_back({name, s->source.version, s->wanted});
   return out;
 }
 std::size_t Repository::size() const { return table()->size(); }
+std::uint64_t Repository::memory() const {
+  std::lock_guard guard(write_);
+  return bytes_;
+}
 
 }  // namespace mr::serving

@@ -1,9 +1,13 @@
-// The model table: names to models, swapped whole, so that a request sees one state and never waits. Models may wait
-// for their first request before they are read, and those not used for longest go when memory is short. Thread safe.
+// The model table: names to models, swapped whole when names are added, so that a request never waits for a lock.
+// Models may wait for their first request before they are read, and those not used for longest go when memory is short.
+// Models are read beside each other; of many requests for one that is being read, one reads and the others wait, no
+// thread held. Thread safe. The destructor waits for readings under way.
 #pragma once
 #include <atomic>
+#include <condition_variable>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -34,28 +38,34 @@ struct Model {
 
 struct RepositoryOptions {
   bool lazy = false;         // models are read when they are first asked for
-  std::uint64_t memory = 0;  // bytes that loaded models may take (an estimate by their files); 0: any
+  std::uint64_t memory = 0;  // bytes that loaded models may take; 0: any
   Limits limits;             // of models that say nothing of their own
 };
 
 class Repository {
  public:
-  explicit Repository(LoadOptions options = {}, RepositoryOptions own = {}) : options_(std::move(options)), own_(own) {}
+  explicit Repository(LoadOptions options = {}, RepositoryOptions own = {});
+  ~Repository();
+  Repository(const Repository&) = delete;
+  Repository& operator=(const Repository&) = delete;
   // Reads (unless lazy) and adds a model. A name and version that is there already is refused.
   Result<> add(ModelSource source);
-  // A tree of model-settings.json files (MLServer's), at any depth; or sub-folders with MLmodel.
+  // A tree of model-settings.json files (MLServer's), at any depth; or sub-folders with MLmodel. Several are read at
+  // once.
   Result<> add_tree(const std::string& folder);
 
   using Found = Result<std::shared_ptr<const Model>>;
   // The model that answers a request; an empty version means the newest added. Errors: not_found with MLServer's text;
   // reason "waiting": it is read when get() asks for it.
   [[nodiscard]] Found find(std::string_view name, std::string_view version) const;
-  // The same, after reading it where it waits for that. Errors besides: unavailable, with what is wrong with its files.
+  // The same, after reading it where it waits for that. Errors besides: unavailable, with what is wrong with its files;
+  // resource_exhausted: too many wait for it already; deadline_exceeded: it took longer than its requests may wait.
   // Awaited on a loop.
   task::Task<Found> get(std::string name, std::string version);
   // The name and version of the model that was added or loaded last and can answer; empty: none.
   [[nodiscard]] std::pair<std::string, std::string> last() const;
-  Result<> load(const std::string& name);  // again, from its source; unknown names are not_found
+  // Again, from its source; unknown names are not_found. A model that is unloaded meanwhile stays so.
+  Result<> load(const std::string& name);
   Result<> unload(const std::string& name);
   [[nodiscard]] std::vector<std::shared_ptr<const Model>> loaded() const;
   struct IndexEntry {
@@ -66,37 +76,45 @@ class Repository {
   [[nodiscard]] std::vector<IndexEntry> index() const;
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] const RepositoryOptions& options() const { return own_; }
+  // What loaded models take by their engines' count, those that share one together.
+  [[nodiscard]] std::uint64_t memory() const;
 
  private:
-  // What outlives the readings of one model.
-  struct Use {
-    explicit Use(Limits limits) : traffic(std::make_shared<ModelTraffic>(limits)) {}
-    std::shared_ptr<ModelTraffic> traffic;
-    std::atomic<std::int64_t> last_ns = 0;
-    std::mutex reading;
-  };
-  struct Slot {
-    ModelSource source;
-    std::shared_ptr<const Model> model;  // null while unloaded
-    bool waiting = false;                // unloaded, and read when it is asked for
-    std::uint64_t order = 0;             // of its loading among all
-    std::uint64_t bytes = 0;             // estimated, while loaded
-    std::shared_ptr<Use> use;
-  };
-  using Table = std::map<std::string, std::vector<Slot>, std::less<>>;
+  struct Flight;  // one reading for requests, and those who wait for it
+  struct Slot;    // one model, loaded or not
+  using SlotPtr = std::shared_ptr<Slot>;
+  using Table = std::map<std::string, std::vector<SlotPtr>, std::less<>>;
+
   [[nodiscard]] std::shared_ptr<const Table> table() const { return table_.load(); }
-  Result<Slot> make_slot(ModelSource source) const;
-  Result<> place(Table& t, Slot slot);  // under write_
-  Found read_waiting(const std::string& name, const std::string& version);
-  // Puts what was read into the table; others give way to it.
-  void put(const std::string& name, const std::string& version, std::shared_ptr<const Model> model);
-  void make_room(Table& t, const Slot& keep) const;
+  Result<> add_all(std::vector<ModelSource> sources);
+  Result<SlotPtr> make_slot(ModelSource source);
+  Result<> place(Table& t, SlotPtr slot);  // under write_
+  // The model of a slot, read unless it is there; `again`: read whatever is there.
+  Found read_slot(const SlotPtr& slot, bool again);
+  void fly(const SlotPtr& slot, const std::shared_ptr<Flight>& flight);
+
+  // All under write_:
+  void install(Slot& slot, std::shared_ptr<const Model> model);
+  void drop(Slot& slot);
+  void make_room(const Slot* keep);
 
   LoadOptions options_;
   RepositoryOptions own_;
   std::atomic<std::shared_ptr<const Table>> table_{std::make_shared<const Table>()};
-  std::mutex write_;
-  std::uint64_t loaded_ = 0;  // under write_
+
+  mutable std::mutex write_;
+  std::condition_variable ended_;  // a reading has
+  std::uint64_t loads_ = 0;
+  std::vector<Slot*> loaded_slots_;
+  struct Held {
+    std::size_t models = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::map<const Engine*, Held> engines_;
+  std::uint64_t bytes_ = 0;   // of all of them
+  std::uint64_t coming_ = 0;  // what models that are being read will take
+  std::size_t readings_ = 0;  // under way with a share of coming_
+  std::size_t flights_ = 0;   // under way on the pool
 };
 
 }  // namespace mr::serving

@@ -1,6 +1,7 @@
 """Every kind of storageUri, from where its model lies to a prediction through the InferenceService."""
 
 import functools
+import hashlib
 import http.server
 import shutil
 import tarfile
@@ -49,6 +50,26 @@ def test_what_tracking_knows(isvc, logged, form):
     uri = form.format(name=name, run=info.run_id, artifacts=info.artifact_uri)
     isvc.apply(manifest("one", uri))
     assert predicts(isvc, "one") == [1]
+
+
+def test_services_of_one_model_keep_it_once(isvc, millrace, ns):  # noqa: F811
+    """Two names of the same artifacts: fetched once, on disk once."""
+    content = f"a file of the model of {ns}".encode()
+    client = MlflowClient(millrace.tracking_url)
+    run = client.create_run(client.create_experiment(f"once-{ns}"))
+    client.log_artifacts(run.info.run_id, str(support.churn_model()), "model")
+    client.log_text(run.info.run_id, content.decode(), "model/notes.txt")
+    client.create_registered_model(f"once-{ns}")
+    client.create_model_version(f"once-{ns}", f"{run.info.artifact_uri}/model", run.info.run_id)
+    isvc.apply(manifest("one", f"models:/once-{ns}/1"))
+    assert predicts(isvc, "one") == [1]
+    isvc.apply(manifest("two", f"runs:/{run.info.run_id}/model"))
+    assert predicts(isvc, "two") == [1]
+    digest = hashlib.sha256(content).hexdigest()
+    blob = millrace.data_dir / "model-cache" / "blobs" / digest[:2] / digest
+    assert blob.read_bytes() == content
+    assert blob.stat().st_nlink == 2, "the blob and one tree"
+    assert blob.stat().st_mode & 0o222 == 0
 
 
 def test_a_folder_of_this_machine(isvc, tmp_path):

@@ -158,6 +158,49 @@ def test_object_store(millrace, logged, slash):
         predicts(server, "m", logged.models["1"])
 
 
+def test_what_was_fetched_stays_on_the_machine(millrace, logged, tmp_path):
+    """Another program with the same cache finds the model there, until the bucket has another one."""
+    bucket = f"models-{uuid.uuid4().hex[:8]}"
+    client = s3_client(millrace)
+    client.create_bucket(Bucket=bucket)
+    put_folder(millrace, logged.folder, bucket, "m")
+    file = next(p for p in logged.folder.iterdir() if p.suffix in (".pkl", ".skops"))
+
+    def answers(model, hits, misses):
+        with support.serve(
+            {"m": f"s3://{bucket}/m"},
+            "--model-cache-dir",
+            tmp_path / "cache",
+            "--s3-endpoint",
+            millrace.s3_url,
+            env=CREDENTIALS,
+        ) as server:
+            predicts(server, "m", model)
+            said = metrics(server)
+        assert said.get("millrace_model_cache_hits_total", 0) == hits
+        assert said.get("millrace_model_cache_misses_total", 0) == misses
+
+    first = logged.models["1"]
+    answers(first, 0, 1)
+    answers(first, 1, 0)
+    client.put_object(Bucket=bucket, Key=f"m/{file.name}", Body=_pickled(logged.models["2"]))
+    answers(logged.models["2"], 0, 1)
+    blobs = [p for p in (tmp_path / "cache" / "blobs").rglob("*") if p.is_file()]
+    assert len(blobs) == len([p for p in logged.folder.rglob("*") if p.is_file()]) + 1, "MLmodel is there once"
+    # A damaged file is not served.
+    for blob in blobs:
+        blob.chmod(0o644)
+        blob.write_bytes(b"not this")
+    answers(logged.models["2"], 0, 1)
+
+
+def metrics(server):
+    text = server.call("GET", "/metrics")[2]
+    text = text.decode() if isinstance(text, bytes) else text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("millrace_model")]
+    return {name: float(value) for name, value in lines}
+
+
 def test_artifacts_by_their_s3_name(millrace, logged):
     """mlflow-artifacts:/X and s3://mlflow-artifacts/X are the same bytes: the address of the seed's manifest works."""
     path = logged.artifact_uri.split(":", 1)[1].lstrip("/")

@@ -12,6 +12,7 @@
 #include "serving/types.h"
 #include "text/text.h"
 #include "text/uri.h"
+#include "time/clock.h"
 
 namespace mr::serving {
 
@@ -242,6 +243,55 @@ Result<std::string> fetch_storage(const StorageOptions& options, const std::stri
       fmt::format("Cannot recognize storage type for {}\n{}:// cannot be fetched by this program; 's3://', 'http://', "
                   "'https://', 'file://', 'pvc://', 'models:/', 'runs:/' and 'mlflow-artifacts:/' can.",
                   printable(uri), u.scheme));
+}
+
+namespace {
+
+// A server's tag of the file, or its time, where that is old enough to have been the last change.
+std::string http_state(const StorageOptions& options, const std::string& uri, const Environment& env) {
+  http::Client client;
+  auto url = uri;
+  for (int hop = 0; hop <= kMaxRedirects; ++hop) {
+    http::ClientRequest rq;
+    rq.method = http::Method::head;
+    rq.url = resolved(options, url);
+    rq.headers = headers_for(env, text::parse_uri(url).authority);
+    auto res = client.send(rq);
+    if (!res) return {};
+    std::string to(res->headers.get("Location"));
+    if (res->status >= 300 && res->status < 400 && !to.empty()) {
+      auto at = text::parse_uri(url);
+      if (to.starts_with("/")) to = at.scheme + "://" + at.authority + to;
+      if (!to.starts_with("http://") && !to.starts_with("https://")) return {};
+      url = to;
+      continue;
+    }
+    if (res->status != 200) return {};
+    auto tag = std::string(res->headers.get("ETag"));
+    if (tag.empty() || tag.starts_with("W/")) {
+      auto changed = time::parse_http_date(std::string(res->headers.get("Last-Modified")));
+      auto now = time::parse_http_date(std::string(res->headers.get("Date")));
+      if (changed <= 0 || now - changed < 60) return {};
+      tag = std::to_string(changed);
+    }
+    return fmt::format("{}\n{}\n{}\n{}", uri, url, tag, res->headers.get("Content-Length"));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string storage_state(const StorageOptions& options, const std::string& uri, const Environment& env) {
+  auto u = text::parse_uri(uri);
+  if (u.scheme == "http" || u.scheme == "https") return http_state(options, uri, env);
+  if (u.scheme == "s3" && options.bucket_state && !u.authority.empty()) {
+    auto access = access_of(env);
+    if (!access.endpoint.empty()) access.endpoint = resolved(options, access.endpoint);
+    return options.bucket_state(access, u.authority, without_slashes(u.path));
+  }
+  if ((u.scheme == "models" || u.scheme == "runs" || u.scheme == "mlflow-artifacts") && options.tracked_state)
+    return options.tracked_state(uri);
+  return {};
 }
 
 }  // namespace mr::serving

@@ -26,6 +26,10 @@ struct StorageOptions {
   std::function<Result<std::size_t>(const S3Access& access, const std::string& bucket, const std::string& prefix,
                                     const std::string& target, const std::atomic<bool>& stop)>
       bucket;
+  // What names the present content at these places, for the cache of fetched models: keys and their entity tags. Empty:
+  // it cannot be told. Not set: of no place.
+  std::function<std::string(const std::string& uri)> tracked_state;
+  std::function<std::string(const S3Access& access, const std::string& bucket, const std::string& prefix)> bucket_state;
   // "minio-service.kubeflow.svc.cluster.local", 9000 -> an address that can be connected to; empty: not a Service.
   std::function<std::string(const std::string& host, int port)> resolve;
 };
@@ -40,5 +44,7 @@ Result<void> check_storage_uri(const std::string& uri);
 // Once `stop` is true, it ends soon with an error.
 Result<std::string> fetch_storage(const StorageOptions& options, const std::string& uri, const Environment& env,
                                   const std::string& target, const std::atomic<bool>& stop);
+// Names what fetch_storage() would fetch now, or empty: it lies here already, or its source does not say.
+std::string storage_state(const StorageOptions& options, const std::string& uri, const Environment& env);
 
 }  // namespace mr::serving

@@ -53,6 +53,9 @@ class Ensemble::Builder {
       if (e_.trees_[i].form != Form::oblivious) e_.by_depth_.push_back(i);
     auto depth = [&](std::uint32_t tree) { return std::pair(e_.trees_[tree].depth, tree); };
     std::sort(e_.by_depth_.begin(), e_.by_depth_.end(), [&](auto a, auto b) { return depth(a) < depth(b); });
+    e_.floats_.shrink_to_fit();
+    e_.doubles_.shrink_to_fit();
+    e_.steps_.shrink_to_fit();
     return std::move(e_);
   }
 

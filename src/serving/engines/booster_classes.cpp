@@ -52,6 +52,7 @@ Result<EstimatorPtr> make_xgboost(Build& b, NodeId id) {
   MR_TRY(auto m, read_xgboost(doc, kind));
   m.missing = b.number_or(id, "missing", m.missing);
   label_classes(b, id, m);
+  b.memory += m.bytes();
   return make_boosted_estimator(std::move(m));
 }
 
@@ -65,6 +66,7 @@ Result<EstimatorPtr> make_lightgbm(Build& b, NodeId id) {
   label_classes(b, id, m);
   // Since 4.7, which is known by this attribute, its classifier has a decision_function.
   m.decides = m.labels != LabelRule::none && b.tree.get(id, "_fitted_with_feature_names") != kNoNode;
+  b.memory += m.bytes();
   return make_boosted_estimator(std::move(m));
 }
 
@@ -72,6 +74,7 @@ Result<EstimatorPtr> make_catboost_class(Build& b, NodeId id) {
   auto bytes = content_of(b.tree, b.tree.get(id, "__model"));
   if (bytes.empty()) return b.bad(id, "it holds no model: is it fitted?");
   MR_TRY(auto m, read_booster(bytes, b.short_class(id)));
+  b.memory += m.bytes();
   return make_boosted_estimator(std::move(m));
 }
 

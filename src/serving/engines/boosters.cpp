@@ -230,6 +230,7 @@ class BoostedEngine : public Engine {
     return m.weights.empty() ? fmt::format("native engine: {} {}, {} trees", m.library, m.kind, m.trees.trees())
                              : fmt::format("native engine: {} {}, linear", m.library, m.kind);
   }
+  [[nodiscard]] std::size_t memory() const override { return e_.model().bytes(); }
 
  private:
   BoostedEstimator e_;
@@ -278,6 +279,15 @@ void BoostedModel::apply_link(std::vector<double>& values) const {
     else
       link_row<double>(link, scale, values.data() + at, groups);
   }
+}
+
+std::size_t BoostedModel::bytes() const {
+  std::size_t of_texts = 0;
+  for (const auto& n : names) of_texts += sizeof n + n.size();
+  for (const auto& [_, known] : categories)
+    for (const auto& [text, number] : known) of_texts += 64 + text.size();
+  for (const auto& [_, known] : hashes) of_texts += 32 * known.size();
+  return sizeof *this + trees.bytes() + weights.size() * sizeof(float) + of_texts;
 }
 
 EstimatorPtr make_boosted_estimator(BoostedModel model) { return std::make_unique<BoostedEstimator>(std::move(model)); }

@@ -67,6 +67,7 @@ struct BoostedModel {
   // Sums of each row (rows x groups) after multiply and add, and what the link makes of them.
   [[nodiscard]] Result<std::vector<double>> margins(const Frame& in) const;
   void apply_link(std::vector<double>& values) const;
+  [[nodiscard]] std::size_t bytes() const;  // of memory, about
   [[nodiscard]] std::size_t width() const { return link == Link::arg_max ? 1 : groups; }
 };
 

@@ -192,6 +192,7 @@ Result<EstimatorPtr> make_gradient_boosting(Build& b, NodeId id, bool classifier
     MR_CHECK(reader.add(b, all.trees[i], {}, forest, 1, i % width, leaf));
   }
   made->forest = forest.finish();
+  b.memory += made->forest.bytes();
   return made;
 }
 
@@ -428,6 +429,7 @@ Result<EstimatorPtr> make_hist_boosting(Build& b, NodeId id, bool classifier) {
   for (std::size_t i = 0; i < predictors.size(); ++i)
     MR_CHECK(add_hist_tree(b, id, predictors[i], known, i % width, nodes, leaves, forest));
   made->forest = forest.finish();
+  b.memory += made->forest.bytes();
   return made;
 }
 

@@ -207,6 +207,7 @@ Result<EstimatorPtr> make_ada_classifier(Build& b, NodeId id) {
     MR_CHECK(reader.add(b, all.trees[i], {}, forest, k, 0, leaf));
   }
   made->members.forest = forest.finish();
+  b.memory += made->members.forest->bytes();
   return made;
 }
 
@@ -292,6 +293,7 @@ Result<EstimatorPtr> make_ada_regressor(Build& b, NodeId id) {
   TreeReader reader;
   for (std::size_t i = 0; i < ids.size(); ++i) MR_CHECK(reader.add(b, all.trees[i], {}, forest, 1, i));
   made->members.forest = forest.finish();
+  b.memory += made->members.forest->bytes();
   return made;
 }
 
@@ -462,6 +464,7 @@ Result<EstimatorPtr> make_bagging(Build& b, NodeId id, bool classifier) {
     MR_CHECK(reader.add(b, tree, lists[i], forest, k, 0, leaf));
   }
   made->members.forest = forest.finish();
+  b.memory += made->members.forest->bytes();
   return made;
 }
 

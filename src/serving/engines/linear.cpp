@@ -41,6 +41,9 @@ class LinearEngine : public Engine {
         scalers.empty() ? "" : fmt::format(" behind {} scaler{}", scalers.size(), scalers.size() == 1 ? "" : "s"));
   }
 
+  std::size_t memory() const override { return taken; }
+  std::size_t taken = 0;  // bytes, about
+
   Result<Output> predict(const Frame& f) const override {
     MR_CHECK(check_numbers(f, model.features()));
     std::vector<double> d;
@@ -160,6 +163,7 @@ class Builder {
         return no_engine(
             fmt::format("a scaler has {} features and the model behind it {}", width, engine_->model.features()));
     }
+    engine_->taken = sizeof(LinearEngine) + t_.decoded;
     return std::unique_ptr<Engine>(std::move(engine_));
   }
 

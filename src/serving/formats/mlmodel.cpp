@@ -14,6 +14,7 @@
 #include "serving/formats/booster_file.h"
 #include "serving/formats/pickle.h"
 #include "serving/formats/skops.h"
+#include "serving/model_cache.h"
 #include "text/uri.h"
 
 namespace mr::serving {
@@ -45,8 +46,9 @@ Result<std::string> read_file(const fs::path& path, std::size_t limit) {
   return out;
 }
 
-// A model file: small ones are read, large ones mapped, so that what is not needed is never copied.
-Result<Source> map_file(const fs::path& path, std::size_t limit) {
+// A model file's bytes. Those of the model cache are mapped: nobody changes them. A mapped file that somebody else
+// cuts short would end the program, so others are read: for 100 MB that takes 20 ms more.
+Result<Source> open_file(const fs::path& path, std::size_t limit) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st{};
   if (!fd || ::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < kMapFrom ||
@@ -55,11 +57,19 @@ Result<Source> map_file(const fs::path& path, std::size_t limit) {
     auto owner = std::make_shared<const std::string>(std::move(bytes));
     return Source{owner, *owner};
   }
-  auto size = static_cast<std::size_t>(st.st_size);
-  void* p = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  const auto size = static_cast<std::size_t>(st.st_size);
+  const bool kept = in_model_cache(path.string()) && (st.st_mode & 0222) == 0;
+  void* p = ::mmap(nullptr, size, kept ? PROT_READ : PROT_READ | PROT_WRITE,
+                   kept ? MAP_PRIVATE : MAP_PRIVATE | MAP_ANONYMOUS, kept ? fd.get() : -1, 0);
   if (p == MAP_FAILED) return bad(fmt::format("{} cannot be mapped: {}", path.string(), std::strerror(errno)));
-  ::madvise(p, size, MADV_SEQUENTIAL);
   std::shared_ptr<const void> owner(p, [size](const void* at) { ::munmap(const_cast<void*>(at), size); });
+  ::madvise(p, size, kept ? MADV_SEQUENTIAL : MADV_HUGEPAGE);
+  for (std::size_t at = 0; !kept && at < size;) {
+    auto n = ::read(fd.get(), static_cast<char*>(p) + at, size - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return bad(fmt::format("{} cannot be read whole", path.string()));
+    at += static_cast<std::size_t>(n);
+  }
   return Source{std::move(owner), {static_cast<const char*>(p), size}};
 }
 
@@ -181,8 +191,8 @@ namespace {
 Result<LoadedModel> load_file(const fs::path& file, const std::string& predict_fn, std::string version, bool skops) {
   ReadLimits limits;
   auto tree = [&]() -> Result<Tree> {
-    MR_TRY(auto source, map_file(file, limits.max_bytes));
-    return skops ? read_skops(source.bytes, limits) : read_pickle(source, limits);
+    MR_TRY(auto source, open_file(file, limits.max_bytes));
+    return skops ? read_skops(source, limits) : read_pickle(source, limits);
   }();
   LoadedModel out;
   if (!tree) {
@@ -220,7 +230,7 @@ bool is_model_file(const fs::path& p) { return is_tree_file(p) || is_booster_fil
 
 // `model_class`: the Python class that MLmodel names, or empty.
 Result<LoadedModel> load_booster(const fs::path& file, const std::string& model_class) {
-  MR_TRY(auto source, map_file(file, kMaxBooster));
+  MR_TRY(auto source, open_file(file, kMaxBooster));
   auto model = read_booster(source.bytes, model_class);
   if (!model) {
     auto e = model.error();

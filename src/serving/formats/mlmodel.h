@@ -8,9 +8,10 @@
 namespace mr::serving {
 
 struct LoadedModel {
-  std::unique_ptr<Engine> engine;
+  std::shared_ptr<const Engine> engine;  // models of the same files may share one
   Signature signature;
   std::string sklearn_version;
+  std::uint64_t memory = 0;  // bytes that the engine takes, about; 0: nobody has counted
 };
 
 // A folder with an MLmodel, or with one bare *.joblib, *.pkl, *.pickle or *.skops; or such a file itself. Errors say

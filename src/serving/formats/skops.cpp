@@ -7,6 +7,7 @@
 
 #include <boost/json/array.hpp>
 
+#include "crypto/digest.h"
 #include "json/parse.h"
 #include "text/text.h"
 
@@ -20,11 +21,65 @@ std::unexpected<Error> damaged_skops(std::string what) {
   return fail(Code::invalid_argument, "the skops file is damaged: " + std::move(what));
 }
 
-using Members = std::map<std::string, std::string>;
+// The members of a zip archive: what is stored as it is lies in the archive's bytes, which must outlive this.
+struct Members {
+  std::map<std::string, std::string_view> all;
+  std::vector<std::string> unpacked;
+};
+
+std::size_t bytes_of(const Members& members) {
+  return std::accumulate(members.all.begin(), members.all.end(), std::size_t{0},
+                         [](std::size_t sum, const auto& m) { return sum + m.second.size(); });
+}
+
+std::uint32_t little(std::string_view b, std::size_t at, int size) {
+  std::uint32_t v = 0;
+  for (int i = 0; i < size; ++i)
+    v |= static_cast<std::uint32_t>(static_cast<unsigned char>(b[at + static_cast<std::size_t>(i)])) << (8 * i);
+  return v;
+}
+
+// An archive whose members are all stored, as skops writes them, read without a copy. Nullopt: it is another, or it is
+// not as it should be; the library then says what it is.
+std::optional<Members> stored_members(std::string_view b) {
+  constexpr std::size_t kEnd = 22, kEntry = 46, kLocal = 30;
+  if (b.size() < kEnd) return std::nullopt;
+  const auto from = b.size() > kEnd + 65535 ? b.size() - kEnd - 65535 : 0;
+  const auto end = b.rfind(std::string_view("PK\5\6", 4), b.size() - kEnd);
+  if (end == std::string_view::npos || end < from) return std::nullopt;
+  const std::size_t count = little(b, end + 10, 2);
+  std::size_t at = little(b, end + 16, 4);
+  if (count == 0 || count == 0xFFFF || little(b, end + 4, 4) != 0 || little(b, end + 8, 2) != count)
+    return std::nullopt;
+  Members out;
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (at > end || end - at < kEntry || !b.substr(at).starts_with(std::string_view("PK\1\2", 4))) return std::nullopt;
+    const std::size_t size = little(b, at + 24, 4);
+    const std::size_t name = little(b, at + 28, 2);
+    const std::size_t local = little(b, at + 42, 4);
+    const bool stored = little(b, at + 10, 2) == 0 && little(b, at + 20, 4) == size && (little(b, at + 8, 2) & 1) == 0;
+    if (!stored || size == UINT32_MAX || end - at - kEntry < name || local > end || end - local < kLocal ||
+        !b.substr(local).starts_with(std::string_view("PK\3\4", 4)))
+      return std::nullopt;
+    const auto named = b.substr(at + kEntry, name);
+    const auto begin = local + kLocal + little(b, local + 26, 2) + little(b, local + 28, 2);
+    if (begin > end || end - begin < size || b.substr(local + kLocal, name) != named) return std::nullopt;
+    const auto content = b.substr(begin, size);
+    total += size;
+    // Members that overlap, or are there twice, are for the library to judge.
+    if (total > b.size() || crypto::crc32(0, content) != little(b, at + 16, 4) ||
+        !out.all.emplace(std::string(named), content).second)
+      return std::nullopt;
+    at += kEntry + name + little(b, at + 30, 2) + little(b, at + 32, 2);
+  }
+  return out;
+}
 
 Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
   if (bytes.size() > limits.max_bytes)
     return fail(Code::too_large, fmt::format("the file is larger than {} MiB", limits.max_bytes >> 20));
+  if (auto stored = stored_members(bytes)) return std::move(*stored);
   const std::size_t limit = limits.unpacked(bytes.size());
   struct Closer {
     archive* a = archive_read_new();
@@ -33,7 +88,7 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
   archive_read_support_format_zip_seekable(c.a);
   if (archive_read_open_memory(c.a, bytes.data(), bytes.size()) != ARCHIVE_OK)
     return damaged_skops("it is no zip archive");
-  Members out;
+  std::map<std::string, std::string> out;
   std::size_t total = 0;
   std::size_t reserved = 0;
   std::vector<char> buf(65536);
@@ -64,7 +119,13 @@ Result<Members> unzip(std::string_view bytes, const ReadLimits& limits) {
     }
   }
   if (out.empty()) return damaged_skops("it is no zip archive");
-  return out;
+  Members found;
+  found.unpacked.reserve(out.size());
+  for (auto& [name, content] : out) {
+    found.unpacked.push_back(std::move(content));
+    found.all.emplace(name, found.unpacked.back());
+  }
+  return found;
 }
 
 class SkopsReader {
@@ -171,8 +232,8 @@ class SkopsReader {
     auto type = json::string_or_empty(v, "type");
     if (type == "numpy") {
       std::string file(json::string_or_empty(v, "file"));
-      auto it = members_.find(file);
-      if (it == members_.end()) return damaged_skops("an array's file is missing");
+      auto it = members_.all.find(file);
+      if (it == members_.all.end()) return damaged_skops("an array's file is missing");
       if (auto known = by_file_.find(file); known != by_file_.end()) {  // several attributes may name one file
         n.buffer = known->second;
         return t_.add(std::move(n));
@@ -224,18 +285,21 @@ class SkopsReader {
   // A scipy matrix: an .npz, which is a zip of .npy files, among the members.
   Result<NodeId> sparse(const js::value& v, const std::string& module, const std::string& cls) {
     MR_CHECK(check_symbol(module, cls));
-    auto it = members_.find(std::string(json::string_or_empty(v, "file")));
-    if (it == members_.end()) return damaged_skops("a matrix's file is missing");
+    auto it = members_.all.find(std::string(json::string_or_empty(v, "file")));
+    if (it == members_.all.end()) return damaged_skops("a matrix's file is missing");
     if (++matrices_ > 1000) return fail(Code::too_large, "the file has more matrices than are read");
-    MR_TRY(auto unzipped, unzip(it->second, limits_));
-    t_.copied_bytes += std::accumulate(unzipped.begin(), unzipped.end(), std::size_t{0},
-                                       [](std::size_t sum, const auto& m) { return sum + m.second.size(); });
-    if (t_.copied_bytes > limits_.max_bytes) return fail(Code::too_large, "the file has more bytes than are read");
+    // All matrices together unpack to no more than one file may.
+    ReadLimits left = limits_;
+    left.max_bytes = budget_ - std::min(budget_, unpacked_);
+    if (it->second.size() > left.max_bytes)
+      return fail(Code::too_large, "the file's matrices unpack to more bytes than are read");
+    MR_TRY(auto unzipped, unzip(it->second, left));
+    unpacked_ += bytes_of(unzipped);
     auto owner = std::make_shared<const Members>(std::move(unzipped));
     t_.owners.push_back(owner);
     Node dict;
     dict.kind = NodeKind::dict;
-    for (const auto& [name, bytes] : *owner) {
+    for (const auto& [name, bytes] : owner->all) {
       auto buffer = npy_buffer(bytes);
       if (!buffer) continue;  // its format, a text of bytes
       Node key;
@@ -403,6 +467,8 @@ class SkopsReader {
   const ReadLimits& limits_;
   std::size_t max_nodes_;
   int matrices_ = 0;
+  std::size_t budget_ = limits_.unpacked(bytes_of(members_));  // what matrices may unpack to
+  std::size_t unpacked_ = 0;
   std::unordered_map<std::int64_t, NodeId> seen_;
   std::map<std::string, std::int32_t> by_file_;
 };
@@ -458,17 +524,24 @@ Result<Array> read_npy(std::string_view bytes) {
 }
 
 Result<Tree> read_skops(std::string_view bytes, const ReadLimits& limits) {
+  auto copy = std::make_shared<const std::string>(bytes);
+  return read_skops(Source{copy, *copy}, limits);
+}
+
+Result<Tree> read_skops(Source source, const ReadLimits& limits) {
+  const auto bytes = source.bytes;
   MR_TRY(auto unzipped, unzip(bytes, limits));
   auto owner = std::make_shared<const Members>(std::move(unzipped));
   const auto& members = *owner;
-  auto schema = members.find("schema.json");
-  if (schema == members.end()) return damaged_skops("schema.json is missing");
+  auto schema = members.all.find("schema.json");
+  if (schema == members.all.end()) return damaged_skops("schema.json is missing");
   auto doc = json::parse(schema->second, 512);
   if (!doc) return damaged_skops("schema.json is no JSON, or is nested too deep");
   Tree t;
+  t.owners.push_back(source.owner);
   t.owners.push_back(owner);
   t.decode_left = std::size_t{64} << 20;
-  for (const auto& [name, content] : members) t.decode_left += 16 * content.size();
+  for (const auto& [name, content] : members.all) t.decode_left += 16 * content.size();
   SkopsReader r(t, members, limits, bytes.size());
   MR_TRY(t.root, r.node(*doc, 0));
   return t;

@@ -7,6 +7,8 @@
 namespace mr::serving {
 
 Result<Tree> read_skops(std::string_view bytes, const ReadLimits& limits = {});
+// Without a copy: the tree keeps the source alive and shows parts of it.
+Result<Tree> read_skops(Source source, const ReadLimits& limits = {});
 
 // One .npy file; without decoding it, too: `bytes` must outlive the buffer.
 Result<Buffer> npy_buffer(std::string_view bytes);

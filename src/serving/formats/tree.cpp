@@ -387,6 +387,7 @@ Result<Array> Tree::array_of(NodeId id) const {
     auto cost = count * (texts ? sizeof(std::string) : sizeof(double));
     if (cost > decode_left) return false;
     decode_left -= cost;
+    decoded += cost;
     return true;
   };
   auto too_large = [] { return fail(Code::too_large, "the file's arrays are used more often than is read"); };

@@ -102,6 +102,7 @@ class Tree {
   std::size_t copied_bytes = 0;
   // Likewise what array_of may still decode: one array can be asked for by many owners.
   mutable std::size_t decode_left = 1U << 30;
+  mutable std::size_t decoded = 0;  // bytes that array_of has given; most of them stay in the engine
 
   NodeId add(Node n) {
     nodes.push_back(std::move(n));
