@@ -43,6 +43,13 @@ Histogram count_histogram(const std::string& name, const std::string& help, cons
   return Histogram(&prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(to_labels(labels), b));
 }
 
+Histogram millisecond_histogram(const std::string& name, const std::string& help, const Labels& labels) {
+  static const prometheus::Histogram::BucketBoundaries b{5,   10,   20,   40,   60,    80,    100,   150,   200,
+                                                         250, 300,  350,  400,  450,   500,   600,   700,   800,
+                                                         900, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
+  return Histogram(&prometheus::BuildHistogram().Name(name).Help(help).Register(registry()).Add(to_labels(labels), b));
+}
+
 std::string expose() {
   static Gauge resident = gauge("process_resident_memory_bytes", "Resident memory size in bytes.");
   static Gauge cpu = gauge("process_cpu_seconds_total", "User and system CPU time in seconds.");

@@ -42,6 +42,8 @@ Gauge gauge(const std::string& name, const std::string& help, const Labels& labe
 Histogram duration_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
 // Buckets for numbers of things, 1 to 4096.
 Histogram count_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
+// Knative's buckets for request times in milliseconds, 5 to 100,000.
+Histogram millisecond_histogram(const std::string& name, const std::string& help, const Labels& labels = {});
 // The text exposition of everything, with the process's own memory and CPU.
 std::string expose();
 

@@ -45,10 +45,34 @@ TEST(Agent, ABatcherBecomesItsArguments) {
             R"(["--enable-batcher=true","--max-batchsize=8","--max-latency=50","--batch-timeout=7"])");
 }
 
+TEST(Agent, InFrontOfOtherImagesItIsAContainer) {
+  auto isvc = document(R"({"metadata":{"name":"churn","namespace":"team"}})");
+  auto spec = document(R"({"logger":{"mode":"all","url":"http://sink"},
+      "containers":[{"image":"python:3.11","ports":[{"containerPort":7000}]}]})");
+  auto t = pod_template({isvc, Component::transformer, spec, nullptr, {}});
+  ASSERT_TRUE(t);
+  EXPECT_EQ(t->port, kAgentPort);
+  const auto& agent = kube::object_at(t->pod, "spec.containers.1");
+  EXPECT_EQ(kube::text_at(agent, "image"), kAgentImage);
+  EXPECT_EQ(json::serialize(agent.at("args")),
+            R"(["--component-port=7000","--log-url=http://sink","--log-mode=all","--inference-service=churn",)"
+            R"("--namespace=team","--component=transformer"])");
+  auto revisions =
+      revisions_of(Component::transformer,
+                   {std::make_shared<const Object>(revision_deployment(isvc, Component::transformer, 1, *t, 1))}, {});
+  ASSERT_EQ(revisions.size(), 1U);
+  EXPECT_EQ(revisions[0].port, kAgentPort);
+  spec.erase("logger");
+  auto bare = pod_template({isvc, Component::transformer, spec, nullptr, {}});
+  ASSERT_TRUE(bare);
+  EXPECT_EQ(bare->port, 7000);
+  EXPECT_EQ(kube::array_at(bare->pod, "spec.containers").size(), 1U);
+}
+
 TEST(Agent, WhatHasNoEffectIsTold) {
   auto spec = document(R"({"logger":{"mode":"all","storage":{"path":"x"}},"batcher":{}})");
   EXPECT_EQ(agent_note(document("{}"), true), "");
-  EXPECT_TRUE(agent_note(spec, true).contains("logger.storage"));
+  EXPECT_EQ(agent_note(spec, true), "logger.storage has no effect here: events go to logger.url");
   EXPECT_TRUE(agent_note(spec, false).contains("batcher has no effect"));
 }
 

@@ -181,7 +181,7 @@ class BatchQueue : public std::enable_shared_from_this<BatchQueue> {
     return fits;
   }
 
-  const BatcherOptions& options_;
+  const BatcherOptions options_;
   metrics::Histogram waiting_, joined_;
   std::mutex mutex_;
   std::deque<RiderPtr> riders_;

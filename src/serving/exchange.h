@@ -40,6 +40,7 @@ task::Task<std::expected<std::invoke_result_t<F>, Refusal>> compute(std::shared_
   Place place(model->traffic);
   const bool remote = model->loaded.engine->remote();
   if (!remote && body_bytes <= kInlineBody) co_return fn();
+  if (remote) model->traffic->to_worker();
   auto* own = model->loaded.engine->waiting();
   auto done = co_await task::run_on(own != nullptr ? *own : remote ? waiting_pool() : compute_pool(), std::move(fn));
   if (!done) co_return std::unexpected(no_place(ModelTraffic::Entry::full));

@@ -17,7 +17,7 @@ namespace mr::serving {
 
 namespace {
 
-constexpr int kSendTimeoutS = 10;
+constexpr int kSendTimeoutS = 5;
 constexpr std::int64_t kSayEveryNs = 60'000'000'000;
 
 // What a header may hold; the rest becomes a space.

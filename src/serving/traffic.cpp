@@ -33,8 +33,9 @@ void ModelTraffic::measure(const metrics::Labels& labels) {
   };
   meters_ = std::make_shared<const Meters>(Meters{
       // MLServer's name.
-      metrics::count_histogram("parallel_request_queue",
-                               "Requests under way and waiting when one more comes to a model with a limit.", labels),
+      metrics::count_histogram(
+          "parallel_request_queue",
+          "Requests under way and waiting when one more comes to a model with a limit or a worker.", labels),
       metrics::duration_histogram("millrace_model_queue_wait_seconds", "Time that requests wait for their model.",
                                   labels),
       metrics::count_histogram("millrace_model_batch_rows", "Rows that a model computes at once.", labels),
@@ -54,9 +55,10 @@ bool ModelTraffic::try_enter() {
   return true;
 }
 
+// Replicas of a model in one process share its series, so that the gauge moves by what changed.
 void ModelTraffic::set_waiting(std::size_t n) {
+  if (meters_) meters_->waiting.add(static_cast<double>(n) - static_cast<double>(waiters_));
   waiters_ = n;
-  if (meters_) meters_->waiting.set(static_cast<double>(n));
 }
 
 // True: it stands in the queue. False: it is settled. `displaced`: who has to go for it.
@@ -80,7 +82,7 @@ bool ModelTraffic::place_or_queue(const WaiterPtr& w, WaiterPtr& displaced) {
     queue.pop_back();
     displaced->settled = true;
     displaced->entry = Entry::full;
-    --waiters_;
+    set_waiting(waiters_ - 1);
   }
   w->queued = true;
   waiting_[w->level].push_back(w);
@@ -164,6 +166,10 @@ void ModelTraffic::leave() {
     set_waiting(waiters_ - 1);
   }
   next->loop->post([next] { next->handle.resume(); });
+}
+
+void ModelTraffic::to_worker() const {
+  if (meters_ && limits_.concurrency == 0) meters_->in_flight.observe(static_cast<double>(running()) - 1);
 }
 
 void ModelTraffic::engine_ran(std::size_t rows, std::int64_t ns) {

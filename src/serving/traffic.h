@@ -35,6 +35,8 @@ class ModelTraffic {
   // Waits for a place. After `in`, leave() must follow. An order's time counts only below the model's own.
   task::Task<Entry> enter(Order order = {});
   void leave();
+  // A request of a model without a limit goes to another process, where it may wait.
+  void to_worker() const;
 
   void engine_ran(std::size_t rows, std::int64_t ns);
   void ended(bool answered, std::int64_t ns);  // a whole request

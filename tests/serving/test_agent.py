@@ -1,5 +1,6 @@
 """Requests as CloudEvents, V1 predictions in batches, turns by priority, shadows: what KServe's agent and mesh do."""
 
+import base64
 import concurrent.futures
 import contextlib
 import gzip
@@ -377,7 +378,11 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
     copies = poll(copied)
     assert {h["ce-metadata"] for h in copies} == {"{}"}
     series = f'namespace="{isvc.ns}",revision="{name}-predictor-'
-    text = support.Server(isvc.gateway, None).call("GET", "/metrics")[2].decode()
+    gateway = support.Server(isvc.gateway, None)
+    text = gateway.call("GET", "/metrics")[2].decode()
+    counted = (f'namespace_name="{isvc.ns}"', f'revision_name="{name}-predictor-00001"', 'response_code_class="2xx"')
+    assert metric(gateway, "revision_app_request_count", *counted) >= 2
+    assert metric(gateway, "revision_app_request_latencies_count", *counted) >= 2
     for number in (1, 2):
         assert f'model_infer_request_success_total{{model="{name}",{series}{number:05}"' in text
     # Rolled out, it answers itself.
@@ -393,3 +398,56 @@ def test_logger_batcher_and_shadow_of_an_inference_service(isvc, sink, model, mi
 def shadowed(status):
     found = [c for c in status["conditions"] if c["type"] == "PredictorConfigurationReady"]
     return "gets copies of 100 %" in found[0].get("message", "")
+
+
+TRANSFORMER = """
+import http.server, json
+
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, code, body):
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(200, b"{}")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200 if body.startswith(b"{") else 418, body.upper())
+
+http.server.ThreadingHTTPServer(("0.0.0.0", 7000), H).serve_forever()
+"""
+
+
+@pytest.mark.pods
+@pytest.mark.controllers
+def test_the_agent_logs_in_front_of_other_images(isvc, sink):
+    name = "fronted"
+    spec = manifest(name, support.churn_model())
+    code = base64.b64encode(TRANSFORMER.encode()).decode()
+    container = {
+        "name": "kserve-container",
+        "image": "python:3.11-slim",
+        "command": ["python", "-c", f"import base64; exec(base64.b64decode('{code}'))"],
+        "ports": [{"containerPort": 7000}],
+    }
+    spec["spec"]["transformer"] = {"containers": [container], "logger": {"mode": "all", "url": sink.url}}
+    isvc.apply(spec)
+    isvc.wait(name, lambda s: condition(s, "Ready") == "True", timeout=DEADLINE)
+    server = support.Server(isvc.gateway, None)
+    path = f"/serving/{isvc.ns}/{name}/v2/models/{name}"
+    message = json.dumps({"a": "x" * 100_000})
+    status, headers, body = server.call("POST", path + "/infer", message, {"Ce-Id": "front"})
+    assert (status, body, headers["content-type"]) == (200, message.upper().encode(), "application/json")
+    events = sink.of("front", 2)
+    assert (events["request"][1], events["response"][1]) == (message.encode(), message.upper().encode())
+    assert {h["ce-component"] for h, _ in events.values()} == {"transformer"}
+    # What it refuses passes too, and is no answer in the log.
+    assert server.call("POST", path + "/infer", "no", {"Ce-Id": "teapot"})[0] == 418
+    assert server.call("GET", path)[0] == 200
+    assert set(sink.of("teapot", 1)) == {"request"}

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "serving/controller/agent.h"
 #include "text/text.h"
 
 namespace mr::serving {
@@ -33,6 +34,14 @@ const Object* serving_container(const Object& deployment) {
   for (const auto& c : kube::array_at(deployment, "spec.template.spec.containers"))
     if (c.is_object() && kube::text_at(c.get_object(), "name") == "kserve-container") return &c.get_object();
   return nullptr;
+}
+
+// Requests go to the agent first, where there is one.
+bool has_agent(const Object& deployment) {
+  const auto& all = kube::array_at(deployment, "spec.template.spec.containers");
+  return std::any_of(all.begin(), all.end(), [](const kube::Value& c) {
+    return c.is_object() && kube::text_at(c.get_object(), "image") == kAgentImage;
+  });
 }
 
 std::string last_line(std::string_view text) {
@@ -108,6 +117,7 @@ std::vector<Revision> revisions_of(Component c, const std::vector<ObjectPtr>& de
       const auto& ports = kube::array_at(*container, "ports");
       if (!ports.empty() && ports[0].is_object())
         r.port = static_cast<int>(kube::int_at(ports[0].get_object(), "containerPort", 8080));
+      if (has_agent(*d)) r.port = kAgentPort;
     }
     out.push_back(std::move(r));
   }

@@ -377,6 +377,14 @@ std::expected<Template, RuntimeRefusal> pod_template(const TemplateInput& in) {
   }
 
   Array containers{container};
+  if (!t.builtin) {
+    auto agent = agent_container(in, t.port);
+    if (!agent) return std::unexpected(agent.error());
+    if (!agent->empty()) {
+      containers.push_back(std::move(*agent));
+      t.port = kAgentPort;
+    }
+  }
   containers.insert(containers.end(), parts->others.begin(), parts->others.end());
   pod["containers"] = std::move(containers);
 
