@@ -7,11 +7,11 @@ BIN    := build/release/millrace
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench fuzz fmt lint install clean distclean
+.PHONY: help setup build demo test test-flavours bench fuzz fmt lint install clean distclean
 
 help: ## list the targets
 	@echo "Millrace. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Start with: make demo"
 
 setup: ## install what is missing (apt packages, Python packages into .venv)
@@ -28,6 +28,11 @@ demo: ## build, start the platform, train, register, serve and query the bank-ch
 
 test: ## run every test layer
 	@scripts/test.sh
+
+test-flavours: ## serve real models of PyTorch, transformers, Keras, prophet and spaCy, and compare with MLflow (10 GB, once)
+	@scripts/setup.sh
+	@scripts/build.sh release --target millrace
+	@$(PYTHON) -m tests.serving.flavours.run $(FLAVOURS)
 
 bench: ## measure against the real peers and write bench/RESULTS.md
 	@scripts/setup.sh --bench

@@ -12,6 +12,7 @@ Nothing is pickled. Only mlflow, numpy and pandas of the model's own environment
 import argparse
 import base64
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -157,7 +158,7 @@ def column_of(reader, column, rows):
 def table_of(header, reader):
     import pandas as pd
 
-    rows, columns = header["rows"], header["columns"]
+    rows, columns, inferred = header["rows"], header["columns"], header.get("texts") == "inferred"
     values = [column_of(reader, c, rows) for c in columns]
     names = [c["name"] for c in columns]
     if not any(names):  # a signature of unnamed columns
@@ -165,9 +166,12 @@ def table_of(header, reader):
     if len(set(names)) != len(names):
         return pd.concat([pd.Series(v) for v in values], axis=1, keys=names)
     frame = {}
-    for name, v in zip(names, values):
-        texts = isinstance(v, list) or v.dtype.kind == "O"  # pandas 3 would give them its own type
-        frame[name] = pd.Series(v, index=range(rows), dtype=object if texts else None)
+    for name, v, column in zip(names, values, columns):
+        texts = isinstance(v, list) or v.dtype.kind == "O"
+        if texts and inferred and column["type"] == "string" and rows:
+            frame[name] = pd.Series(list(v))
+        else:  # pandas 3 would give texts its own type, where MLServer has object
+            frame[name] = pd.Series(v, index=range(rows), dtype=object if texts else None)
     return pd.DataFrame(frame, columns=names)
 
 
@@ -391,6 +395,84 @@ def is_schema_error(e):
     )
 
 
+# ---- MLflow's scoring protocol ----
+
+
+class Asked:
+    """The model as MLflow's scoring code sees it; remembers whether the model's own code was reached."""
+
+    def __init__(self, model):
+        self.model = model
+        self.metadata = model.metadata
+        self.reached = False
+
+    def predict(self, data, params=None):
+        self.reached = True
+        if "params" in inspect.signature(self.model.predict).parameters:
+            return self.model.predict(data, params=params)
+        return self.model.predict(data)
+
+
+def scoring_of(model):
+    """MLflow's own function that reads and answers requests, with the model's schema; None where it has none."""
+    try:
+        from mlflow.pyfunc import scoring_server
+
+        return scoring_server.invocations, model.metadata.get_input_schema()
+    except Exception:
+        return None
+
+
+def without_values(text):
+    """MLflow prints the whole input into some messages, which go to logs and to others than who sent it."""
+    text = re.sub(r"Failed to predict data '.*'\. \nError: ", "Failed to predict data. \nError: ", text, flags=re.S)
+    text = re.sub(r"(Failed to enforce schema of data) '.*?'( with schema '.*?')", r"\1\2", text, count=1, flags=re.S)
+    text = re.sub(r"\s*Input: ?\n.*", "", text, flags=re.S)
+    return text if len(text) <= 4000 else text[:4000] + "..."
+
+
+def refusal_of(e, reached):
+    """An exception of MLflow's, as its server writes it, without the traceback."""
+    try:
+        body = json.loads(e.serialize_as_json())
+        status = e.get_http_status_code()
+    except Exception:
+        body, status = {"error_code": "INTERNAL_ERROR", "message": str(e)}, 500
+    body.pop("stack_trace", None)
+    text = without_values(str(body.get("message", "")))
+    cause = e.__cause__ or e.__context__
+    if reached and cause is not None and text.startswith("Encountered an unexpected error"):
+        traceback.print_exception(type(cause), cause, cause.__traceback__)
+        text += f" ({summary(cause)})"
+    body["message"] = text
+    return status, json.dumps(body)
+
+
+def score(model, scoring, header, payload):
+    """A request as it came to (status, content type, text)."""
+    from mlflow.exceptions import MlflowException
+
+    if scoring is None:
+        raise BadInput("the model's release of mlflow does not read such requests")
+    call, schema = scoring
+    asked = Asked(model)
+    try:
+        got = call(bytes(payload).decode("utf-8"), header["type"], asked, schema)
+    except MemoryError:
+        raise
+    except MlflowException as e:
+        return (*refusal_of(e, asked.reached), "application/json")
+    except Exception as e:
+        if asked.reached:
+            raise
+        return (
+            400,
+            json.dumps({"error_code": "BAD_REQUEST", "message": f"Invalid input. {summary(e)}"}),
+            "application/json",
+        )
+    return got.status, got.response, got.mimetype
+
+
 def predict(model, header, payload):
     data = input_of(header, payload)
     params = header.get("params")
@@ -398,7 +480,7 @@ def predict(model, header, payload):
     return answer_of(value)
 
 
-def serve(peer, model):
+def serve(peer, model, scoring):
     while True:
         try:
             header, payload = peer.receive()
@@ -407,8 +489,13 @@ def serve(peer, model):
         answer = {"id": header["id"]}
         pieces = []
         try:
-            form, arrays, pieces = predict(model, header, payload)
-            answer.update(ok=True, form=form, arrays=arrays)
+            if header["kind"] == "scoring":
+                status, text, mime = score(model, scoring, header, payload)
+                answer.update(ok=True, form="scored", status=status, type="json" if "json" in mime else "text")
+                pieces = [text.encode("utf-8", "replace")]
+            else:
+                form, arrays, pieces = predict(model, header, payload)
+                answer.update(ok=True, form=form, arrays=arrays)
         except MemoryError as e:
             answer.update(ok=False, kind="memory", error=summary(e))
         except Exception as e:  # whatever the model's code does, the next request is served
@@ -419,6 +506,15 @@ def serve(peer, model):
                 answer.update(ok=False, kind="model", error=summary(e))
         peer.send(answer, pieces)
         del header, payload, pieces
+
+
+def load(folder):
+    """The model; its configuration can be told by the variable that MLflow's own server knows."""
+    import mlflow.pyfunc
+
+    told = os.environ.get("SERVING_MODEL_CONFIG")
+    more = {"model_config": json.loads(told)} if told else {}
+    return mlflow.pyfunc.load_model(folder, **more)
 
 
 def main():
@@ -443,9 +539,11 @@ def main():
 
         resource.setrlimit(resource.RLIMIT_DATA, (args.memory, args.memory))
     try:
+        os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
         import mlflow.pyfunc
 
-        model = mlflow.pyfunc.load_model(args.model)
+        model = load(args.model)
+        scoring = scoring_of(model)
     except MemoryError as e:
         traceback.print_exc()
         peer.send({"id": 0, "ok": False, "kind": "memory", "error": summary(e)})
@@ -461,10 +559,11 @@ def main():
             "ready": True,
             "python": ".".join(map(str, sys.version_info[:3])),
             "mlflow": str(getattr(mlflow, "__version__", "")),
+            "scores": scoring is not None,
         }
     )
     sys.stdout.flush()
-    serve(peer, model)
+    serve(peer, model, scoring)
     return 0
 
 

@@ -38,6 +38,8 @@ namespace {
 
 // A requirement that is installed without what it depends on, as pip's --no-deps does.
 constexpr std::string_view kNoDeps = "#no-deps ";
+// A version that is taken where the package is wanted.
+constexpr std::string_view kConstraint = "#constraint ";
 
 std::string find_uv() {
   std::vector<std::string> folders;
@@ -50,10 +52,18 @@ std::string find_uv() {
   return {};
 }
 
-std::string tail_of(const std::string& file) {
+// What uv says went wrong, and the end of its output, where a build's own error stands.
+std::string told_by(const std::string& file) {
+  constexpr std::size_t kHead = 600, kTail = 1000;
   auto all = read_or_empty(file, std::size_t{16} << 20);
-  if (all.size() > 1000) all = all.substr(all.size() - 1000);
-  return std::string(text::trim(all));
+  if (all.size() <= kHead + kTail) return std::string(text::trim(all));
+  auto tail = std::string_view(all).substr(all.size() - kTail);
+  while (!tail.empty() && (static_cast<unsigned char>(tail[0]) & 0xC0) == 0x80) tail.remove_prefix(1);
+  auto at = all.find("\u00d7 ");  // the line that names the package
+  if (at == std::string::npos) at = all.find("error: ");
+  if (at == std::string::npos || at >= all.size() - kTail) return std::string(text::trim(tail));
+  auto head = text::utf8_prefix(std::string_view(all).substr(at), kHead);
+  return fmt::format("{}\n...\n{}", text::trim(head), text::trim(tail));
 }
 
 // A command's exit code, its output in `log`.
@@ -114,14 +124,19 @@ task::Task<Result<void>> Environments::make(Interpreter python, std::string requ
   std::error_code ec;
   fs::remove_all(where, ec);  // of an attempt that did not end
   fs::create_directories(folder_, ec);
-  auto list = where + ".txt", log = where + ".log";
+  auto list = where + ".txt", log = where + ".log", constraints = where + ".constraints.txt";
   std::vector<std::string> alone;  // packages that bring nothing else along
-  bool any = false;
+  bool any = false, constrained = false;
   {
-    std::ofstream out(list);
+    std::ofstream out(list), versions(constraints);
     for (auto line : text::split(requirements, '\n')) {
       if (line.starts_with(kNoDeps)) {
         alone.emplace_back(text::trim(line.substr(kNoDeps.size())));
+        continue;
+      }
+      if (line.starts_with(kConstraint)) {
+        versions << line.substr(kConstraint.size()) << '\n';
+        constrained = true;
         continue;
       }
       any |= !text::trim(line).empty();
@@ -132,9 +147,12 @@ task::Task<Result<void>> Environments::make(Interpreter python, std::string requ
   // Pods see the environment read-only: what is not compiled now would be compiled by each of them, at every import.
   auto made = co_await run_command({uv, "venv", "--quiet", "--no-project", "--python", python.path, where}, log);
   if (!made) co_return std::unexpected(made.error());
-  if (*made == 0 && any)
-    made = co_await run_command(
-        {uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", where + "/bin/python", "-r", list}, log);
+  if (*made == 0 && any) {
+    std::vector<std::string> argv{
+        uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", where + "/bin/python", "-r", list};
+    if (constrained) argv.insert(argv.end(), {"-c", constraints});
+    made = co_await run_command(std::move(argv), log);
+  }
   if (!made) co_return std::unexpected(made.error());
   if (*made == 0 && !alone.empty()) {
     std::vector<std::string> argv{
@@ -145,7 +163,7 @@ task::Task<Result<void>> Environments::make(Interpreter python, std::string requ
     if (!made) co_return std::unexpected(made.error());
   }
   if (*made != 0)
-    co_return fail(Code::unavailable, "uv could not install the requirements: " + tail_of(log), "ErrImagePull");
+    co_return fail(Code::unavailable, "uv could not install the requirements: " + told_by(log), "ErrImagePull");
   std::ofstream(where + "/.complete") << requirements;
   co_return Result<void>{};
 }

@@ -15,8 +15,8 @@ class Environments {
  public:
   explicit Environments(std::string folder) : folder_(std::move(folder)) {}
   // The folder of an environment with these requirements (one a line, as in requirements.txt; a line "#no-deps NAME" is
-  // installed without its dependencies), made when it is not there yet.
-  // Errors: reason ErrImagePull, with what uv said last.
+  // installed without its dependencies, "#constraint NAME==1" only says which version is taken where one is), made when
+  // it is not there yet. Errors: reason ErrImagePull, with what uv said last.
   task::Task<Result<std::string>> get(Interpreter python, std::string requirements);
   // Whether get() would answer at once.
   [[nodiscard]] bool ready(const Interpreter& python, const std::string& requirements) const;

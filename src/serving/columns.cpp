@@ -75,6 +75,25 @@ Result<Output> run_engine(const Model& m, const Frame& frame) {
   return output;
 }
 
+bool reads_rows(const Model& m) {
+  const auto& s = m.loaded.signature;
+  if (!m.loaded.engine->scores()) return true;
+  return !s.type_hint && !s.columns.empty() && std::ranges::all_of(s.columns, [](const Column& c) {
+    return !c.name.empty() && (c.datatype != DataType::bytes || c.type == "string" || c.type == "datetime");
+  });
+}
+
+Result<ScoringAnswer> score_raw(const Model& m, std::string_view content_type, std::string_view body) {
+  auto began = time::mono_ns();
+  auto answer = m.loaded.engine->score(content_type, body);
+  if (answer && answer->status == 200) {
+    auto ns = time::mono_ns() - began;
+    m.traffic->engine_ran(1, ns);
+    if (m.predict_seconds) m.predict_seconds->observe(static_cast<double>(ns) / 1e9);
+  }
+  return answer;
+}
+
 Refusal engine_refusal(const Error& e, const std::vector<std::string>& names) {
   return refusal(engine_status(e),
                  e.code == Code::invalid_argument ? with_column_names(e.message, names) : std::string(e.message));

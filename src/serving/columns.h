@@ -34,6 +34,11 @@ class FrameBuilder {
 std::string with_column_names(std::string text, const std::vector<std::string>& names);
 // Engine::predict, counted.
 Result<Output> run_engine(const Model& model, const Frame& frame);
+// Whether requests of MLflow's scoring protocol, and V1's, are read here, so that those of several clients can be
+// computed at once: the columns of the signature are plain cells. The rest is the library's own to read, where it can.
+bool reads_rows(const Model& model);
+// Engine::score, counted.
+Result<ScoringAnswer> score_raw(const Model& model, std::string_view content_type, std::string_view body);
 // An error of Engine::predict as the protocols answer it.
 Refusal engine_refusal(const Error& e, const std::vector<std::string>& names);
 

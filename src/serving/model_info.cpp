@@ -47,6 +47,11 @@ Result<ModelInfo> read_model_info(const std::string& folder) {
           auto key = scalar_of(field.first);
           if (key.ends_with("_version")) out.versions[key] = scalar_of(field.second);
         }
+        if (out.flavors.back() == "onnx") {
+          out.onnx_file = scalar_of(f.second["data"]);
+          if (auto o = f.second["onnx_session_options"]; o && o.IsMap())
+            for (const auto& option : o) out.onnx_options[scalar_of(option.first)] = scalar_of(option.second);
+        }
         if (out.flavors.back() == "python_function") out.loader_module = scalar_of(f.second["loader_module"]);
       }
     out.mlflow_version = scalar_of(doc["mlflow_version"]);
@@ -55,6 +60,7 @@ Result<ModelInfo> read_model_info(const std::string& folder) {
       out.outputs = scalar_of(s["outputs"]);
       out.params = scalar_of(s["params"]);
     }
+    out.type_hint = scalar_of(doc["is_signature_from_type_hint"]) == "true";
     if (auto e = doc["saved_input_example_info"]; e && e.IsMap()) {
       out.example = scalar_of(e["artifact_path"]);
       out.serving_example = scalar_of(e["serving_input_path"]);

@@ -16,6 +16,8 @@ using ScoreReply = task::Task<http::Response>;
 
 // MLflow's release whose protocol this is.
 constexpr std::string_view kMlflowVersion = "3.18.0";
+// A body that the model's library reads, and that is larger, is not parsed here first.
+constexpr std::size_t kCheckedHere = 1U << 20;
 constexpr std::string_view kFields = "{'dataframe_records', 'dataframe_split', 'inputs', 'instances'}";
 
 Scored mlflow_error(int status, std::string_view code, std::string_view message, std::string_view sqlstate,
@@ -57,27 +59,49 @@ Scored refused_table(const Model& m, const Error& e) {
   return invalid_input(e.message);
 }
 
-Scored answer(const Model& m, Result<Frame> frame, std::string params) {
+Scored engine_error(const Error& e, const std::vector<std::string>& names) {
+  switch (e.code) {
+    case Code::resource_exhausted:
+      return mlflow_error(429, "RESOURCE_EXHAUSTED", e.message, {}, {});
+    case Code::unavailable:
+      return mlflow_error(503, "TEMPORARILY_UNAVAILABLE", e.message, {}, {});
+    case Code::deadline_exceeded:
+      return {504, "Request processing time exceeded limit", "application/json"};
+    default:
+      return bad_request(
+          fmt::format("Encountered an unexpected error while evaluating the model. Verify that the serialized input "
+                      "Dataframe is compatible with the model for inference. ({})",
+                      e.code == Code::invalid_argument ? with_column_names(e.message, names) : e.message));
+  }
+}
+
+// By the model's own library.
+Scored score_there(const Model& m, std::string_view content_type, std::string_view body) {
+  auto scored = score_raw(m, content_type, body);
+  if (!scored) return engine_error(scored.error(), {});
+  return {scored->status, std::move(scored->body), scored->json ? "application/json" : "text/plain; charset=utf-8"};
+}
+
+// What a text that is not there becomes depends on the form it came in, and on the release of pandas.
+bool missing_texts(const Frame& f) {
+  return std::ranges::any_of(f.texts, [](const auto& t) {
+    return std::ranges::any_of(t.second.missing, [](std::uint8_t m) { return m != 0; });
+  });
+}
+
+struct Asked {
+  std::string_view type, body;
+};
+
+Scored answer(const Model& m, Result<Frame> frame, std::string params, Asked asked) {
+  if (m.loaded.engine->scores() && (!frame || missing_texts(*frame))) return score_there(m, asked.type, asked.body);
   if (!frame) return refused_table(m, frame.error());
   if (m.loaded.engine->remote()) frame->params = std::move(params);
   auto output = run_engine(m, *frame);
   if (!output) {
     auto names = frame->names;
     if (names.empty()) names = m.loaded.engine->feature_names();
-    const auto& e = output.error();
-    switch (e.code) {
-      case Code::resource_exhausted:
-        return mlflow_error(429, "RESOURCE_EXHAUSTED", e.message, {}, {});
-      case Code::unavailable:
-        return mlflow_error(503, "TEMPORARILY_UNAVAILABLE", e.message, {}, {});
-      case Code::deadline_exceeded:
-        return {504, "Request processing time exceeded limit", "application/json"};
-      default:
-        return bad_request(
-            fmt::format("Encountered an unexpected error while evaluating the model. Verify that the serialized input "
-                        "Dataframe is compatible with the model for inference. ({})",
-                        e.code == Code::invalid_argument ? with_column_names(e.message, names) : e.message));
-    }
+    return engine_error(output.error(), names);
   }
   Scored s{.body = R"({"predictions": )"};
   append_predicted(s.body, *output, true);
@@ -196,6 +220,9 @@ Result<Table> json_table(const Model& m, std::string_view field, const value& v)
 }
 
 Scored score_json(const Model& m, std::string_view body) {
+  constexpr std::string_view kJson = "application/json";
+  const bool there = !reads_rows(m);
+  if (there && body.size() > kCheckedHere) return score_there(m, kJson, body);
   auto doc = json::parse(body);
   if (!doc) return invalid_input("Ensure that input is a valid JSON formatted string.");
   if (!doc->is_object())
@@ -205,6 +232,7 @@ Scored score_json(const Model& m, std::string_view body) {
   std::vector<std::string> given;
   for (const auto& [k, _] : doc->get_object())
     if (k == "dataframe_split" || k == "dataframe_records" || k == "instances" || k == "inputs") given.emplace_back(k);
+  if (there || (given.size() != 1 && m.loaded.engine->scores())) return score_there(m, kJson, body);
   if (given.size() != 1) {
     std::string list;
     for (const auto& g : given) list += fmt::format("{}'{}'", list.empty() ? "" : ", ", g);
@@ -216,19 +244,25 @@ Scored score_json(const Model& m, std::string_view body) {
   std::string params;
   if (const auto* p = json::find(*doc, "params"); p != nullptr && p->is_object()) params = json::serialize(*p);
   auto table = json_table(m, given[0], doc->at(given[0]));
+  if (!table && m.loaded.engine->scores()) return score_there(m, kJson, body);
   if (!table) return invalid_input(table.error().message);
-  return answer(m, frame_of_table(m, *table, CellRules::mlflow), std::move(params));
+  return answer(m, frame_of_table(m, *table, CellRules::mlflow), std::move(params), {kJson, body});
 }
 
 Scored score_csv(const Model& m, std::string_view body) {
   if (!text::utf8_valid(body)) return invalid_input("Ensure that input is a valid UTF-8 encoded string.");
+  constexpr std::string_view kCsv = "text/csv";
+  const auto& columns = m.loaded.signature.columns;
+  const bool texts = std::ranges::any_of(columns, [](const Column& c) { return c.datatype == DataType::bytes; });
+  if (m.loaded.engine->scores() && (texts || !reads_rows(m))) return score_there(m, kCsv, body);
   auto csv = read_csv(body);
+  if (!csv && m.loaded.engine->scores()) return score_there(m, kCsv, body);
   if (!csv)
     return bad_request(fmt::format(
         "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid CSV-formatted Pandas "
         "DataFrame produced using the `pandas.DataFrame.to_csv()` method. Error: '{}'",
         csv.error().message));
-  return answer(m, frame_of_table(m, csv->table, CellRules::mlflow), {});
+  return answer(m, frame_of_table(m, csv->table, CellRules::mlflow), {}, {kCsv, body});
 }
 
 http::Response response(Scored s) {

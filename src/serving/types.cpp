@@ -14,4 +14,8 @@ std::optional<DataType> parse_data_type(std::string_view n) {
   return std::nullopt;
 }
 
+Result<ScoringAnswer> Engine::score(std::string_view, std::string_view) const {
+  return fail(Code::unimplemented, "this engine does not speak MLflow's scoring protocol itself");
+}
+
 }  // namespace mr::serving

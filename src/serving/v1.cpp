@@ -63,6 +63,20 @@ std::expected<std::string, Refusal> predict_rows(const Model& m, const boost::js
   return out;
 }
 
+namespace {
+
+// By the model's own library: tensors, nested values, models without a signature.
+std::expected<std::string, Refusal> predict_there(const Model& m, std::string_view body) {
+  auto answer = score_raw(m, "application/json", body);
+  if (!answer) return std::unexpected(engine_refusal(answer.error(), {}));
+  if (answer->status == 200) return std::move(answer->body);
+  auto said = json::parse(answer->body);
+  auto text = said ? std::string(json::string_or_empty(*said, "message")) : std::string();
+  return std::unexpected(refusal(answer->status, text.empty() ? "the model refuses the request" : text));
+}
+
+}  // namespace
+
 std::expected<std::string, Refusal> predict_v1(const Model& m, std::string_view body) {
   auto doc = json::parse(body);
   if (!doc) return refuse("Unrecognized request format: the body is no valid JSON");
@@ -75,6 +89,7 @@ std::expected<std::string, Refusal> predict_v1(const Model& m, std::string_view 
       break;
     }
   if (rows == nullptr) return refuse("Expected \"instances\" or \"inputs\" in the request");
+  if (!reads_rows(m)) return predict_there(m, body);
   if (rows->get_array().empty()) return refuse("Found array with 0 sample(s): there are no instances");
   auto predicted = predict_rows(m, rows->get_array());
   if (!predicted) return std::unexpected(predicted.error());

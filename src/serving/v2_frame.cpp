@@ -173,6 +173,9 @@ Checked<Frame> frame_of_columns(const Model& m, InferRequest& rq) {
   }
   const auto& wanted = made.empty() ? sig.columns : made;
   auto by_column = inputs_by_column(wanted, inputs);
+  // Columns without names take the inputs in their order, whatever those are called.
+  if (unnamed && inputs.size() == wanted.size() && std::ranges::find(by_column, nullptr) != by_column.end())
+    for (std::size_t i = 0; i < wanted.size(); ++i) by_column[i] = &inputs[i];
   std::string absent;
   for (std::size_t i = 0; i < wanted.size(); ++i)
     if (by_column[i] == nullptr && wanted[i].required)
@@ -381,6 +384,10 @@ Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
     return refuse(
         "this model has no signature, so the request must say how to read its inputs: set parameters.content_type to "
         "'np' (one tensor) or 'pd' (one input for each column)");
+  if (content_type == "dict" && sig.tensor) {  // a dict of one named tensor
+    rq.content_type = content_type;
+    return frame_of_tensor(m, rq);
+  }
   if (content_type != "np" && content_type != "pd")
     return refuse(
         fmt::format("content_type '{}' of the request does not fit this model; np and pd do", printable(content_type)));

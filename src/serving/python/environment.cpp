@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "crypto/digest.h"
+#include "serving/model_info.h"
 #include "serving/types.h"
 #include "text/text.h"
 #include "text/uri.h"
@@ -69,10 +70,41 @@ Result<std::string> requirement(const fs::path& folder, std::string_view line) {
   return std::string(line);
 }
 
-Result<> add_lines(const fs::path& folder, std::string_view all, ModelEnvironment& out) {
+// Another list of the model's folder that a line names: "-c constraints.txt", which MLflow writes itself, or "-r FILE".
+// Empty: it names none.
+std::string_view list_named(std::string_view line, bool& constraint) {
+  line = text::trim(line);
+  for (std::string_view option : {"-c", "--constraint", "-r", "--requirement"}) {
+    if (!line.starts_with(option)) continue;
+    auto rest = line.substr(option.size());
+    if (option.starts_with("--") ? rest.empty() || (rest[0] != ' ' && rest[0] != '=') : rest.empty()) continue;
+    constraint = option.find('c') == option.find_first_not_of('-');
+    return text::trim(rest.substr(rest[0] == '=' ? 1 : 0));
+  }
+  return {};
+}
+
+Result<> add_lines(const fs::path& folder, std::string_view all, ModelEnvironment& out, bool nested = false,
+                   bool constraints = false) {
   for (auto line : text::split(all, '\n')) {
+    bool constraint = false;
+    if (auto name = list_named(line, constraint); !name.empty() && !nested) {
+      auto list = read_model_text(folder.string(), std::string(name), kMaxFile);
+      if (!list)
+        return fail(Code::invalid_argument,
+                    fmt::format("the list of packages '{}' cannot be read: {}", printable(name), list.error().message));
+      MR_CHECK(add_lines(folder, *list, out, true, constraint));
+      continue;
+    }
     MR_TRY(auto r, requirement(folder, line));
     if (r.empty()) continue;
+    if (constraints) {
+      if (r.starts_with('-') || r.contains('\n'))
+        return fail(Code::invalid_argument,
+                    fmt::format("the constraint '{}' is no version of a package", printable(line)));
+      out.requirements += "#constraint " + r + "\n";
+      continue;
+    }
     if (++out.count > kMaxLines) return fail(Code::invalid_argument, "the model has more requirements than are taken");
     out.requirements += r + "\n";
   }
