@@ -136,7 +136,10 @@ def test_request_and_answer_are_one_pair_of_events(logged, sink):
 
 
 def test_every_protocol_is_logged_and_nothing_else(logged, sink):
-    before = len(sink.events)
+    def of_this_server():
+        return [h["ce-id"] for h, _ in list(sink.events) if h.get("ce-namespace") == "team"]
+
+    before = len(of_this_server())
     assert logged.get("/v2/models/m")[0] == 200
     assert logged.post("/v2/repository/index", {})[0] == 200
     assert logged.post("/v1/models/m:predict", {"instances": [[1, 2, 3, 4]]})[0] == 200
@@ -149,8 +152,8 @@ def test_every_protocol_is_logged_and_nothing_else(logged, sink):
     }
     assert logged.call("POST", "/v2/models/m/infer", packed, given)[0] == 200
     assert json.loads(sink.of("packed", 2)["request"][1]) == {"inputs": ROW}
-    poll(lambda: len(sink.events) == before + 6)
-    ids = [h["ce-id"] for h, _ in sink.events[before:]]
+    poll(lambda: len(of_this_server()) == before + 6)
+    ids = of_this_server()[before:]
     assert len(set(ids)) == 3 and all(support.UUID4.match(i) or i == "packed" for i in ids)
 
 
@@ -436,8 +439,22 @@ def test_the_agent_logs_in_front_of_other_images(isvc, sink):
         "command": ["python", "-c", f"import base64; exec(base64.b64decode('{code}'))"],
         "ports": [{"containerPort": 7000}],
     }
-    spec["spec"]["transformer"] = {"containers": [container], "logger": {"mode": "all", "url": sink.url}}
-    isvc.apply(spec)
+    # The sink is a Service of the same namespace, by its short name.
+    port = int(sink.url.rsplit(":", 1)[1].strip("/"))
+    dumper = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "dumper"},
+        "spec": {"ports": [{"port": 80, "targetPort": port}]},
+    }
+    behind = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "dumper"},
+        "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": port}]}],
+    }
+    spec["spec"]["transformer"] = {"containers": [container], "logger": {"mode": "all", "url": "http://dumper/log"}}
+    isvc.apply(dumper, behind, spec)
     isvc.wait(name, lambda s: condition(s, "Ready") == "True", timeout=DEADLINE)
     server = support.Server(isvc.gateway, None)
     path = f"/serving/{isvc.ns}/{name}/v2/models/{name}"
@@ -447,6 +464,7 @@ def test_the_agent_logs_in_front_of_other_images(isvc, sink):
     events = sink.of("front", 2)
     assert (events["request"][1], events["response"][1]) == (message.encode(), message.upper().encode())
     assert {h["ce-component"] for h, _ in events.values()} == {"transformer"}
+    assert {h["host"] for h, _ in events.values()} == {"dumper"}
     # What it refuses passes too, and is no answer in the log.
     assert server.call("POST", path + "/infer", "no", {"Ce-Id": "teapot"})[0] == 418
     assert server.call("GET", path)[0] == 200
