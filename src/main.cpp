@@ -34,6 +34,8 @@ int main(int argc, char** argv) {
       return run_model(s);
     case Command::containers_guard:
       return run_containers_guard(s);
+    case Command::onnx_worker:
+      return run_onnx_worker(s);
     default:
       return 2;
   }

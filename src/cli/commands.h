@@ -17,6 +17,8 @@ int run_pipelines(const Settings& s);
 int run_model(const Settings& s);
 // Waits for the end of standard input, then removes the containers that a killed `up` has left.
 int run_containers_guard(const Settings& s);
+// Answers one ONNX model's requests over a socket, inside a sandbox.
+int run_onnx_worker(const Settings& s);
 
 // Where MLflow's web UI lies: --mlflow-ui, or the mlflow package of the Python found on PATH or in VIRTUAL_ENV; empty
 // when nowhere.

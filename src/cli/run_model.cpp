@@ -13,6 +13,7 @@
 #include "serving/columns.h"
 #include "serving/csv.h"
 #include "serving/model_info.h"
+#include "serving/onnx/locate.h"
 #include "text/text.h"
 
 namespace mr::cli {
@@ -31,7 +32,18 @@ struct Explained {
 Explained explain(const std::string& path, const serving::LoadOptions& options) {
   Explained out;
   if (auto info = serving::read_model_info(path)) out.info = std::move(*info);
-  auto native = serving::load_model(path);
+  auto onnx = serving::onnx::find_model(path);
+  if (onnx && *onnx && options.engine != serving::EngineChoice::python) {
+    if (auto library = options.onnx->library(**onnx); library && library->path.empty()) {
+      out.engine = "native";
+      out.description = fmt::format("ONNX Runtime of the model's own environment ({}), made when it is first served",
+                                    library->environment);
+      return out;
+    }
+  }
+  auto native = !onnx                                                      ? std::unexpected(onnx.error())
+                : *onnx && options.engine != serving::EngineChoice::python ? options.onnx->start(**onnx)
+                                                                           : serving::load_model(path);
   if (native && options.engine != serving::EngineChoice::python) {
     out.engine = "native";
     out.description = native->engine->description();
@@ -132,8 +144,16 @@ Result<> predict(const Settings& s, const std::string& path, serving::LoadOption
   serving::Repository repository(std::move(options));
   MR_CHECK(repository.add({"model", "", path}));
   MR_TRY(auto model, repository.find("model", ""));
+  const auto& engine = *model->loaded.engine;
+  const bool csv_file = s.model.input.ends_with(".csv");
+  if (!serving::reads_rows(*model) && (csv_file || !text.starts_with('['))) {  // the model's own library reads it
+    MR_TRY(auto answer, engine.score(csv_file ? "text/csv" : "application/json", text));
+    if (answer.status != 200) return fail(Code::invalid_argument, answer.body);
+    fmt::print("{}\n", answer.body);
+    return {};
+  }
   auto frame = [&]() -> Result<serving::Frame> {
-    if (s.model.input.ends_with(".csv")) {
+    if (csv_file) {
       MR_TRY(auto csv, serving::read_csv(text));
       return serving::frame_of_table(*model, csv.table, serving::CellRules::mlflow);
     }
@@ -141,7 +161,7 @@ Result<> predict(const Settings& s, const std::string& path, serving::LoadOption
     return serving::frame_of_document(*model, document);
   }();
   if (!frame) return std::unexpected(frame.error());
-  MR_TRY(auto output, model->loaded.engine->predict(*frame));
+  MR_TRY(auto output, engine.predict(*frame));
   std::string out = R"({"predictions":)";
   serving::append_predicted(out, output, false);
   out += "}\n";

@@ -193,6 +193,19 @@ Result<value> predictions(const Engine& engine, const Frame& frame) {
   return json::parse(text);
 }
 
+// By the model's own library.
+Result<value> predictions_there(const Model& m, const value& example) {
+  const bool split = json::find(example, "data") != nullptr && json::find(example, "columns") != nullptr;
+  auto text = json::serialize(example);
+  MR_TRY(auto answer, m.loaded.engine->score("application/json", split ? R"({"dataframe_split":)" + text + "}" : text));
+  auto body = json::parse(answer.body);
+  if (answer.status != 200)
+    return fail(Code::internal, body ? std::string(json::string_or_empty(*body, "message")) : answer.body);
+  if (!body) return std::unexpected(body.error());
+  const auto* inner = json::find(*body, "predictions");
+  return inner != nullptr ? *inner : *body;
+}
+
 double tolerance(const Model& m) {
   bool single = m.loaded.signature.tensor && m.loaded.signature.tensor_type == DataType::fp32;
   for (const auto& c : m.loaded.signature.columns) single = single || c.datatype == DataType::fp32;
@@ -249,9 +262,13 @@ Result<> check_model(const Model& m, const LoadOptions& options) {
   if (!text) return unchecked(text.error().message);
   auto document = json::parse(*text);
   if (!document) return unchecked(fmt::format("{} is no valid JSON", printable(file)));
-  auto frame = frame_of_document(m, *document);
-  if (!frame) return unchecked(frame.error().message);
-  auto here = predictions(*m.loaded.engine, *frame);
+  Frame frame;
+  auto here = [&]() -> Result<value> {
+    if (!reads_rows(m)) return predictions_there(m, *document);
+    MR_TRY(frame, frame_of_document(m, *document));
+    return predictions(*m.loaded.engine, frame);
+  }();
+  if (!here && frame.rows == 0 && frame.tensors.empty() && reads_rows(m)) return unchecked(here.error().message);
   if (!here)
     return fail(Code::data_loss,
                 fmt::format("the model's logged input example cannot be computed: {}", here.error().message));
@@ -264,13 +281,13 @@ Result<> check_model(const Model& m, const LoadOptions& options) {
       return fail(Code::data_loss, fmt::format("the model's input example does not give its {}: {}", kExpectedFile, d));
     compared = true;
   }
-  if (m.loaded.engine->remote()) return {};  // it is the original library
+  if (m.loaded.engine->original()) return {};
   if (options.python) {
     auto environment = options.python->environment(m.path);
     if (environment && (environment->cached || (strict && !compared))) {
       auto original = options.python->start({m.path, m.loaded.signature, options.log, options.env, options.memory, 1});
       if (!original) return unchecked(original.error().message);
-      auto there = predictions(**original, *frame);
+      auto there = predictions(**original, frame);
       if (!there) return unchecked("the original library refuses the input example: " + there.error().message);
       if (auto d = differences(*here, *there, tolerance(m)); !d.empty())
         return fail(Code::data_loss,

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "serving/model_info.h"
+#include "serving/onnx/locate.h"
 
 namespace mr::serving {
 
@@ -44,11 +45,19 @@ Result<LoadedModel> load_by_python(const std::string& path, const LoadOptions& o
     return fail(Code::failed_precondition, "MLmodel has no python_function flavor, which a Python worker loads");
   LoadedModel out;
   MR_TRY(out.signature, parse_signature(info.inputs, info.outputs));
+  out.signature.type_hint = info.type_hint;
   PythonModel model{std::filesystem::canonical(path, ec).string(), out.signature, options.log, options.env,
                     options.memory};
   MR_TRY(out.engine, options.python->start(model));
   if (auto at = info.versions.find("sklearn_version"); at != info.versions.end()) out.sklearn_version = at->second;
   return out;
+}
+
+Result<LoadedModel> load_by_onnx(OnnxModel model, const LoadOptions& options) {
+  if (!options.onnx) return fail(Code::unimplemented, "this program runs no ONNX models");
+  model.log = options.log;
+  model.memory = options.memory;
+  return options.onnx->start(model);
 }
 
 }  // namespace
@@ -60,7 +69,8 @@ Result<LoadedModel> load_served(const std::string& path, const LoadOptions& opti
     if (!std::filesystem::exists(path, ec)) return fail(Code::not_found, fmt::format("there is no model at {}", path));
     return load_by_python(path, options);
   }
-  auto native = load_model(path);
+  MR_TRY(auto onnx, onnx::find_model(path));
+  auto native = onnx ? load_by_onnx(std::move(*onnx), options) : load_model(path);
   if (native || options.engine == EngineChoice::native || !options.python || !may_be_served_elsewhere(native.error()))
     return native;
   std::error_code ec;

@@ -5,6 +5,7 @@
 
 #include "json/parse.h"
 #include "log/log.h"
+#include "serving/onnx/locate.h"
 #include "text/text.h"
 
 namespace mr::serving {
@@ -116,7 +117,8 @@ Result<std::vector<ModelSource>> read_repository(const std::string& folder, cons
   if (!out.empty()) return out;
   std::vector<fs::path> folders;
   for (fs::directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec))
-    if (fs::exists(it->path() / "MLmodel", ec)) folders.push_back(it->path());
+    if (fs::exists(it->path() / "MLmodel", ec) || onnx::find_model(it->path().string()).value_or(std::nullopt))
+      folders.push_back(it->path());
   std::sort(folders.begin(), folders.end());
   for (const auto& f : folders) {
     ModelSource src{f.filename().string(), "", f.string(), {}};
@@ -124,8 +126,10 @@ Result<std::vector<ModelSource>> read_repository(const std::string& folder, cons
     out.push_back(std::move(src));
   }
   if (out.empty())
-    return fail(Code::invalid_argument,
-                fmt::format("--model-repository {}: there is no model-settings.json and no MLmodel below it", folder));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("--model-repository {}: there is no model-settings.json, no MLmodel and no model.onnx below it",
+                    folder));
   return out;
 }
 

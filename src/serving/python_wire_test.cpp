@@ -35,6 +35,24 @@ std::pair<boost::json::value, std::string> opened(const std::string& message) {
   return {*doc, message.substr(kHeadBytes + head->header)};
 }
 
+TEST(PythonWire, ARequestOfTheScoringProtocolTravelsWhole) {
+  auto call = scoring_call("text/\"csv", "a,b\n1,2\n");
+  auto [header, payload] = opened(encode({&call}, 3));
+  EXPECT_EQ(json::string_or_empty(header, "kind"), "scoring");
+  EXPECT_EQ(json::string_or_empty(header, "type"), "text/\"csv");
+  EXPECT_EQ(payload, "a,b\n1,2\n");
+  auto answer = decode(R"({"id":3,"ok":true,"form":"scored","status":400,"type":"json"})", R"({"message":"no"})");
+  ASSERT_TRUE(answer && answer->scored);
+  EXPECT_EQ(answer->scored->status, 400);
+  EXPECT_TRUE(answer->scored->json);
+  EXPECT_EQ(answer->scored->body, R"({"message":"no"})");
+  EXPECT_FALSE(decode(R"({"id":3,"ok":true,"form":"scored","status":99,"type":"json"})", "x"));
+  EXPECT_FALSE(decode(R"({"id":3,"ok":true,"form":"scored","type":"json"})", "x"));
+  EXPECT_FALSE(decode(R"({"id":3,"ok":true,"form":"scored","status":200,"type":"text"})", "\xff"));
+  auto ready = decode(R"({"id":0,"ok":true,"ready":true,"scores":true})", "");
+  EXPECT_TRUE(ready && ready->scores);
+}
+
 TEST(PythonWire, ATableTravelsByColumns) {
   auto s = columns({{"x", "double"}, {"t", "string"}});
   Frame f;
@@ -46,9 +64,10 @@ TEST(PythonWire, ATableTravelsByColumns) {
   auto call = make_call(f, s);
   ASSERT_TRUE(call) << call.error().message;
   auto [header, payload] = opened(encode({&*call, &*call}, 7));
-  EXPECT_EQ(json::serialize(header),
-            R"({"id":7,"rows":4,"params":{"k":1},"kind":"frame","columns":[{"name":"x","type":"double","enc":"f8"},)"
-            R"({"name":"t","type":"string","enc":"text"}]})");
+  EXPECT_EQ(
+      json::serialize(header),
+      R"({"id":7,"rows":4,"params":{"k":1},"texts":"inferred","kind":"frame","columns":[{"name":"x","type":"double","enc":"f8"},)"
+      R"({"name":"t","type":"string","enc":"text"}]})");
   const std::uint32_t offsets[] = {0, 2, 2, 4, 4};
   EXPECT_EQ(payload, doubles({1, 2, 1, 2}) + std::string(reinterpret_cast<const char*>(offsets), sizeof offsets) +
                          "ää" + std::string("\0\1\0\1", 4));
@@ -203,6 +222,22 @@ TEST(PythonEnvironment, FilesOfAModel) {
     write(folder / "requirements.txt", bad);
     EXPECT_FALSE(read_environment(folder.string())) << bad;
   }
+  // Lists beside the first one: MLflow itself writes constraints so.
+  write(folder / "constraints.txt", "numpy<3 # old\n-r more.txt\n");
+  write(folder / "requirements.txt", "mlflow\n-c constraints.txt\n");
+  EXPECT_FALSE(read_environment(folder.string()));
+  write(folder / "constraints.txt", "numpy<3 # old\nhttpx<1\n");
+  e = read_environment(folder.string());
+  ASSERT_TRUE(e) << e.error().message;
+  EXPECT_EQ(e->requirements, "mlflow\n#constraint numpy<3\n#constraint httpx<1\n");
+  EXPECT_EQ(e->count, 1U);
+  write(folder / "more.txt", "b; python_version < '3.12'\n");
+  write(folder / "requirements.txt", "a\n--requirement=more.txt\n");
+  e = read_environment(folder.string());
+  ASSERT_TRUE(e) << e.error().message;
+  EXPECT_EQ(e->requirements, "a\nb; python_version < '3.12'\n");
+  write(folder / "requirements.txt", "-c gone.txt");
+  EXPECT_FALSE(read_environment(folder.string()));
   // Wheels that lie in the folder are known by their content.
   std::filesystem::create_directory(folder / "wheels");
   write(folder / "wheels" / "own-1.0-py3-none-any.whl", "one");

@@ -72,6 +72,10 @@ std::string Group::memory_text() const {
              : fmt::format("more than the {} MiB of memory that it may use", spec_.options.memory >> 20);
 }
 
+std::string Group::not_started(std::string_view why) const {
+  return fmt::format("the model's {} worker does not start: {}", spec_.onnx ? "ONNX Runtime" : "Python", why);
+}
+
 task::Task<Result<>> Group::start() {
   for (int i = 0; i < spec_.options.replicas; ++i) {
     replicas_.push_back(std::make_unique<Replica>());
@@ -105,8 +109,7 @@ void Group::finish(Job& job, Result<Output> result) {
 
 void Group::submit(std::shared_ptr<Job> job) {
   if (closing_) return finish(*job, fail(Code::unavailable, "the model is being taken out of service"));
-  if (!broken_.empty() && !any_ready())
-    return finish(*job, fail(Code::unavailable, "the model's Python worker does not start: " + broken_));
+  if (!broken_.empty() && !any_ready()) return finish(*job, fail(Code::unavailable, not_started(broken_)));
   if (waiting_.size() >= spec_.options.queue)
     return finish(*job,
                   fail(Code::resource_exhausted, "too many requests are waiting for this model; try again later"));
@@ -181,8 +184,7 @@ task::Task<void> Group::run(std::shared_ptr<Group> self, Replica& r) {
       ++r.failures;
       say(fmt::format("worker {} could not be started: {}", r.number, broken_));
       if (!any_ready())
-        for (auto& job : std::exchange(waiting_, {}))
-          finish(*job, fail(Code::unavailable, "the model's Python worker does not start: " + broken_));
+        for (auto& job : std::exchange(waiting_, {})) finish(*job, fail(Code::unavailable, not_started(broken_)));
     }
     co_await end(r);
     if (closing_ || !first_) break;  // a model that did not come up at all is not served
@@ -200,47 +202,78 @@ task::Task<void> Group::run(std::shared_ptr<Group> self, Replica& r) {
   if (--running_ == 0) ended_event_.set();
 }
 
+// What the worker's process is, and what it sees of the machine; with its folders made.
+Result<> Group::describe_sandbox(Replica& r, node::SandboxSpec& s) const {
+  s.folder = r.folder + "/view";
+  s.etc_folder = r.folder + "/etc";
+  s.cache_folder = spec_.cache;
+  s.host_name = "model";
+  s.uid = s.gid = 1000;
+  s.read_only_root = true;
+  s.working_dir = "/tmp";
+  if (!spec_.onnx || spec_.onnx->files.empty()) s.mounts = {{spec_.model.folder, "/mnt/models", true}};
+  s.env = {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/tmp"}, {"LANG", "C.UTF-8"}};
+  const auto memory = std::to_string(spec_.options.memory);
+  const auto socket = std::to_string(kSocketInside);
+  if (spec_.onnx) {
+    const auto& onnx = *spec_.onnx;
+    s.image.kind = node::Image::Kind::host;
+    s.no_network = true;  // a graph of tensors has nothing to ask of anybody
+    for (const auto& f : onnx.files) s.mounts.push_back({spec_.model.folder + "/" + f, "/mnt/models/" + f, true});
+    s.mounts.push_back({onnx.program, "/opt/millrace/millrace", true});
+    s.mounts.push_back({onnx.library, "/opt/millrace/libonnxruntime.so", true});
+    s.command = {"/opt/millrace/millrace",
+                 "onnx-worker",
+                 "--fd",
+                 socket,
+                 "--library",
+                 "/opt/millrace/libonnxruntime.so",
+                 "--model",
+                 "/mnt/models/" + onnx.file,
+                 "--memory",
+                 memory};
+    s.command.insert(s.command.end(), onnx.args.begin(), onnx.args.end());
+  } else {
+    s.image.kind = node::Image::Kind::python;
+    s.image.python = spec_.python;
+    s.env_folder = spec_.environment;
+    s.no_network = !spec_.options.allow_network;
+    s.mounts.push_back({r.folder + "/worker.py", "/opt/millrace/worker.py", true});
+    for (const auto& [name, value] :
+         std::initializer_list<std::pair<const char*, const char*>>{{"PYTHONUNBUFFERED", "1"},
+                                                                    {"PYTHONDONTWRITEBYTECODE", "1"},
+                                                                    {"GIT_PYTHON_REFRESH", "quiet"},
+                                                                    {"NUMBA_CACHE_DIR", "/tmp/numba"},
+                                                                    {"MPLCONFIGDIR", "/tmp/matplotlib"}})
+      s.env.emplace_back(name, value);
+    if (s.no_network)  // libraries that would look for newer files, and wait
+      for (auto name : {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}) s.env.emplace_back(name, "1");
+    if (const char* told = ::getenv("SERVING_MODEL_CONFIG"))  // as MLflow's own server reads it
+      s.env.emplace_back("SERVING_MODEL_CONFIG", told);
+    for (const auto& e : spec_.model.env)
+      if (!e.first.starts_with("LD_") && e.first != "PATH" && e.first != "HOME") s.env.push_back(e);
+    s.command = {"/usr/local/bin/python",
+                 "/opt/millrace/worker.py",
+                 "--fd",
+                 socket,
+                 "--model",
+                 "/mnt/models",
+                 "--memory",
+                 memory};
+  }
+  MR_CHECK(node::make_etc(s.etc_folder, s.host_name, s.uid, s.gid));
+  node::write_hosts(s.etc_folder, "127.0.0.1", s.host_name, {}, {});
+  MR_CHECK(node::make_container_folder(s));
+  if (!spec_.onnx && !std::ofstream(r.folder + "/worker.py").write(kWorkerSource, sizeof kWorkerSource))
+    return fail_errno(r.folder, errno);
+  return {};
+}
+
 task::Task<Result<>> Group::bring_up(Replica& r) {
   MR_CO_TRY(auto bubblewrap, node::find_bubblewrap());
   r.folder = fmt::format("{}/{}", spec_.folder, crypto::random_hex(6));
   node::SandboxSpec s;
-  s.image.kind = node::Image::Kind::python;
-  s.image.python = spec_.python;
-  s.folder = r.folder + "/view";
-  s.etc_folder = r.folder + "/etc";
-  s.cache_folder = spec_.cache;
-  s.env_folder = spec_.environment;
-  s.host_name = "model";
-  s.no_network = !spec_.options.allow_network;
-  s.uid = s.gid = 1000;
-  s.read_only_root = true;
-  s.working_dir = "/tmp";
-  s.mounts = {{spec_.model.folder, "/mnt/models", true}, {r.folder + "/worker.py", "/opt/millrace/worker.py", true}};
-  s.env = {{"PATH", "/usr/local/bin:/usr/bin:/bin"},
-           {"HOME", "/tmp"},
-           {"LANG", "C.UTF-8"},
-           {"PYTHONUNBUFFERED", "1"},
-           {"PYTHONDONTWRITEBYTECODE", "1"},
-           {"GIT_PYTHON_REFRESH", "quiet"},
-           {"NUMBA_CACHE_DIR", "/tmp/numba"},
-           {"MPLCONFIGDIR", "/tmp/matplotlib"}};
-  if (s.no_network)  // libraries that would look for newer files, and wait
-    for (auto name : {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}) s.env.emplace_back(name, "1");
-  for (const auto& e : spec_.model.env)
-    if (!e.first.starts_with("LD_") && e.first != "PATH" && e.first != "HOME") s.env.push_back(e);
-  s.command = {"/usr/local/bin/python",
-               "/opt/millrace/worker.py",
-               "--fd",
-               std::to_string(kSocketInside),
-               "--model",
-               "/mnt/models",
-               "--memory",
-               std::to_string(spec_.options.memory)};
-  MR_CO_CHECK(node::make_etc(s.etc_folder, s.host_name, s.uid, s.gid));
-  node::write_hosts(s.etc_folder, "127.0.0.1", s.host_name, {}, {});
-  MR_CO_CHECK(node::make_container_folder(s));
-  if (!std::ofstream(r.folder + "/worker.py").write(kWorkerSource, sizeof kWorkerSource))
-    co_return fail_errno(r.folder, errno);
+  MR_CO_CHECK(describe_sandbox(r, s));
   MR_CO_TRY(auto command, node::sandbox_command(s, bubblewrap));
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) co_return fail_errno("socketpair", errno);
@@ -287,7 +320,11 @@ task::Task<Result<>> Group::bring_up(Replica& r) {
   else if (!first && first.error().code == Code::data_loss)
     why = first.error().message;
   if (why.empty() && first) {
-    say(fmt::format("worker {} is ready: Python {}, mlflow {}", r.number, first->python, first->mlflow));
+    scores_ = first->scores;
+    if (!first_known_) ready_ = *first;
+    joins_ = joins_ && first->joins;
+    say(spec_.onnx ? fmt::format("worker {} is ready: ONNX Runtime {}", r.number, first->onnxruntime)
+                   : fmt::format("worker {} is ready: Python {}, mlflow {}", r.number, first->python, first->mlflow));
     co_return Result<>{};
   }
   // What it printed last is the best there is to say; and its socket may be closed before it has ended.
@@ -306,7 +343,8 @@ task::Task<Result<>> Group::bring_up(Replica& r) {
     if (said.size() > kTailBytes) said = "…" + said.substr(said.size() - kTailBytes);
     if (!said.empty()) why += ": " + said;
   }
-  co_return fail(Code::unavailable, why);
+  const bool elsewhere = first && !first->ok && first->kind == "unsupported";
+  co_return fail(elsewhere ? Code::unimplemented : Code::unavailable, why);
 }
 
 task::Task<Result<>> Group::work(Replica& r) {
@@ -338,15 +376,18 @@ task::Task<Result<>> Group::work(Replica& r) {
                 {},
                 {}};
     } else if (r.over_memory) {
-      e = Error{Code::internal, "the model needs " + memory_text(), {}, {}};
+      e = Error{Code::internal, "the model needs " + memory_text(), "worker", {}};
     } else if (e.code == Code::data_loss) {
       e.code = Code::internal;
+      e.reason = "worker";
     } else {
       task::Timer limit;  // the socket may be closed before the process is
       limit.start(kEndMs, [&r] { r.process->kill(SIGKILL); });
       while (!r.exited) co_await r.exit_event.wait();
-      e = Error{
-          Code::internal, fmt::format("the model's worker ended while it computed ({})", ended_how(r.status)), {}, {}};
+      e = Error{Code::internal,
+                fmt::format("the model's worker ended while it computed ({})", ended_how(r.status)),
+                "worker",
+                {}};
     }
     settle(batch, std::unexpected(e));
     co_return std::unexpected(e);
@@ -385,12 +426,15 @@ void Group::settle(std::vector<std::shared_ptr<Job>>& batch, Result<Answer> answ
   for (auto& job : batch) {
     if (!answer)
       finish(*job, std::unexpected(answer.error()));
-    else if (answer->ok)
+    else if (answer->ok && answer->scored.has_value() != job->call.scoring)
+      finish(*job, fail(Code::internal, "the worker answered something that was not asked"));
+    else if (answer->ok) {
+      job->scored = std::move(answer->scored);
       finish(*job, std::move(answer->output));
-    else if (answer->kind == "input")
+    } else if (answer->kind == "input")
       finish(*job, fail(Code::invalid_argument, answer->error));
     else if (answer->kind == "memory")
-      finish(*job, fail(Code::internal, "the model needs " + memory_text()));
+      finish(*job, fail(Code::internal, "the model needs " + memory_text(), "worker"));
     else
       finish(*job, fail(Code::internal, answer->error));
   }

@@ -156,7 +156,10 @@ Result<Call> make_call(const Frame& f, const Signature& s) {
   if (s.columns.empty() && f.names.size() != f.columns) return fail(Code::internal, "a frame without its names");
   Call call;
   call.rows = f.rows;
-  call.schema = std::move(schema) + R"("kind":"frame","columns":[)";
+  call.schema = std::move(schema);
+  // A table of JSON or CSV, as against V2's inputs: its texts get the type that pandas gives them.
+  if (f.types.empty() && !f.texts.empty()) call.schema += R"("texts":"inferred",)";
+  call.schema += R"("kind":"frame","columns":[)";
   bool first = true;
   for (std::size_t c = 0; c < f.columns; ++c) {
     if (std::ranges::find(f.absent, c) != f.absent.end()) continue;
@@ -190,6 +193,16 @@ Result<Call> make_call(const Frame& f, const Signature& s) {
   return call;
 }
 
+Call scoring_call(std::string_view content_type, std::string_view body) {
+  Call call;
+  call.rows = 1;
+  call.scoring = true;
+  call.schema = R"("kind":"scoring","type":)";
+  json::append_string(call.schema, content_type);
+  call.raw = body;
+  return call;
+}
+
 std::string encode(const std::vector<const Call*>& calls, std::uint64_t id) {
   const auto& first = *calls[0];
   std::size_t rows = 0;
@@ -206,7 +219,7 @@ std::string encode(const std::vector<const Call*>& calls, std::uint64_t id) {
   } else {
     header += first.schema + "}";
   }
-  std::string payload;
+  std::string payload = first.raw;
   for (std::size_t b = 0; b < first.blocks.size(); ++b) {
     if (!first.blocks[b].text) {
       for (const auto* c : calls) append_raw(payload, c->blocks[b].numbers.data(), c->blocks[b].numbers.size());
@@ -304,6 +317,29 @@ Result<OutputPart> read_part(const boost::json::value& v, Payload& payload) {
   return p;
 }
 
+// What an ONNX model takes or gives, as its worker describes it.
+Result<std::vector<Signature::Out>> read_ports(const boost::json::value& doc, std::string_view key) {
+  std::vector<Signature::Out> out;
+  const auto* list = json::find(doc, key);
+  if (list == nullptr) return out;
+  if (!list->is_array() || list->get_array().size() > kMaxArrays) return garbled("a list of tensors that is none");
+  for (const auto& v : list->get_array()) {
+    Signature::Out port;
+    port.name = json::string_or_empty(v, "name");
+    port.content_type = json::string_or_empty(v, "codec");
+    auto type = parse_data_type(json::string_or_empty(v, "type"));
+    const auto* shape = json::find(v, "shape");
+    if (!type || shape == nullptr || !shape->is_array()) return garbled("a tensor without its type or shape");
+    port.type = *type;
+    for (const auto& d : shape->get_array()) {
+      if (!d.is_int64() || d.get_int64() < -1) return garbled("a shape that is not made of sizes");
+      port.shape.push_back(d.get_int64());
+    }
+    out.push_back(std::move(port));
+  }
+  return out;
+}
+
 // One tensor of at most two dimensions, whose values doubles hold, as native engines give it.
 void simplify(Output& o) {
   auto& p = o.parts[0];
@@ -344,9 +380,25 @@ Result<Answer> decode(std::string_view header, std::string_view payload) {
     a.ready = true;
     a.python = printable(json::string_or_empty(*doc, "python"));
     a.mlflow = printable(json::string_or_empty(*doc, "mlflow"));
+    a.onnxruntime = printable(json::string_or_empty(*doc, "onnxruntime"));
+    if (const auto* joins = json::find(*doc, "joins"); joins != nullptr && joins->is_bool())
+      a.joins = joins->get_bool();
+    MR_TRY(a.inputs, read_ports(*doc, "inputs"));
+    MR_TRY(a.outputs, read_ports(*doc, "outputs"));
+    const auto* scores = json::find(*doc, "scores");
+    a.scores = scores != nullptr && scores->is_bool() && scores->get_bool();
     return a;
   }
   auto form = json::string_or_empty(*doc, "form");
+  if (form == "scored") {
+    const auto* status = json::find(*doc, "status");
+    if (status == nullptr || !status->is_int64() || status->get_int64() < 200 || status->get_int64() > 599)
+      return garbled("a status that is none");
+    if (!text::utf8_valid(payload)) return garbled("a text that is not UTF-8");
+    a.scored = ScoringAnswer{static_cast<int>(status->get_int64()), json::string_or_empty(*doc, "type") == "json",
+                             std::string(payload)};
+    return a;
+  }
   using Form = Output::Form;
   if (form == "array")
     a.output.form = Form::array;

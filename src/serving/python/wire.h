@@ -36,9 +36,14 @@ struct Call {
   std::vector<std::string> described;  // of each tensor: {"name":…,"type":…,"enc":…,"shape":[ROWS
   std::vector<std::string> tails;      // and ,2,3]}
   std::vector<Block> blocks;
+  bool scoring = false;  // instead of all: `raw` is a whole request of MLflow's scoring protocol
+  std::string raw;
 };
 // Errors (invalid_argument): a column that the signature's type does not take, as "#3".
 Result<Call> make_call(const Frame& frame, const Signature& signature);
+
+// A request of MLflow's scoring protocol for the worker to read; it is never joined with others.
+Call scoring_call(std::string_view content_type, std::string_view body);
 
 // The whole message of calls with one schema.
 std::string encode(const std::vector<const Call*>& calls, std::uint64_t id);
@@ -47,8 +52,14 @@ struct Answer {
   std::uint64_t id = 0;
   bool ok = false;
   bool ready = false;
-  std::string python, mlflow;  // of the message that says ready
-  std::string kind, error;     // input, model or memory, and what the worker says
+  std::string python, mlflow;           // of the message that says ready
+  bool scores = false;                  // of that message too: it takes scoring_call()
+  std::optional<ScoringAnswer> scored;  // of a scoring_call(), instead of the output
+  // Of an ONNX worker's: the library's version, what the model takes and gives, and whether requests can be joined.
+  std::string onnxruntime;
+  std::vector<Signature::Out> inputs, outputs;
+  bool joins = true;
+  std::string kind, error;  // input, model, memory or unsupported, and what the worker says
   Output output;
 };
 // Errors: data_loss.
