@@ -89,6 +89,7 @@ http::Response readiness_answer(const Readiness& readiness, const std::string& o
     }
   return http::Response::text(200, ok);
 }
+task::Task<http::Response> at_once(http::Response r) { co_return r; }
 }  // namespace
 
 http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> readiness, std::string ok) {
@@ -98,19 +99,19 @@ http::Handler with_probes(http::Handler inner, std::shared_ptr<const Readiness> 
     bool probe = (rq.method == http::Method::get || rq.method == http::Method::head) &&
                  !rq.headers.has("Authorization") && rq.query.empty();
     if (probe) {
-      if (rq.path == "/healthz") co_return http::Response::text(200, ok);
-      if (rq.path == "/readyz") co_return readiness_answer(*readiness, ok);
+      if (rq.path == "/healthz") return at_once(http::Response::text(200, ok));
+      if (rq.path == "/readyz") return at_once(readiness_answer(*readiness, ok));
       if (rq.path == "/metrics")
-        co_return http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8");
+        return at_once(http::Response::text(200, metrics::expose(), "text/plain; version=0.0.4; charset=utf-8"));
     }
-    co_return co_await inner(rq);
+    return inner(rq);
   };
 }
 
 Listeners::Listeners(const Settings& s, unsigned loops) : settings_(s), loops_(loops), started_ns_(kProcessStart) {}
 
 Result<> Listeners::add(const std::string& name, const std::string& address, int port, http::Handler handler,
-                        const std::string& purpose, std::shared_ptr<const http::TlsContext> tls) {
+                        const std::string& purpose, std::shared_ptr<const http::TlsContext> tls, http::TakeOver http2) {
   if (port > 65535)
     return fail(Code::invalid_argument, fmt::format("port {} is out of range; choose a smaller --port-offset", port));
   http::ServerOptions o;
@@ -122,6 +123,7 @@ Result<> Listeners::add(const std::string& name, const std::string& address, int
   const char* ok = name == "kubernetes" ? "ok" : "ok\n";
   const char* scheme = tls ? "https" : "http";
   o.tls = std::move(tls);
+  o.http2 = std::move(http2);
   auto server = std::make_unique<http::Server>(loops_, o, with_probes(std::move(handler), readiness_, ok));
   MR_CHECK(server->start());
   items_.push_back({std::move(server),

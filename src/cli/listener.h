@@ -41,7 +41,8 @@ class Listeners {
   Listeners(const Settings& s, unsigned loops);
   task::Loops& loops() { return loops_; }
   Result<> add(const std::string& name, const std::string& address, int port, http::Handler handler,
-               const std::string& purpose, std::shared_ptr<const http::TlsContext> tls = nullptr);
+               const std::string& purpose, std::shared_ptr<const http::TlsContext> tls = nullptr,
+               http::TakeOver http2 = {});
   // Something else that listens: its line in the table, and what stops it. Before run().
   void also(const std::string& name, const std::string& address, const std::string& purpose,
             std::function<void(int grace_s)> stop);

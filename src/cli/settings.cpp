@@ -450,6 +450,14 @@ bool parse(int argc, char** argv, Settings& s, int& exit_code) {
   serve->add_option("--grpc-max-message", s.grpc_max_message, "The largest message that a gRPC call may have")
       ->type_name("SIZE")
       ->capture_default_str();
+  auto* cert = serve
+                   ->add_option("--tls-cert", s.tls_cert,
+                                "A certificate in PEM, then those between it and its authority: REST and gRPC are "
+                                "answered under TLS")
+                   ->type_name("FILE");
+  auto* key = serve->add_option("--tls-key", s.tls_key, "Its key in PEM")->type_name("FILE");
+  cert->needs(key);
+  key->needs(cert);
   serve->add_option("--metrics-port", s.metrics_port, "A further port that answers /metrics (default: none)")
       ->check(CLI::Range(0, 65535));
   serve->add_option("--workers", s.workers, "Taken and passed over: one process uses all cores");

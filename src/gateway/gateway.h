@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "http/message.h"
+#include "http/server.h"
 #include "mesh/route_table.h"
 #include "services/demand.h"
 #include "services/directory.h"
@@ -18,8 +19,13 @@ struct GatewayDeps {
   const services::Directory* directory = nullptr;
   const services::Demand* demand = nullptr;  // may be null
   http::Handler fallback;                    // may be empty: 404
+  // The gRPC server for calls that no rule takes; port 0: none.
+  std::string grpc_address = "127.0.0.1";
+  std::uint16_t grpc_port = 0;
 };
 
 http::Handler make_gateway(GatewayDeps deps);
+// The same for connections of HTTP/2 in cleartext, which carry gRPC.
+http::TakeOver make_http2(GatewayDeps deps);
 
 }  // namespace mr::gateway

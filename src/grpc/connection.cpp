@@ -1,7 +1,6 @@
 #include "grpc/connection.h"
 
 #include <algorithm>
-#include <boost/asio/write.hpp>
 
 #include "http/compress.h"
 #include "log/log.h"
@@ -147,7 +146,10 @@ void count_handled(const std::string& method, Status status) {
 }  // namespace
 
 Connection::Connection(Shard& shard, std::shared_ptr<void> owner, asio::ip::tcp::socket socket)
-    : shard_(shard), owner_(std::move(owner)), socket_(std::move(socket)), opened_ns_(time::mono_ns()) {}
+    : shard_(shard),
+      owner_(std::move(owner)),
+      transport_(std::move(socket), shard.shared->options.tls.get()),
+      opened_ns_(time::mono_ns()) {}
 
 Connection::~Connection() {
   for (auto& [_, s] : streams_) release(s);
@@ -156,7 +158,9 @@ Connection::~Connection() {
 
 void Connection::start() {
   boost::system::error_code ec;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ec);
+  auto& socket = transport_.socket();
+  socket.non_blocking(true, ec);
+  socket.set_option(asio::ip::tcp::no_delay(true), ec);
   if (nghttp2_session_server_new2(&session_, callbacks().all, this, callbacks().option) != 0) return;
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, shard_.shared->options.max_streams},
@@ -165,7 +169,8 @@ void Connection::start() {
   nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
   shard_.connections.insert(shared_from_this());
-  flush();
+  secured_ = !transport_.secure();
+  if (secured_) flush();
   read();
 }
 
@@ -173,62 +178,107 @@ void Connection::close() {
   if (closed_) return;
   closed_ = true;
   boost::system::error_code ec;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ec);
-  socket_.close(ec);
+  transport_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ec);
+  transport_.close();
   shard_.connections.erase(shared_from_this());
 }
 
-void Connection::read() {
-  socket_.async_read_some(asio::buffer(in_), [self = shared_from_this()](const boost::system::error_code& ec,
-                                                                         std::size_t n) {
-    if (self->closed_) return;
-    if (ec) {
-      self->close();
+// Goes on with `then` once the socket is ready for what an attempt waits for; anything else ends the connection.
+void Connection::wait(http::Io io, void (Connection::*then)()) {
+  using Socket = asio::ip::tcp::socket;
+  if (io != http::Io::wait_read && io != http::Io::wait_write) {
+    close();
+    return;
+  }
+  transport_.socket().async_wait(io == http::Io::wait_read ? Socket::wait_read : Socket::wait_write,
+                                 [self = shared_from_this(), then](const boost::system::error_code& ec) {
+                                   if (self->closed_) return;
+                                   if (ec)
+                                     self->close();
+                                   else
+                                     ((*self).*then)();
+                                 });
+}
+
+void Connection::read() { wait(http::Io::wait_read, &Connection::read_some); }
+
+void Connection::read_some() {
+  if (!secured_) {
+    if (auto io = transport_.handshake(); io != http::Io::done) {
+      wait(io, &Connection::read_some);
       return;
     }
-    self->spoke_ = true;
-    self->read_ns_ = time::mono_ns();
-    auto taken = nghttp2_session_mem_recv(self->session_, reinterpret_cast<const std::uint8_t*>(self->in_.data()), n);
-    if (taken < 0) {
-      // The peer does not speak HTTP/2, or breaks it; what the library has to say about that still goes out.
-      log::debug("grpc connection ended", {{"error", nghttp2_strerror(static_cast<int>(taken))}});
-      self->flush();
-      self->close();
-      return;
-    }
-    self->flush();
-    if (!self->closed_) self->read();
-  });
+    secured_ = true;
+    flush();
+  }
+  // A piece at a time, so that no connection keeps the loop; under TLS more may be at hand than the socket tells.
+  std::size_t n = 0;
+  auto io = transport_.recv(in_.data(), in_.size(), n);
+  if (io != http::Io::done) {
+    wait(io, &Connection::read_some);
+    return;
+  }
+  spoke_ = true;
+  read_ns_ = time::mono_ns();
+  auto taken = nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(in_.data()), n);
+  if (taken < 0) {
+    // The peer does not speak HTTP/2, or breaks it; what the library has to say about that still goes out.
+    log::debug("grpc connection ended", {{"error", nghttp2_strerror(static_cast<int>(taken))}});
+    flush();
+    close();
+    return;
+  }
+  flush();
+  if (closed_) return;
+  if (transport_.pending())
+    shard_.loop->post([self = shared_from_this()] {
+      if (!self->closed_) self->read_some();
+    });
+  else
+    read();
 }
 
 void Connection::flush() {
-  if (writing_ || closed_) return;
-  out_.clear();
-  while (out_.size() < kWriteChunk) {
-    const std::uint8_t* data = nullptr;
-    auto n = nghttp2_session_mem_send(session_, &data);
-    if (n < 0) {
-      close();
+  if (!secured_) return;
+  while (!writing_ && !closed_) {
+    out_.clear();
+    while (out_.size() < kWriteChunk) {
+      const std::uint8_t* data = nullptr;
+      auto n = nghttp2_session_mem_send(session_, &data);
+      if (n < 0) {
+        close();
+        return;
+      }
+      if (n == 0) break;
+      out_.append(reinterpret_cast<const char*>(data), static_cast<std::size_t>(n));
+    }
+    if (out_.empty()) {
+      finish_when_done();
       return;
     }
-    if (n == 0) break;
-    out_.append(reinterpret_cast<const char*>(data), static_cast<std::size_t>(n));
+    writing_ = true;
+    written_ = 0;
+    write_began_ns_ = time::mono_ns();
+    write();
   }
-  if (out_.empty()) {
-    finish_when_done();
-    return;
+}
+
+// Sends what is gathered, as far as the socket takes it; the rest when it takes more.
+void Connection::write() {
+  while (written_ < out_.size()) {
+    std::size_t n = 0;
+    auto io = transport_.send(out_.data() + written_, out_.size() - written_, n);
+    if (io != http::Io::done) {
+      wait(io, &Connection::write_on);
+      return;
+    }
+    written_ += n;
   }
-  writing_ = true;
-  write_began_ns_ = time::mono_ns();
-  asio::async_write(socket_, asio::buffer(out_),
-                    [self = shared_from_this()](const boost::system::error_code& ec, std::size_t) {
-                      self->writing_ = false;
-                      if (self->closed_) return;
-                      if (ec)
-                        self->close();
-                      else
-                        self->flush();
-                    });
+  writing_ = false;
+}
+void Connection::write_on() {
+  write();
+  flush();
 }
 
 void Connection::finish_when_done() {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "grpc/server.h"
+#include "http/transport.h"
 
 namespace mr::grpc {
 
@@ -68,8 +69,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::ptrdiff_t read_answer(std::int32_t id, std::uint8_t* to, std::size_t room, std::uint32_t* flags);
 
  private:
+  void wait(http::Io io, void (Connection::*then)());
   void read();
+  void read_some();
   void flush();
+  void write();
+  void write_on();
   void finish_when_done();
   Stream* find(std::int32_t id);
   void release(Stream& s);
@@ -81,12 +86,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Shard& shard_;
   std::shared_ptr<void> owner_;  // the server's Impl, whose parts this uses
-  boost::asio::ip::tcp::socket socket_;
+  http::Transport transport_;
   nghttp2_session* session_ = nullptr;
   std::map<std::int32_t, Stream> streams_;
   std::size_t running_ = 0;  // handlers, also those whose stream was reset
   std::string in_ = std::string(16 * 1024, '\0');
   std::string out_;
+  std::size_t written_ = 0;  // of out_
+  bool secured_ = false;     // the handshake of TLS is over, or there is none
   bool writing_ = false;
   bool closed_ = false;
   bool draining_ = false;

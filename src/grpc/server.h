@@ -1,5 +1,5 @@
-// A gRPC server: unary calls over cleartext HTTP/2 (libnghttp2), one acceptor a loop on the same port. It knows methods
-// by name and messages as bytes; the health service (grpc.health.v1) is its own.
+// A gRPC server: unary calls over HTTP/2 (libnghttp2), in cleartext or under TLS, one acceptor a loop on the same port.
+// It knows methods by name and messages as bytes; the health service (grpc.health.v1) is its own.
 // Ownership: the Server must outlive its loops' work (stop() first). Thread safety: start and stop from the owner's
 // thread; the handler is called on the loop of its connection.
 #pragma once
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "http/tls.h"
 #include "task/loop.h"
 #include "task/task.h"
 
@@ -56,13 +57,14 @@ struct ServerOptions {
   std::string name = "grpc";  // in log records
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;
-  std::size_t max_message = 256U << 20;   // of a request, packed and unpacked: RESOURCE_EXHAUSTED beyond
-  std::size_t max_waiting = 1024U << 20;  // bytes of requests that all connections together hold
-  std::uint32_t max_streams = 256;        // at once on one connection
-  std::size_t max_connections = 5000;     // on one loop
-  int stall_timeout_s = 60;               // no byte of a request, or of an answer taken, for so long: ended
-  int idle_timeout_s = 3600;              // a connection without calls and without a ping is closed
-  std::function<bool()> healthy;          // what the health service says; empty: always
+  std::size_t max_message = 256U << 20;         // of a request, packed and unpacked: RESOURCE_EXHAUSTED beyond
+  std::size_t max_waiting = 1024U << 20;        // bytes of requests that all connections together hold
+  std::uint32_t max_streams = 256;              // at once on one connection
+  std::size_t max_connections = 5000;           // on one loop
+  int stall_timeout_s = 60;                     // no byte of a request, or of an answer taken, for so long: ended
+  int idle_timeout_s = 3600;                    // a connection without calls and without a ping is closed
+  std::function<bool()> healthy;                // what the health service says; empty: always
+  std::shared_ptr<const http::TlsContext> tls;  // for protocol "h2"; null: cleartext
 };
 
 class Server {

@@ -35,6 +35,7 @@ struct Wait {
 
 constexpr std::size_t kReadBuffer = 64 * 1024;
 constexpr std::size_t kDrainLimit = 256 * 1024;
+constexpr std::size_t kUsualHead = 4 * 1024;
 constexpr std::uint64_t kSmallFile = 32 * 1024;
 
 }  // namespace
@@ -61,10 +62,12 @@ class Connection : public BodyReader {
 
   task::Task<void> run() {
     if (transport_.secure() && !co_await handshake()) open_ = false;
+    if (open_ && shard_.options->http2 && co_await speaks_http2()) {
+      co_await take_over();
+      open_ = false;
+    }
     while (open_) {
-      parser_.emplace();
-      parser_->reset_head();
-      parser_->head.reserve(512);
+      begin_request();
       parser_->header_limit(shard_.options->header_limit);
       parser_->limit = shard_.options->header_limit;
       parser_->body_limit(boost::none);
@@ -72,6 +75,7 @@ class Connection : public BodyReader {
       if (!co_await read_head()) break;
       idle_ = false;
       if (!co_await exchange()) break;
+      answered_ = true;
     }
     co_await flush();
     if (socket_.is_open()) transport_.shutdown_send();
@@ -92,6 +96,7 @@ class Connection : public BodyReader {
   }
   void drain() {
     open_ = false;
+    if (taken_ != nullptr && taken_->drain) taken_->drain();
     if (idle_ && begin_ == end_) {
       boost::system::error_code ec;
       socket_.cancel(ec);
@@ -129,6 +134,20 @@ class Connection : public BodyReader {
   std::optional<std::uint64_t> length() const override { return parser_->declared_length(); }
 
  private:
+  // A parser for the next request, with the memory of the last one's, as long as that is usual.
+  void begin_request() {
+    std::string head;
+    Parser::Fields fields;
+    if (parser_ && parser_->head.capacity() <= kUsualHead) {
+      head = std::move(parser_->head);
+      fields = std::move(parser_->fields);
+    }
+    parser_.emplace();
+    parser_->head = std::move(head);
+    parser_->fields = std::move(fields);
+    parser_->reset_head();
+    parser_->head.reserve(512);
+  }
   std::unexpected<Error> gone() {
     open_ = false;
     if (timed_out_) return fail(Code::deadline_exceeded, "The request body did not arrive in time");
@@ -179,15 +198,45 @@ class Connection : public BodyReader {
     co_return true;
   }
 
+  // Whether the connection begins with HTTP/2's preface. What was read stays to be read.
+  task::Task<bool> speaks_http2() {
+    constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    arm(shard_.options->idle_timeout_s);
+    bool same = true;
+    while (same && end_ < kPreface.size()) {
+      if (!co_await fill()) break;
+      idle_ = false;
+      arm(shard_.options->header_timeout_s);
+      same = kPreface.starts_with(std::string_view(in_.get(), std::min(end_, kPreface.size())));
+    }
+    disarm();
+    if (end_ == 0) open_ = false;  // nothing came at all
+    idle_ = true;
+    co_return same&& end_ >= kPreface.size();
+  }
+  task::Task<void> take_over() {
+    disarm();
+    idle_ = false;
+    boost::system::error_code ec;
+    socket_.set_option(asio::socket_base::keep_alive(true), ec);
+    Taken stream(*this);
+    TakenOver taken{stream, remote_, transport_.secure()};
+    taken_ = &taken;
+    if (!shard_.draining) co_await shard_.options->http2(taken);
+    taken_ = nullptr;
+  }
+
   task::Task<bool> read_head() {
     arm(shard_.options->idle_timeout_s);
     if (begin_ == end_) {
       if (!co_await flush()) co_return false;
+      // The next request is seldom there yet: to ask for it at once would cost a call to hear that.
+      if (answered_ && !transport_.secure() && !co_await ready(Io::wait_read)) co_return false;
       if (!co_await fill()) co_return false;
     }
     idle_ = false;
-    arm(shard_.options->header_timeout_s);
     started_ = time::mono_ns();
+    deadline_ = started_ + shard_.options->header_timeout_s * 1'000'000'000LL;
     // One empty line before a request is passed over (RFC 9112 section 2.2).
     if (end_ - begin_ == 1 && in_[begin_] == '\r' && !co_await fill()) co_return false;
     if (end_ - begin_ >= 2 && in_[begin_] == '\r' && in_[begin_ + 1] == '\n') {
@@ -523,10 +572,12 @@ class Connection : public BodyReader {
   std::int64_t started_ = 0;
   bool open_ = true;
   bool idle_ = true;
+  bool answered_ = false;  // a request, and so the client may take its time for the next
   bool writing_ = false;
   bool timed_out_ = false;
   bool failed_ = false;  // closed from our side, or in the middle
   bool want_continue_ = false;
+  TakenOver* taken_ = nullptr;
   bool streaming_ = false;  // waits for the next piece of an answer
   std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
 };

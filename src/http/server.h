@@ -3,6 +3,7 @@
 // thread.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,15 @@
 #include "task/loop.h"
 
 namespace mr::http {
+
+// A connection that another protocol has, from its first byte on. `stream` is gone when the task ends.
+struct TakenOver {
+  ByteStream& stream;
+  std::string_view remote;
+  bool secure = false;
+  std::function<void()> drain = {};  // set by who has it; called when no new work is to begin
+};
+using TakeOver = std::function<task::Task<void>(TakenOver&)>;
 
 struct ServerOptions {
   std::string name;  // label of its metrics and log records, e.g. "tracking"
@@ -26,6 +36,7 @@ struct ServerOptions {
   std::size_t max_connections = 20000;
   bool access_log = false;                // one info record a request (debug level otherwise)
   std::shared_ptr<const TlsContext> tls;  // null: plain
+  TakeOver http2;  // has connections that begin with the preface of HTTP/2; empty: they are refused
 };
 
 class Server {

@@ -18,7 +18,8 @@ struct PeerCertificate {
 struct TlsOptions {
   std::string certificate_pem;  // the server's, then intermediate ones
   std::string key_pem;
-  std::string client_ca_pem;  // empty: clients are not asked for certificates
+  std::string client_ca_pem = {};     // empty: clients are not asked for certificates
+  std::string protocol = "http/1.1";  // what is chosen when the client offers it (ALPN)
 };
 
 class TlsContext {

@@ -67,10 +67,13 @@ using BioPtr = std::unique_ptr<BIO, decltype(&BIO_free)>;
 using X509Ptr = std::unique_ptr<X509, decltype(&X509_free)>;
 BioPtr reader(const std::string& pem) { return {BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free}; }
 
-int choose_http11(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size,
-                  void*) {
+// `wanted`: the protocol that the listener speaks.
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size,
+                    void* wanted) {
   for (unsigned at = 0; at < in_size && at + 1 + in[at] <= in_size; at += 1U + in[at]) {
-    if (std::string_view(reinterpret_cast<const char*>(in + at + 1), in[at]) != "http/1.1") continue;
+    if (std::string_view(reinterpret_cast<const char*>(in + at + 1), in[at]) !=
+        *static_cast<const std::string*>(wanted))
+      continue;
     *out = in + at + 1;
     *out_size = in[at];
     return SSL_TLSEXT_ERR_OK;
@@ -87,6 +90,7 @@ int accept_all(int, X509_STORE_CTX*) { return 1; }
 struct TlsContext::Impl {
   SSL_CTX* ctx = SSL_CTX_new(TLS_server_method());
   bool asks = false;
+  std::string protocol;
   ~Impl() { SSL_CTX_free(ctx); }
 };
 
@@ -103,7 +107,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsOptions& o) {
   // No resumption: a client's certificate is looked at in each connection.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(ctx, 0);
-  SSL_CTX_set_alpn_select_cb(ctx, choose_http11, nullptr);
+  impl->protocol = o.protocol;
+  SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, &impl->protocol);
 
   auto certs = reader(o.certificate_pem);
   X509Ptr leaf(PEM_read_bio_X509(certs.get(), nullptr, nullptr, nullptr), &X509_free);
@@ -236,6 +241,8 @@ Io Transport::send(const char* from, std::size_t size, std::size_t& taken) {
     return errno == EAGAIN ? Io::wait_write : Io::error;
   }
 }
+
+bool Transport::pending() const { return ssl_ != nullptr && SSL_pending(ssl_) > 0; }
 
 void Transport::shutdown_send() {
   if (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1) {

@@ -1,5 +1,5 @@
 // A non-blocking server socket, plain or under TLS: one attempt to read or write at a time, and what to wait for when
-// it cannot go on. Internal to http/. Not thread safe.
+// it cannot go on. Internal to the servers (http, grpc), whose .cpp files know Asio. Not thread safe.
 #pragma once
 #include <boost/asio/ip/tcp.hpp>
 
@@ -29,6 +29,8 @@ class Transport {
 
   Io recv(char* to, std::size_t size, std::size_t& got);
   Io send(const char* from, std::size_t size, std::size_t& taken);
+  // Bytes were read from the socket that recv() has not given yet.
+  [[nodiscard]] bool pending() const;
   // The end of what we send: close_notify under TLS, then the socket's half.
   void shutdown_send();
   void close();

@@ -129,11 +129,13 @@ grpc::Handler make_grpc_handler(Repository& repo) {
 }
 
 std::unique_ptr<grpc::Server> make_grpc_server(task::Loops& loops, Repository& repo, const std::string& address,
-                                               std::uint16_t port, std::size_t max_message) {
+                                               std::uint16_t port, std::size_t max_message,
+                                               std::shared_ptr<const http::TlsContext> tls) {
   grpc::ServerOptions o;
   o.address = address;
   o.port = port;
   if (max_message != 0) o.max_message = max_message;
+  o.tls = std::move(tls);
   return std::make_unique<grpc::Server>(loops, o, grpc_methods(), make_grpc_handler(repo));
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from kube.conftest import api, kubeconfig, kubectl, kubectl_program, ns, tool_home  # noqa: F401
+from tritonclient.utils import InferenceServerException
 
 from . import support
 from .isvc import Services, condition, manifest, traffic, v2_request
@@ -151,13 +152,26 @@ def test_grpc_of_a_predictor_and_of_the_platform(isvc, millrace):
     isvc.apply(manifest("churn", support.churn_model()))
     isvc.ready("churn")
     pods = json.loads(isvc.kubectl("get", "pods", "-l", "serving.kserve.io/inferenceservice=churn", "-o", "json"))
+    inputs = []
+    for name, value in support.CHURN.items():
+        inputs.append(triton.InferInput(name, [1, 1], "FP64"))
+        inputs[-1].set_data_from_numpy(np.array([[value]], dtype=np.float64))
     with triton.InferenceServerClient(f"{pods['items'][0]['status']['podIP']}:8081") as client:
         assert client.is_model_ready("churn")
-        inputs = []
-        for name, value in support.CHURN.items():
-            inputs.append(triton.InferInput(name, [1, 1], "FP64"))
-            inputs[-1].set_data_from_numpy(np.array([[value]], dtype=np.float64))
         assert client.infer("churn", inputs).as_numpy("output-1").tolist() == [[1]]
+    # By its host at the gateway, and by its names inside at the port that its Services have for it.
+    gateway = isvc.gateway.removeprefix("http://")
+    ip = isvc.kubectl("get", "service", "churn-predictor", "-o", "jsonpath={.spec.clusterIP}")
+    for address, host in ((gateway, f"churn-{isvc.ns}.example.com"), (f"{ip}:8081", "churn")):
+        with triton.InferenceServerClient(address, channel_args=[("grpc.default_authority", host)]) as client:
+            assert client.is_server_ready() and client.is_model_ready("churn")
+            assert client.infer("churn", inputs).as_numpy("output-1").tolist() == [[1]]
+            with pytest.raises(InferenceServerException) as refused:
+                client.infer("nope", inputs)
+            assert refused.value.status() == "StatusCode.NOT_FOUND"
+    args = [("grpc.default_authority", f"churn.{isvc.ns}.svc.cluster.local")]
+    with triton.InferenceServerClient(gateway, channel_args=args) as client:
+        assert client.infer("churn", inputs, timeout=30).as_numpy("output-1").tolist() == [[1]]
     with triton.InferenceServerClient(f"127.0.0.1:{8001 + millrace.port_offset}") as client:
         assert client.is_server_live() and client.is_server_ready()
 

@@ -9,6 +9,7 @@ import threading
 
 import harness
 import pytest
+import tritonclient.grpc as triton
 from kube.conftest import Cli, kubectl_program  # noqa: F401
 
 from kube import wire
@@ -38,16 +39,12 @@ def isvc(kubectl_program, tmp_path_factory):  # noqa: F811
 
 
 def replicas(isvc, name, revision=1):
-    found = isvc.kubectl(
-        "get", "deployment", f"{name}-predictor-{revision:05}-deployment", "-o", "json"
-    )
+    found = isvc.kubectl("get", "deployment", f"{name}-predictor-{revision:05}-deployment", "-o", "json")
     return json.loads(found)["spec"].get("replicas", 1)
 
 
 def pods(isvc, name):
-    found = isvc.kubectl(
-        "get", "pods", "-l", f"serving.kserve.io/inferenceservice={name}", "-o", "json"
-    )
+    found = isvc.kubectl("get", "pods", "-l", f"serving.kserve.io/inferenceservice={name}", "-o", "json")
     return [p["metadata"]["name"] for p in json.loads(found)["items"]]
 
 
@@ -119,10 +116,12 @@ def test_an_idle_service_has_no_pods_and_its_next_requests_start_one(isvc):
     until_asleep(isvc, "m")
     ip = isvc.kubectl("get", "service", "m", "-o", "jsonpath={.spec.clusterIP}")
     inside = f"m.{isvc.ns}.svc.cluster.local"
-    assert (
-        isvc.post("/v2/models/m/infer", v2_request(), inside, base=f"http://{ip}")[0]
-        == 200
-    )
+    assert isvc.post("/v2/models/m/infer", v2_request(), inside, base=f"http://{ip}")[0] == 200
+    # And of gRPC.
+    until_asleep(isvc, "m")
+    address = isvc.gateway.removeprefix("http://")
+    with triton.InferenceServerClient(address, channel_args=[("grpc.default_authority", host)]) as client:
+        assert client.is_model_ready("m")
     # With a pod that it always has, it is as any other.
     isvc.patch("m", {"spec": {"predictor": {"minReplicas": 1}}})
     harness.until(
@@ -159,14 +158,10 @@ def test_traffic_goes_back_to_a_revision_that_sleeps(isvc, tmp_path):
     )
     harness.until(lambda: not pods(isvc, "back"), "no pods", 60)
     isvc.patch("back", {"spec": {"predictor": {"canaryTrafficPercent": 0}}})
-    found = isvc.wait(
-        "back", lambda s: len(s["components"]["predictor"]["traffic"]) == 2, 60
-    )
+    found = isvc.wait("back", lambda s: len(s["components"]["predictor"]["traffic"]) == 2, 60)
     assert traffic(found) == {2: 0, 1: 100}
     assert isvc.post("/v2/models/back/infer", v2_request(), host)[0] == 200
-    log = isvc.kubectl(
-        "logs", "-l", "serving.knative.dev/revision=back-predictor-00001"
-    )
+    log = isvc.kubectl("logs", "-l", "serving.knative.dev/revision=back-predictor-00001")
     assert "POST /v2/models/back/infer" in log
 
 
@@ -197,9 +192,7 @@ def test_replicas_follow_the_rate_of_requests(isvc):
 
 @pytest.mark.slow
 def test_requests_under_way_and_their_limit(isvc):
-    isvc.apply(
-        custom("slow", minReplicas=0, maxReplicas=2, containerConcurrency=1, timeout=20)
-    )
+    isvc.apply(custom("slow", minReplicas=0, maxReplicas=2, containerConcurrency=1, timeout=20))
     host = host_of(isvc.wait("slow", lambda s: condition(s, "Ready") == "True", 60))
     answers = []
 
@@ -213,9 +206,7 @@ def test_requests_under_way_and_their_limit(isvc):
     until_asleep(isvc, "slow")
     isvc.patch("slow", {"spec": {"predictor": {"timeout": 1}}})
     harness.until(
-        lambda: (
-            "timeout: 1s" in isvc.kubectl("get", "virtualservice", "slow", "-o", "yaml")
-        ),
+        lambda: "timeout: 1s" in isvc.kubectl("get", "virtualservice", "slow", "-o", "yaml"),
         "1 s",
         60,
     )
@@ -233,16 +224,12 @@ def test_a_sleeping_service_is_ready_after_a_restart(kubectl_program, tmp_path):
         until_asleep(isvc, "m")
         ns = isvc.ns
     with harness.launch_platform(data, *QUICK) as platform:
-        isvc = Services(
-            Cli(kubectl_program, data / "kubeconfig", ns, home), platform.gateway_url
-        )
+        isvc = Services(Cli(kubectl_program, data / "kubeconfig", ns, home), platform.gateway_url)
         found = isvc.ready("m")
         assert not pods(isvc, "m")
         # Its route is at the gateway once the controllers have started.
         harness.until(
-            lambda: (
-                isvc.post("/v2/models/m/infer", v2_request(), host_of(found))[0] == 200
-            ),
+            lambda: isvc.post("/v2/models/m/infer", v2_request(), host_of(found))[0] == 200,
             "an answer",
             60,
         )

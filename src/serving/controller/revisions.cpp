@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "serving/controller/agent.h"
+#include "serving/predictor.h"
 #include "text/text.h"
 
 namespace mr::serving {
@@ -34,6 +35,21 @@ const Object* serving_container(const Object& deployment) {
   for (const auto& c : kube::array_at(deployment, "spec.template.spec.containers"))
     if (c.is_object() && kube::text_at(c.get_object(), "name") == "kserve-container") return &c.get_object();
   return nullptr;
+}
+
+// Our own predictor's; of other images the port that is named so, as KServe wants it.
+int grpc_port_of(const Object& container, bool builtin) {
+  if (builtin) {
+    auto given = text::to_u64(argument(container, "grpc_port"));
+    return given && *given < 65536 ? static_cast<int>(*given) : 8081;
+  }
+  for (const auto& p : kube::array_at(container, "ports")) {
+    if (!p.is_object()) continue;
+    auto name = kube::text_at(p.get_object(), "name");
+    if (name.starts_with("h2c") || name.starts_with("grpc"))
+      return static_cast<int>(kube::int_at(p.get_object(), "containerPort"));
+  }
+  return 0;
 }
 
 // Requests go to the agent first, where there is one.
@@ -118,6 +134,7 @@ std::vector<Revision> revisions_of(Component c, const std::vector<ObjectPtr>& de
       if (!ports.empty() && ports[0].is_object())
         r.port = static_cast<int>(kube::int_at(ports[0].get_object(), "containerPort", 8080));
       if (has_agent(*d)) r.port = kAgentPort;
+      r.grpc_port = grpc_port_of(*container, r.builtin);
     }
     out.push_back(std::move(r));
   }
@@ -185,6 +202,8 @@ std::vector<Object> revision_services(const Object& isvc, Component c, const Rev
     Array ports{Object{{"name", "http"}, {"port", 80}, {"protocol", "TCP"}, {"targetPort", queue}}};
     if (is_private)
       ports.push_back(Object{{"name", "http-istio"}, {"port", 8012}, {"protocol", "TCP"}, {"targetPort", queue}});
+    if (r.grpc_port != 0)
+      ports.push_back(Object{{"name", "grpc"}, {"port", kGrpcPort}, {"protocol", "TCP"}, {"targetPort", r.grpc_port}});
     auto& spec = kube::ensure(s, "spec");
     spec["type"] = "ClusterIP";
     spec["selector"] = Object{{std::string(kRevision), r.name}};

@@ -13,6 +13,7 @@ namespace mr::serving {
 
 enum class Component : std::uint8_t { predictor, transformer, explainer };
 std::string_view component_name(Component c);
+inline constexpr int kGrpcPort = 8081;  // of Services
 // On a Deployment: its pods come when they are asked for.
 inline constexpr std::string_view kOnDemand = "serving.millrace.io/on-demand";
 
@@ -54,6 +55,7 @@ struct Revision {
   std::string hash;
   kube::ObjectPtr deployment;
   int port = 8080;
+  int grpc_port = 0;  // 0: none
   bool builtin = false;
   // From its pods.
   int pods = 0, ready_pods = 0, failed_pods = 0;

@@ -54,17 +54,26 @@ void add_service(const Object& isvc, const std::string& name, const ComponentSta
   if ((targets.size() > 1 || c.on_demand || !c.traffic.shadow.empty()) && !o.gateway_address.empty()) {
     // Shares by weight, and pods that come with demand, are the gateway's work: this name leads there, as in Knative.
     port["targetPort"] = o.gateway_port;
-    spec["ports"] = Array{std::move(port)};
+    Array ports{std::move(port)}, targets_of{Object{{"name", "http"}, {"port", o.gateway_port}, {"protocol", "TCP"}}};
+    if (first->grpc_port != 0) {
+      ports.push_back(
+          Object{{"name", "grpc"}, {"port", kGrpcPort}, {"protocol", "TCP"}, {"targetPort", o.gateway_port}});
+      targets_of.push_back(Object{{"name", "grpc"}, {"port", o.gateway_port}, {"protocol", "TCP"}});
+    }
+    spec["ports"] = std::move(ports);
     out.push_back(std::move(s));
     auto e = owned("v1", "Endpoints", isvc, name);
     e["subsets"] =
-        Array{Object{{"addresses", Array{Object{{"ip", o.gateway_address}}}},
-                     {"ports", Array{Object{{"name", "http"}, {"port", o.gateway_port}, {"protocol", "TCP"}}}}}};
+        Array{Object{{"addresses", Array{Object{{"ip", o.gateway_address}}}}, {"ports", std::move(targets_of)}}};
     out.push_back(std::move(e));
     return;
   }
   port["targetPort"] = first->builtin ? 8012 : first->port;
-  spec["ports"] = Array{std::move(port)};
+  Array ports{std::move(port)};
+  if (first->grpc_port != 0)
+    ports.push_back(
+        Object{{"name", "grpc"}, {"port", kGrpcPort}, {"protocol", "TCP"}, {"targetPort", first->grpc_port}});
+  spec["ports"] = std::move(ports);
   if (targets.size() == 1)
     spec["selector"] = Object{{"serving.knative.dev/revision", first->name}};
   else
