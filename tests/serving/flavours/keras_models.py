@@ -33,9 +33,7 @@ def make(folder):
     a, b = layers.Input((2,), name="a"), layers.Input((3,), name="b")
     two = tf.keras.Model([a, b], layers.Dense(1)(layers.Concatenate()([a, b])))
     given = {"a": np.ones((2, 2), "float32"), "b": np.ones((2, 3), "float32")}
-    mlflow.tensorflow.save_model(
-        two, folder / "two", signature=infer_signature(given, two.predict(given))
-    )
+    mlflow.tensorflow.save_model(two, folder / "two", signature=infer_signature(given, two.predict(given)))
 
     table = pd.DataFrame({"x": [0.5, 1.0], "y": [1.5, 2.0]})
     plain = tf.keras.Sequential([layers.Input((2,)), layers.Dense(2)])

@@ -16,9 +16,7 @@ def make(folder):
     past = pd.DataFrame(
         {
             "ds": days,
-            "y": np.arange(120) * 0.5
-            + np.sin(np.arange(120) / 7 * 2 * np.pi)
-            + rng.normal(0, 0.1, 120),
+            "y": np.arange(120) * 0.5 + np.sin(np.arange(120) / 7 * 2 * np.pi) + rng.normal(0, 0.1, 120),
         }
     )
     model = Prophet(uncertainty_samples=0).fit(past)

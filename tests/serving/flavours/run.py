@@ -64,18 +64,10 @@ def made(root, flavour):
 
 
 def same(a, b, within=1e-6):
-    if (
-        isinstance(a, bool)
-        or isinstance(b, bool)
-        or not isinstance(a, (int, float, list, dict))
-    ):
+    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, (int, float, list, dict)):
         return a == b or {str(a), str(b)} <= {"None", "nan"}
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return (
-            a == b
-            or math.isclose(a, b, rel_tol=within, abs_tol=within)
-            or (math.isnan(a) and math.isnan(b))
-        )
+        return a == b or math.isclose(a, b, rel_tol=within, abs_tol=within) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
@@ -92,9 +84,7 @@ def difference(case, status, answer):
         return f"status {status}, {case['status']} wanted"
     if status == 200:
         return None if same(answer, want) else "another answer"
-    if isinstance(want, dict) and (
-        not isinstance(answer, dict) or answer.get("error_code") != want["error_code"]
-    ):
+    if isinstance(want, dict) and (not isinstance(answer, dict) or answer.get("error_code") != want["error_code"]):
         return "another error"
     return None
 
@@ -103,15 +93,9 @@ def compare(folder, cases, data, verbose):
     """The number of cases and of those that differ, which are printed."""
     count = wrong = 0
     for name, mine in cases.items():
-        with support.serve(
-            {name: folder / name}, "--data", data, "--check", "off", timeout=900
-        ) as server:
+        with support.serve({name: folder / name}, "--data", data, "--check", "off", timeout=900) as server:
             for case in mine:
-                body = (
-                    case["body"]
-                    if isinstance(case["body"], str)
-                    else json.dumps(case["body"])
-                )
+                body = case["body"] if isinstance(case["body"], str) else json.dumps(case["body"])
                 status, _, raw = server.call(
                     "POST",
                     "/invocations",
@@ -124,9 +108,7 @@ def compare(folder, cases, data, verbose):
                 count += 1
                 wrong += differs is not None
                 if differs or verbose:
-                    print(
-                        f"--- {name}: {differs or 'same'}\n  asked  {case['type']} {body[:300]}"
-                    )
+                    print(f"--- {name}: {differs or 'same'}\n  asked  {case['type']} {body[:300]}")
                     print(
                         f"  wanted {case['status']} {case['answer'][:600]}\n  got    {status} {raw.decode()[:600]}",
                         flush=True,
@@ -135,17 +117,11 @@ def compare(folder, cases, data, verbose):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flavours", nargs="*", default=[])
-    parser.add_argument(
-        "--root", type=pathlib.Path, default=HERE.parents[2] / "build" / "flavours"
-    )
+    parser.add_argument("--root", type=pathlib.Path, default=HERE.parents[2] / "build" / "flavours")
     parser.add_argument("--model", action="append", help="only this one")
-    parser.add_argument(
-        "--verbose", action="store_true", help="print what is the same too"
-    )
+    parser.add_argument("--verbose", action="store_true", help="print what is the same too")
     args = parser.parse_args()
     args.root.mkdir(parents=True, exist_ok=True)
     failed = 0

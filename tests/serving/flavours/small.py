@@ -166,9 +166,7 @@ def make(folder, only=None, pip=None):
 
     def save(name, model, **more):
         if only is None or name in only:
-            mlflow.pyfunc.save_model(
-                folder / name, python_model=model, pip_requirements=pip, **more
-            )
+            mlflow.pyfunc.save_model(folder / name, python_model=model, pip_requirements=pip, **more)
 
     class Describe(mlflow.pyfunc.PythonModel):
         """What it was given, in words: the types that a model sees are the contract."""
@@ -187,10 +185,7 @@ def make(folder, only=None, pip=None):
 
             if isinstance(model_input, pd.DataFrame):
                 return [
-                    {
-                        str(c): [str(model_input[c].dtype), *map(kind, model_input[c])]
-                        for c in model_input.columns
-                    },
+                    {str(c): [str(model_input[c].dtype), *map(kind, model_input[c])] for c in model_input.columns},
                     {"index": [str(i) for i in model_input.index], "params": params},
                 ]
             if isinstance(model_input, np.ndarray):
@@ -205,9 +200,7 @@ def make(folder, only=None, pip=None):
             if isinstance(model_input, dict):
                 return [
                     {
-                        k: [str(v.dtype), list(v.shape), v.tolist()]
-                        if isinstance(v, np.ndarray)
-                        else kind(v)
+                        k: [str(v.dtype), list(v.shape), v.tolist()] if isinstance(v, np.ndarray) else kind(v)
                         for k, v in model_input.items()
                     }
                 ]
@@ -231,18 +224,14 @@ def make(folder, only=None, pip=None):
             "obj": [{"k": "v", "n": 1}, {"k": "w", "n": 2}],
         }
     )
-    params = ParamSchema(
-        [ParamSpec("t", "double", 0.5), ParamSpec("names", "string", ["a"], (-1,))]
-    )
+    params = ParamSchema([ParamSpec("t", "double", 0.5), ParamSpec("names", "string", ["a"], (-1,))])
     types = infer_signature(everything)
     save("describe", Describe(), signature=ModelSignature(types.inputs, params=params))
     save("same", Same(), signature=types)
     save(
         "image",
         Describe(),
-        signature=ModelSignature(
-            Schema([TensorSpec(np.dtype("uint8"), (-1, 3, 2), "image")])
-        ),
+        signature=ModelSignature(Schema([TensorSpec(np.dtype("uint8"), (-1, 3, 2), "image")])),
     )
     save(
         "cube",
@@ -269,9 +258,7 @@ def make(folder, only=None, pip=None):
     save(
         "optional",
         Describe(),
-        signature=ModelSignature(
-            Schema([ColSpec("double", "a"), ColSpec("string", "b", required=False)])
-        ),
+        signature=ModelSignature(Schema([ColSpec("double", "a"), ColSpec("string", "b", required=False)])),
     )
     save("nothing", Describe())
 

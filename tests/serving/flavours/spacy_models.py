@@ -23,17 +23,12 @@ def make(folder):
         ("an awful day", 0.0),
         ("a bad one", 0.0),
     ]
-    examples = [
-        Example.from_dict(nlp.make_doc(t), {"cats": {"good": g, "bad": 1 - g}})
-        for t, g in said
-    ]
+    examples = [Example.from_dict(nlp.make_doc(t), {"cats": {"good": g, "bad": 1 - g}}) for t, g in said]
     nlp.initialize(lambda: examples)
     for _ in range(10):
         nlp.update(examples)
     table = pd.DataFrame({"text": ["a good day", "bad"]})
-    mlflow.spacy.save_model(
-        nlp, folder / "textcat", signature=infer_signature(table, None)
-    )
+    mlflow.spacy.save_model(nlp, folder / "textcat", signature=infer_signature(table, None))
     mlflow.spacy.save_model(nlp, folder / "bare")
     js = "application/json"
     cases = [

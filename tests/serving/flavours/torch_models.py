@@ -37,9 +37,7 @@ class Net:
     def __new__(cls):
         from torch import nn
 
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(28 * 28, 16), nn.ReLU(), nn.Linear(16, 10)
-        )
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 16), nn.ReLU(), nn.Linear(16, 10))
 
 
 def pipelines(folder):
@@ -48,9 +46,7 @@ def pipelines(folder):
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     torch.manual_seed(2)
-    raw = Tokenizer(
-        models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]")
-    )
+    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     ids = {w: i for i, w in enumerate(WORDS)}
     raw.post_processor = processors.TemplateProcessing(
@@ -65,9 +61,7 @@ def pipelines(folder):
         "pad_token": "[PAD]",
         "mask_token": "[MASK]",
     }
-    tokens = t.PreTrainedTokenizerFast(
-        tokenizer_object=raw, model_max_length=32, **names
-    )
+    tokens = t.PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=32, **names)
     size = {
         "vocab_size": len(WORDS),
         "hidden_size": 16,
@@ -101,16 +95,12 @@ def pipelines(folder):
     )
     yield (
         "mask",
-        t.pipeline(
-            "fill-mask", model=t.BertForMaskedLM(config).eval(), tokenizer=tokens
-        ),
+        t.pipeline("fill-mask", model=t.BertForMaskedLM(config).eval(), tokenizer=tokens),
         "a [MASK] day",
     )
     yield (
         "features",
-        t.pipeline(
-            "feature-extraction", model=t.BertModel(config).eval(), tokenizer=tokens
-        ),
+        t.pipeline("feature-extraction", model=t.BertModel(config).eval(), tokenizer=tokens),
         "a good day",
     )
     generator = t.GPT2Config(
@@ -143,12 +133,7 @@ def make(folder):
 
     folder = pathlib.Path(folder)
     # One list for all, without what pictures need, so that one large environment serves them all.
-    pip = {
-        "pip_requirements": [
-            f"{p}=={version(p)}"
-            for p in ("mlflow", "torch", "transformers", "numpy", "pandas")
-        ]
-    }
+    pip = {"pip_requirements": [f"{p}=={version(p)}" for p in ("mlflow", "torch", "transformers", "numpy", "pandas")]}
     torch.manual_seed(1)
     images = np.random.default_rng(1).random((2, 28, 28)).astype("float32")
     net = Net().eval()
@@ -161,9 +146,7 @@ def make(folder):
         signature=infer_signature(images, outputs),
         **pip,
     )
-    table = pd.DataFrame(
-        {"x": np.array([0.5, 1.0], "float32"), "y": np.array([1.5, 2.0], "float32")}
-    )
+    table = pd.DataFrame({"x": np.array([0.5, 1.0], "float32"), "y": np.array([1.5, 2.0], "float32")})
     linear = torch.nn.Linear(2, 1)
     mlflow.pytorch.save_model(
         linear,
@@ -172,9 +155,7 @@ def make(folder):
         serialization_format="pickle",
         **pip,
     )
-    mlflow.pytorch.save_model(
-        linear, folder / "bare", serialization_format="pickle", **pip
-    )
+    mlflow.pytorch.save_model(linear, folder / "bare", serialization_format="pickle", **pip)
 
     js = "application/json"
     lists = [images[0].round(3).tolist()]
