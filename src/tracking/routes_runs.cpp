@@ -20,11 +20,47 @@ constexpr Field kSetRunTag[] = {{"run_id", FT::string, true}, {"key", FT::string
 constexpr Field kDeleteRunTag[] = {{"run_id", FT::string, true}, {"key", FT::string, true}};
 constexpr Field kSearchRuns[] = {{"experiment_ids", FT::strings}, {"filter"},     {"max_results", FT::integer},
                                  {"order_by", FT::strings},       {"page_token"}, {"run_view_type", FT::enumeration}};
+constexpr Field kGroupRuns[] = {{"experiment_ids", FT::strings},
+                                {"filter"},
+                                {"group_by", FT::string, true},
+                                {"metrics", FT::strings},
+                                {"order_by"},
+                                {"max_results", FT::integer},
+                                {"page_token"},
+                                {"run_view_type", FT::enumeration}};
 constexpr Field kRunDataset[] = {{"name"}, {"digest"}, {"source_type"}, {"source"}, {"schema"}, {"profile"}};
 constexpr Field kModelRef[] = {{"model_id"}, {"step", FT::integer}};
 constexpr Field kLogModel[] = {{"run_id", FT::string, true}, {"model_json", FT::string, true}};
 constexpr Field kOutputs[] = {{"run_id", FT::string, true}, {"models", FT::messages, false, kModelRef}};
 constexpr Field kExperimentIds[] = {{"experiment_ids", FT::strings}};
+
+std::string groups_object(const Page<RunGroup>& page, const std::vector<std::string>& metrics) {
+  return object([&](json::Writer& w) {
+    w.key("groups");
+    w.begin_array();
+    for (const auto& g : page.items) {
+      w.begin_object();
+      if (g.value) w.field("value", *g.value);
+      w.field("count", g.count);
+      if (g.last_start) w.field("last_start_time", *g.last_start);
+      w.key("metrics");
+      w.begin_array();
+      for (std::size_t i = 0; i < metrics.size(); ++i) {
+        w.begin_object();
+        w.field("key", metrics[i]);
+        w.field("count", g.metrics[i].count);
+        if (g.metrics[i].mean) w.field("mean", *g.metrics[i].mean);
+        if (g.metrics[i].min) w.field("min", *g.metrics[i].min);
+        if (g.metrics[i].max) w.field("max", *g.metrics[i].max);
+        w.end_object();
+      }
+      w.end_array();
+      w.end_object();
+    }
+    w.end_array();
+    if (!page.next_token.empty()) w.field("next_page_token", page.next_token);
+  });
+}
 
 // A status by name or number; what is unknown is left alone, as proto JSON does.
 std::optional<std::string> run_status(const std::string& s) {
@@ -163,6 +199,21 @@ void add_run_routes(http::Router& router, Tracking& t) {
     }));
     co_return page_object("runs", page);
   });
+  // Ours, beside MLflow's: a table of groups over any number of runs, for the dashboard.
+  add_endpoint(
+      router, Method::post, "runs/group", kGroupRuns,
+      [&t](http::Request&, Message m) -> Answer {
+        MR_CO_TRY(auto max, max_results(m, 200, 1000));
+        auto metrics = m.strings("metrics");
+        MR_CO_TRY(auto sql, run_groups(m.str("filter"), m.str("group_by"), metrics, m.str("order_by")));
+        MR_CO_TRY(auto offset, parse_page_token(m.str("page_token")));
+        MR_CO_TRY(auto ids, experiment_ids(m));
+        MR_CO_TRY(auto page, co_await t.db().scan([&](sql::Connection& c) {
+          return store::group_runs(c, sql, metrics.size(), ids, view_type(m.str("run_view_type")), max, offset);
+        }));
+        co_return groups_object(page, metrics);
+      },
+      "2.0", "millrace");
   // log-inputs and outputs decode from the body again: Message keeps lists of flat objects only.
   static constexpr Field kNested[] = {{"model_id"}};
   static constexpr Field kInputs[] = {{"run_id", FT::string, true},

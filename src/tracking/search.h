@@ -33,6 +33,18 @@ struct SearchSql {
   std::string order;
 };
 Result<SearchSql> run_search(std::string_view filter, const std::vector<std::string>& order_by);  // runs r
+// Runs by a value that they share: "SELECT <value>, COUNT(*), MAX(r.start_time)<columns> FROM runs r<joins> WHERE
+// …<where> GROUP BY <value> ORDER BY <order>"; four columns a metric: count, mean, smallest, largest. Not a part of
+// MLflow's API.
+struct GroupSql {
+  std::string value;
+  std::string columns;
+  SqlText joins;
+  SqlText where;
+  std::string order;
+};
+Result<GroupSql> run_groups(std::string_view filter, std::string_view group_by, const std::vector<std::string>& metrics,
+                            std::string_view order_by);
 Result<SearchSql> experiment_search(std::string_view filter,
                                     const std::vector<std::string>& order_by);  // experiments e
 Result<SearchSql> registered_model_search(std::string_view filter,

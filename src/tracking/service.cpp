@@ -61,7 +61,7 @@ Result<std::vector<std::int64_t>> experiment_ids(const Message& m) {
 }
 
 void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields,
-                  EndpointFn fn, std::string_view version) {
+                  EndpointFn fn, std::string_view version, std::string_view family) {
   auto handler = [fields, fn = std::move(fn)](http::Request& rq) -> task::Task<http::Response> {
     std::string body;
     if (rq.method != http::Method::get || rq.query.empty()) {
@@ -76,7 +76,7 @@ void add_endpoint(http::Router& router, http::Method method, std::string_view pa
     co_return http::Response::json(200, std::move(*answer));
   };
   for (const char* root : {"/api/", "/ajax-api/"})
-    router.add(method, fmt::format("{}{}/mlflow/{}", root, version, path), handler);
+    router.add(method, fmt::format("{}{}/{}/{}", root, version, family, path), handler);
 }
 
 Result<std::unique_ptr<Tracking>> Tracking::open(Options options, std::shared_ptr<ArtifactStore> proxied,

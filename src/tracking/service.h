@@ -53,10 +53,11 @@ class Tracking {
   std::function<ArtifactStore*(const std::string&)> bucket_store_;
 };
 
-// Registers one endpoint under /api and /ajax-api. `fn` gives the answer's JSON text.
+// Registers one endpoint under /api and /ajax-api. `fn` gives the answer's JSON text. What is not MLflow's has another
+// family than "mlflow".
 using EndpointFn = std::function<task::Task<Result<std::string>>(http::Request&, Message)>;
 void add_endpoint(http::Router& router, http::Method method, std::string_view path, std::span<const Field> fields,
-                  EndpointFn fn, std::string_view version = "2.0");
+                  EndpointFn fn, std::string_view version = "2.0", std::string_view family = "mlflow");
 
 void add_experiment_routes(http::Router& router, Tracking& t);  // routes_experiments.cpp
 void add_run_routes(http::Router& router, Tracking& t);         // routes_runs.cpp

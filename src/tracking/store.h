@@ -58,6 +58,9 @@ Result<RunInfo> active_run(sql::Connection& c, const std::string& run_id);
 Result<Run> get_run(sql::Connection& c, const std::string& run_id);
 Result<Page<Run>> search_runs(sql::Connection& c, const SearchSql& search, const std::vector<std::int64_t>& experiments,
                               ViewType view, std::int64_t max, std::int64_t offset);
+Result<Page<RunGroup>> group_runs(sql::Connection& c, const GroupSql& groups, std::size_t metrics,
+                                  const std::vector<std::int64_t>& experiments, ViewType view, std::int64_t max,
+                                  std::int64_t offset);
 Result<> set_tag(sql::Connection& c, const std::string& run_id, const KeyValue& tag);
 Result<> delete_tag(sql::Connection& c, const std::string& run_id, const std::string& key);
 Result<> log_param(sql::Connection& c, const std::string& run_id, const KeyValue& param);

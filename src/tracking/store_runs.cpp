@@ -55,6 +55,20 @@ Result<> load_data(sql::Connection& c, std::vector<Run>& runs, bool models) {
   return load_inputs(c, runs, models);
 }
 
+// " WHERE …": the runs of these experiments in these stages of life.
+SqlText of_experiments(const std::vector<std::int64_t>& experiments, ViewType view) {
+  SqlText q;
+  q.add(" WHERE r.experiment_id IN (");
+  for (std::size_t i = 0; i < experiments.size(); ++i) {
+    q.add(i > 0 ? ",?" : "?");
+    q.arg(experiments[i]);
+  }
+  q.add(fmt::format(") AND r.lifecycle_stage IN ({})", view == ViewType::active_only    ? "'active'"
+                                                       : view == ViewType::deleted_only ? "'deleted'"
+                                                                                        : "'active','deleted'"));
+  return q;
+}
+
 }  // namespace
 
 Result<Run> create_run(sql::Connection& c, const NewRun& n) {
@@ -149,14 +163,7 @@ Result<Page<Run>> search_runs(sql::Connection& c, const SearchSql& s, const std:
   SqlText q;
   q.add(fmt::format("SELECT {} FROM runs r", kRunColumns));
   q.append(s.joins);
-  q.add(" WHERE r.experiment_id IN (");
-  for (std::size_t i = 0; i < experiments.size(); ++i) {
-    q.add(i > 0 ? ",?" : "?");
-    q.arg(experiments[i]);
-  }
-  q.add(fmt::format(") AND r.lifecycle_stage IN ({})", view == ViewType::active_only    ? "'active'"
-                                                       : view == ViewType::deleted_only ? "'deleted'"
-                                                                                        : "'active','deleted'"));
+  q.append(of_experiments(experiments, view));
   q.append(s.where);
   q.add(fmt::format(" ORDER BY {} LIMIT ? OFFSET ?", s.order));
   q.arg(max + 1);
@@ -167,6 +174,35 @@ Result<Page<Run>> search_runs(sql::Connection& c, const SearchSql& s, const std:
     page.next_token = page_token(offset + max);
   }
   MR_CHECK(load_data(c, page.items, false));
+  return page;
+}
+
+Result<Page<RunGroup>> group_runs(sql::Connection& c, const GroupSql& g, std::size_t metrics,
+                                  const std::vector<std::int64_t>& experiments, ViewType view, std::int64_t max,
+                                  std::int64_t offset) {
+  Page<RunGroup> page;
+  if (experiments.empty()) return page;
+  SqlText q;
+  q.add(fmt::format("SELECT {}, COUNT(*), MAX(r.start_time){} FROM runs r", g.value, g.columns));
+  q.append(g.joins);
+  q.append(of_experiments(experiments, view));
+  q.append(g.where);
+  q.add(fmt::format(" GROUP BY {} ORDER BY {} LIMIT ? OFFSET ?", g.value, g.order));
+  q.arg(max + 1);
+  q.arg(offset);
+  std::string types = "sii";
+  for (std::size_t i = 0; i < metrics; ++i) types += "iddd";
+  MR_CHECK(c.query(q.sql, types, q.bound(), [&](const sql::Row& r) {
+    auto real = [&](std::size_t i) { return r.null(i) ? std::nullopt : std::optional(r.real(i)); };
+    RunGroup group{.value = r.opt_text(0), .count = r.i64(1), .last_start = r.opt_i64(2), .metrics = {}};
+    for (std::size_t i = 3; i < 3 + 4 * metrics; i += 4)
+      group.metrics.push_back({r.i64(i), real(i + 1), real(i + 2), real(i + 3)});
+    page.items.push_back(std::move(group));
+  }));
+  if (page.items.size() > static_cast<std::size_t>(max)) {
+    page.items.pop_back();
+    page.next_token = page_token(offset + max);
+  }
   return page;
 }
 

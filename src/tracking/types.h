@@ -122,6 +122,18 @@ struct RegisteredModel {
   std::vector<std::pair<std::string, std::int64_t>> aliases;
 };
 
+// Runs that share a value of a parameter, a tag or an attribute, and what some metrics came to among them.
+struct RunGroup {
+  struct Numbers {
+    std::int64_t count = 0;  // of runs that have a number there
+    std::optional<double> mean, min, max;
+  };
+  std::optional<std::string> value;  // of the runs that have none: nothing
+  std::int64_t count = 0;
+  std::optional<std::int64_t> last_start;
+  std::vector<Numbers> metrics;  // in the order in which they were asked for
+};
+
 template <class T>
 struct Page {
   std::vector<T> items;
