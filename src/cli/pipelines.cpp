@@ -61,6 +61,7 @@ struct Pipelines::Impl {
   std::unique_ptr<pipelines::TrackingLink> tracking;  // goes after the runner's loop has stopped, before that goes
   std::optional<pipelines::Service> service;
   std::optional<pipelines::Schedules> schedules;
+  std::string zone;
   std::shared_ptr<http::Router> routes = std::make_shared<http::Router>();
   bool started = false;
 };
@@ -109,9 +110,21 @@ Result<std::unique_ptr<Pipelines>> Pipelines::open(kube::Client& client, kube::P
     if (i->schedules) i->schedules->changed();
   };
   impl->service.emplace(*impl->store, *impl->runner, std::move(s));
+  impl->zone = options.cron_zone;
   impl->schedules.emplace(*impl->service, time::now_ms, options.cron_zone);
   impl->service->add_routes(*impl->routes);
   return std::unique_ptr<Pipelines>(new Pipelines(std::move(impl)));
+}
+
+Result<std::vector<std::int64_t>> Pipelines::next_runs(const std::string& id, const std::string& cron,
+                                                       std::size_t most) const {
+  const auto now = time::now_ms();
+  pipelines::RecurringRun r{
+      .kind = pipelines::TriggerKind::cron, .cron = cron, .created_ms = now, .updated_ms = now, .plugins_input = {}};
+  if (!id.empty()) {
+    MR_TRY(r, impl_->store->recurring(id));
+  }
+  return pipelines::next_times(r, now, impl_->zone, most);
 }
 
 http::Handler Pipelines::handler() const {

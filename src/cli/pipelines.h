@@ -47,6 +47,9 @@ class Pipelines {
   [[nodiscard]] http::Handler handler() const;
   // What of the front door is the API's (/apis/v…, the same below /pipeline/); the rest goes to `fallback`.
   [[nodiscard]] http::Handler at_front_door(http::Handler fallback) const;
+  // When a recurring run makes its next runs, or, without an id, when a cron text would: milliseconds since 1970.
+  [[nodiscard]] Result<std::vector<std::int64_t>> next_runs(const std::string& id, const std::string& cron,
+                                                            std::size_t most) const;
   // Takes up unfinished runs and starts the schedules. `loop` outlives stop().
   void start(task::Loop& loop);
   void stop();

@@ -21,6 +21,7 @@ constexpr const char* kPolicy =
     "'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 constexpr std::size_t kMaxTopics = 8;
+constexpr std::size_t kNextRuns = 5;
 
 // First parts of the pages' addresses: web/src/pages.ts has the same.
 constexpr std::string_view kPages[] = {"pipelines", "experiments", "models", "endpoints", "objects", "resources"};
@@ -69,6 +70,14 @@ struct Dashboard::Impl {
     if (name == "frame") co_return answer(co_await frame(deps));
     if (name == "overview") co_return answer(co_await overview(deps, param("namespace")));
     if (name == "search") co_return answer(co_await search(deps, param("q")));
+    if (name == "schedule") {
+      if (!deps.next_runs) co_return refused(501, "there are no schedules here");
+      auto times = deps.next_runs(param("id"), param("cron"), kNextRuns);
+      if (!times) co_return refused(times.error().code == Code::not_found ? 404 : 400, times.error().message);
+      Array list;
+      for (auto t : *times) list.emplace_back(t);
+      co_return answer(json::serialize(Object{{"times", std::move(list)}}));
+    }
     if (name == "live") {
       std::vector<std::string> topics;
       for (auto t : text::split(param("topics"), ','))
@@ -162,7 +171,7 @@ http::Handler Dashboard::observed(http::Handler inner) const {
   return [changes = impl_->changes, inner = std::move(inner)](http::Request& rq) -> task::Task<http::Response> {
     const bool reads = rq.method == http::Method::get || rq.method == http::Method::head ||
                        rq.method == http::Method::options || rq.path.ends_with("search") ||
-                       rq.path.ends_with("/graphql");
+                       rq.path.ends_with("/runs/group") || rq.path.ends_with("/graphql");
     auto res = co_await inner(rq);
     if (!reads && res.status < 400) changes->fetch_add(1, std::memory_order_relaxed);
     co_return res;

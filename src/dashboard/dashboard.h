@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "http/message.h"
 #include "task/loop.h"
 
@@ -24,6 +25,9 @@ struct DashboardDeps {
   std::function<std::string(std::string_view method, const std::string& host, const std::string& bucket,
                             const std::string& key, std::vector<std::pair<std::string, std::string>> query)>
       sign;
+  // When a recurring run makes its next runs, or, without an id, when a cron text would: milliseconds since 1970.
+  std::function<Result<std::vector<std::int64_t>>(const std::string& id, const std::string& cron, std::size_t most)>
+      next_runs;
   std::vector<std::string> allowed_hosts;  // beside this machine's names and addresses
   bool local = true;                       // false: other machines reach the front door, and get no data here
   // Whether the client at an address of this machine is a pod; empty: found out by the kernel's tables (caller.h).

@@ -209,6 +209,22 @@ TEST_F(DashboardTest, SearchQuotesWhatIsLookedFor) {
   EXPECT_TRUE(tracking.asked.empty());
 }
 
+TEST_F(DashboardTest, SchedulesTellTheirNextTimes) {
+  EXPECT_EQ(ask(deps(), "/dashboard/api/v1/schedule?id=a").status, 501);
+  auto with = deps();
+  with.next_runs = [](const std::string& id, const std::string& cron,
+                      std::size_t most) -> Result<std::vector<std::int64_t>> {
+    if (id == "gone") return fail(Code::not_found, "no such recurring run");
+    if (cron == "torn") return fail(Code::invalid_argument, "a cron text has six fields");
+    return std::vector<std::int64_t>(std::min<std::size_t>(most, 2), 7);
+  };
+  EXPECT_EQ(text(ask(with, "/dashboard/api/v1/schedule?id=a")), R"({"times":[7,7]})");
+  EXPECT_EQ(ask(with, "/dashboard/api/v1/schedule?id=gone").status, 404);
+  auto torn = ask(with, "/dashboard/api/v1/schedule?cron=torn");
+  EXPECT_EQ(torn.status, 400);
+  EXPECT_NE(text(torn).find("six fields"), std::string::npos);
+}
+
 TEST_F(DashboardTest, TheApiOnlyReads) {
   EXPECT_EQ(ask(deps(), "/dashboard/api/v1/overview", http::Method::post).status, 405);
   EXPECT_EQ(ask(deps(), "/dashboard/api/v1/nothing").status, 404);

@@ -100,6 +100,15 @@ Result<std::optional<std::int64_t>> next_time(const RecurringRun& r, std::string
   return times.after(done_until(r));
 }
 
+Result<std::vector<std::int64_t>> next_times(const RecurringRun& r, std::int64_t now_ms, std::string_view zone,
+                                             std::size_t most) {
+  MR_TRY(const auto times, Times::of(r, zone));
+  std::vector<std::int64_t> out;
+  for (auto t = times.after(std::max(done_until(r), now_ms)); t && out.size() < most; t = times.after(*t))
+    out.push_back(*t);
+  return out;
+}
+
 Result<std::vector<Due>> due(const RecurringRun& r, std::int64_t now_ms, std::int64_t active_runs,
                              std::string_view zone) {
   std::vector<Due> out;

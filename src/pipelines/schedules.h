@@ -25,6 +25,9 @@ struct Due {
 // The first time of the schedule that has had no run, be it past or to come; none: the schedule is over. Times while it
 // was disabled do not count. `zone`: of cron texts. Errors: the cron text or the zone cannot be read.
 Result<std::optional<std::int64_t>> next_time(const RecurringRun& r, std::string_view zone);
+// The times to come, soonest first, at most `most`. As above.
+Result<std::vector<std::int64_t>> next_times(const RecurringRun& r, std::int64_t now_ms, std::string_view zone,
+                                             std::size_t most);
 // What is to be made now, oldest first: with catch-up every missed time, without it the latest one alone; never more
 // than max_concurrency (1 to 10) allows beside `active_runs`. Nothing when the schedule is disabled.
 Result<std::vector<Due>> due(const RecurringRun& r, std::int64_t now_ms, std::int64_t active_runs,

@@ -72,6 +72,21 @@ TEST(Schedules, PeriodicTimesCountFromCreationOrAStart) {
             (Times{"2026-03-01T04:20:00Z", "2026-03-01T05:20:00Z", "2026-03-01T06:20:00Z"}));
 }
 
+TEST(Schedules, TheTimesToComeAreTold) {
+  auto told = [](const RecurringRun& r, std::string_view now, std::size_t most) {
+    std::vector<std::string> out;
+    for (auto t : next_times(r, at(now), "UTC", most).value_or(std::vector<std::int64_t>{})) out.push_back(shown(t));
+    return out;
+  };
+  EXPECT_EQ(told(cron("0 30 1 * * *"), "2026-03-05T02:00:00Z", 2),
+            (Times{"2026-03-06T01:30:00Z", "2026-03-07T01:30:00Z"}));
+  auto r = every(3600);
+  r.last_ms = at("2026-03-01T07:00:00Z");
+  r.end_ms = at("2026-03-01T09:30:00Z");
+  EXPECT_EQ(told(r, "2026-03-01T07:10:00Z", 5), (Times{"2026-03-01T08:00:00Z", "2026-03-01T09:00:00Z"}));
+  EXPECT_FALSE(next_times(cron("no cron"), at("2026-03-05T02:00:00Z"), "UTC", 2));
+}
+
 TEST(Schedules, StartAndEndBoundACronSchedule) {
   auto r = cron("0 0 12 * * *");
   r.start_ms = at("2026-03-03T12:00:00Z");
