@@ -13,6 +13,18 @@ const types = {
   json: "application/json",
   txt: "text/plain; charset=utf-8",
 };
+// What the bundles are made of, with the licences that ask to go with it.
+const lock = JSON.parse(readFileSync("package-lock.json", "utf8"));
+const licences = Object.entries(lock.packages)
+  .filter(([path, p]) => path && !p.dev && !p.optional)
+  .sort(([a], [b]) => (a < b ? -1 : 1))
+  .map(([path, p]) => {
+    const file = readdirSync(path).find((n) => /^licen[cs]e(\.|$)/i.test(n));
+    if (!file) throw new Error(`${path}: it has no licence file`);
+    return `${path.replace("node_modules/", "")} ${p.version}\n\n${readFileSync(join(path, file), "utf8").trim()}\n`;
+  });
+writeFileSync("dist/assets/licences.txt", `The pages of Millrace's dashboard have these in them:\n\n${licences.join("\n----\n\n")}`);
+
 const walk = (dir) =>
   readdirSync(dir).flatMap((n) => (statSync(join(dir, n)).isDirectory() ? walk(join(dir, n)) : [join(dir, n)]));
 

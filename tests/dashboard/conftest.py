@@ -73,15 +73,49 @@ class Site:
             assert time.monotonic() < end, f"{selector} does not take {text!r}"
             time.sleep(0.05)
 
+    def yaml(self):
+        """What the editor of YAML holds; empty while it is loaded."""
+        return self.browser.evaluate("document.querySelector('.yaml')?.value ?? ''")
+
+    def write_yaml(self, text):
+        """Put a text in the place of what the editor holds, as someone who selects everything and pastes."""
+        self.until("document.querySelector('.yaml')?.shadowRoot?.querySelector('.cm-content')", "the editor is there")
+        paste = (
+            "(text => { const e = document.querySelector('.yaml').shadowRoot.querySelector('.cm-content'); e.focus();"
+            " e.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', code: 'KeyA', keyCode: 65, ctrlKey: true, bubbles: true}));"
+            " const t = new DataTransfer(); t.setData('text/plain', text);"
+            " e.dispatchEvent(new ClipboardEvent('paste', {clipboardData: t, bubbles: true, cancelable: true})); })"
+        )
+        self.browser.evaluate(f"{paste}({json.dumps(text)})")
+        self.until(f"document.querySelector('.yaml').value === {json.dumps(text)}", "the editor has the text")
+
+    def drag(self, selector, start, end):
+        """The mouse pressed in an element at a part of its height (0: top), and released at another."""
+        self.until(f"document.querySelector({json.dumps(selector)})", f"{selector} is there")
+        x, y, high = self.browser.evaluate(
+            f"(e => (e.scrollIntoView({{block: 'center'}}), (r => [r.x + r.width / 2, r.y, r.height])(e.getBoundingClientRect())))"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+        for kind, part in (("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            self.browser._call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y + part * high,
+                button="none" if kind == "mouseMoved" and part == start else "left",
+                buttons=0 if kind == "mouseReleased" or part == start and kind == "mouseMoved" else 1,
+                clickCount=1,
+            )
+
     def api(self, path, **more):
         return ask(self.url + path, **more)
 
     def check(self, shot):
         """Nothing went wrong, nothing of what users stored ran, and nothing sticks out of a page; a picture is kept."""
         self.browser.screenshot(SCREENSHOTS / f"{shot}.png")
-        assert self.browser.page.exceptions == []
+        assert self.browser.page.exceptions == [], self.browser.page.exceptions
         failed = [str(e) for e in self.browser.page.to_server() if e.failure or e.status >= 400]
-        assert failed == []
+        assert failed == [], failed
         assert self.browser.evaluate("[typeof window.hacked, document.querySelectorAll('[role=alert]').length]") == [
             "undefined",
             0,

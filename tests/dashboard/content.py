@@ -26,6 +26,8 @@ class Content:
     version_id: str = ""
     pipeline_run: str = ""
     failed_run: str = ""
+    recurring: str = ""
+    endpoint: str = ""
 
 
 def post(base, path, body, method="POST"):
@@ -165,7 +167,7 @@ def failing_spec(folder):
 
 def run_pipelines(platform, c, folder):
     base = platform.gateway_url + "/apis/v2beta1"
-    package, document = spec(folder)
+    package, _ = spec(folder)
     boundary = "part-" + secrets.token_hex(8)
     body = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="uploadfile"; filename="churn.yaml"\r\n'
@@ -194,6 +196,50 @@ def run_pipelines(platform, c, folder):
     ]
 
 
+def schedule(platform, c):
+    """The pipeline at the turn of each year: it does not run while tests do."""
+    c.recurring = post(
+        platform.gateway_url + "/apis/v2beta1",
+        "/recurringruns",
+        {
+            "display_name": f"yearly-{c.suffix}",
+            "pipeline_version_reference": {"pipeline_id": c.pipeline_id, "pipeline_version_id": c.version_id},
+            "runtime_config": {"parameters": {"rows": 500}},
+            "trigger": {"cron_schedule": {"cron": "0 0 0 1 1 *"}},
+            "mode": "ENABLE",
+            "max_concurrency": "1",
+        },
+    )["recurring_run_id"]
+
+
+SERVICES = "/dashboard/kube/apis/serving.kserve.io/v1beta1/namespaces/kubeflow-user-example-com/inferenceservices"
+
+
+def service(name, uri):
+    model = {"modelFormat": {"name": "mlflow"}, "protocolVersion": "v2", "storageUri": uri}
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": {"model": model}},
+    }
+
+
+def serve(platform, c):
+    c.endpoint = f"churn-{c.suffix}"
+    post(platform.gateway_url, SERVICES, service(c.endpoint, f"models:/{c.model}/1"))
+
+
+def wait_for_service(platform, name, seconds=120):
+    end = time.monotonic() + seconds
+    while True:
+        told = get(platform.gateway_url, f"{SERVICES}/{name}").get("status", {}).get("conditions", [])
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in told):
+            return
+        assert time.monotonic() < end, f"never ready: {told}"
+        time.sleep(0.1)
+
+
 def wait_for_run(platform, run_id, seconds=120):
     base = platform.gateway_url + "/apis/v2beta1"
     end = time.monotonic() + seconds
@@ -218,8 +264,11 @@ def fill(platform, folder) -> Content:
     )
     assert done.returncode == 0, done.stderr
     c = Content(**json.loads(done.stdout.splitlines()[-1]))
+    schedule(platform, c)
+    serve(platform, c)
     wait_for_run(platform, c.pipeline_run)
     wait_for_run(platform, c.failed_run)
+    wait_for_service(platform, c.endpoint)
     return c
 
 

@@ -107,6 +107,7 @@ def test_lists_of_pipelines(site):
     site.check("definitions")
     site.open(f"/pipelines/definitions/{c.pipeline_id}", "each depth", "Trains, compares and publishes")
     site.check("definition")
+    site.open("/pipelines?tab=recurring", f"yearly-{c.suffix}", "0 0 0 1 1 *", "Enabled")
 
 
 def test_run_table(site):
@@ -256,8 +257,9 @@ def test_resources(site):
     site.check("services")
     site.open("/resources/core/v1/secrets", "values are for kubectl")
     site.open("/resources/core/v1/services/kubeflow/mlflow?tab=yaml", "YAML")
-    site.until("document.querySelector('.yaml')?.value.includes('kind: Service')", "the object is shown as YAML")
-    assert "managedFields" not in site.browser.evaluate("document.querySelector('.yaml').value")
+    site.until("document.querySelector('.yaml')?.value?.includes('kind: Service')", "the object is shown as YAML")
+    assert "managedFields" not in site.yaml()
+    site.check("yaml")
 
 
 def test_an_address_without_a_page_says_so(site):

@@ -139,3 +139,10 @@ def test_changes_are_streamed(filled):
         )
         assert next(line for line in lines if line.startswith("event:")) == "event: changed"
         assert next(lines) == "data: tracking"
+
+
+def test_what_the_pages_are_made_of_is_told(url):
+    answer = requests.get(url + "/dashboard/assets/licences.txt", timeout=10)
+    assert answer.headers["content-type"].startswith("text/plain")
+    for name in ("preact ", "uplot ", "@dagrejs/dagre ", "@codemirror/view ", "Permission is hereby granted"):
+        assert name in answer.text, name

@@ -1,11 +1,13 @@
 """Work done in the dashboard arrives at the APIs, and what happens elsewhere shows by itself."""
 
 import json
+import urllib.error
 
 import harness
+import pytest
 
 from .conftest import NAMESPACE, ask
-from .content import wait_for_run
+from .content import SERVICES, service, wait_for_run
 
 MENU = {"type": "item", "link": "/mlflow/#", "text": "MLflow", "icon": "icons:cached"}
 
@@ -59,6 +61,10 @@ def test_a_model_is_deployed_and_tried(site):
     site.check("endpoint")
     site.click("Try it")
     site.until("document.querySelectorAll('.try input').length === 2", "the form is made of the signature")
+    # What was logged with the model as an example stands there at first.
+    site.browser.wait_for("from the model's input example", deadline=60)
+    filled = site.browser.evaluate("[...document.querySelectorAll('.try input')].map(e => e.value)")
+    assert filled == ["20, 30", "1, 0.5"]
     site.type(".try .field:nth-child(1) input", "20, 50")
     site.type(".try .field:nth-child(2) input", "1, 3")
     site.click("Send")
@@ -78,7 +84,7 @@ def test_a_model_is_deployed_and_tried(site):
         site.browser.wait_for(text, deadline=60)
     site.check("endpoint-events")
     site.click("YAML")
-    site.until("document.querySelector('.yaml')?.value.includes('storageUri')", "the object is shown as YAML")
+    site.until("document.querySelector('.yaml')?.value?.includes('storageUri')", "the object is shown as YAML")
     site.open("/endpoints", "tried", "Ready")
     site.check("endpoints")
     site.open(f"/models/{c.model}?tab=lineage", "tried")
@@ -88,18 +94,39 @@ def test_an_object_is_edited_after_a_dry_run(site):
     where = "/dashboard/kube/api/v1/namespaces/default/configmaps"
     site.api(where, method="POST", body={"metadata": {"name": "edited"}, "data": {"key": "before"}})
     site.open("/resources/core/v1/configmaps/default/edited?tab=yaml", "YAML")
-    site.until("document.querySelector('.yaml')?.value.includes('key: before')", "the object is shown")
-    text = site.browser.evaluate("document.querySelector('.yaml').value")
-    site.type(".yaml", text.replace("key: before", "key: after\n  nested: [1]"))
+    site.until("document.querySelector('.yaml')?.value?.includes('key: before')", "the object is shown")
+    text = site.yaml()
+    # What the server refuses stands at its line: beside the text, and in it.
+    site.write_yaml(text.replace("key: before", "key: after\nunknown: 1"))
     site.click("Check with the server")
-    site.browser.wait_for("That did not work", deadline=60)
-    site.type(".yaml", text.replace("key: before", "key: after"))
+    line = text[: text.index("key: before")].count("\n") + 2
+    site.browser.wait_for("The server would not take this", f"Line {line}: unknown field unknown", deadline=60)
+    marked = "document.querySelector('.yaml').shadowRoot.querySelector('.cm-lintRange-error')"
+    site.until(f"{marked}?.innerText === 'unknown: 1'", "the line is marked")
+    site.write_yaml("kind: ConfigMap\nmetadata:\n  name: edited\n torn\n")
+    site.click("Check with the server")
+    site.browser.wait_for("The server would not take this", "Line ", deadline=60)
+    site.until("!document.querySelector('.trouble').innerText.includes('unknown')", "it is the new refusal")
+    site.write_yaml(text.replace("key: before", "key: after"))
     site.click("Check with the server")
     site.browser.wait_for("The server would take this.", deadline=60)
     assert site.api(where + "/edited")["data"] == {"key": "before"}
     site.click("Save")
     site.browser.wait_for("Saved.", deadline=60)
     assert site.api(where + "/edited")["data"] == {"key": "after"}
+
+
+def test_yaml_completes_itself_by_the_servers_schema(site):
+    site.open("/resources?apply=1", "Apply YAML")
+    site.write_yaml("apiVersion: v1\nkind: Service\nspec:\n  externalTr")
+    site.until("document.querySelector('.yaml').shadowRoot.activeElement", "the editor has the focus")
+    shown = "document.querySelector('.yaml').shadowRoot.querySelector('.cm-tooltip-autocomplete')?.innerText ?? ''"
+    for kind in ("keyDown", "keyUp"):
+        site.browser._call(
+            "Input.dispatchKeyEvent", type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, modifiers=2
+        )
+    site.until(f"({shown}).includes('externalTrafficPolicy')", "the field is offered")
+    assert "externalIPs" not in site.browser.evaluate(shown)
 
 
 def test_a_file_is_stored(site):
@@ -142,3 +169,100 @@ def test_a_server_that_stops_is_missed(site, tmp_path):
         args = platform.proc.args
         with harness.launch(args[1:], platform.gateway_url + "/readyz"):
             site.until("!document.querySelector('.gone')", "the page goes on")
+
+
+def test_a_pipeline_runs_by_the_clock(site):
+    c = site.content
+    site.open(f"/pipelines?new=run&pipeline={c.pipeline_id}", "Start a run", "rows")
+    site.until("document.querySelectorAll('dialog .field input').length >= 3", "the form has the parameters")
+    site.type("dialog .field:nth-of-type(3) input", f"by clock {c.suffix}")
+    site.browser.evaluate(
+        "(e => { e.value = 'cron'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
+        "([...document.querySelectorAll('dialog select')].at(-1))"
+    )
+    site.type("dialog input.mono", "0 0 0 32 * *")
+    site.until("document.querySelector('dialog [role=status]')?.innerText.includes('32')", "what is wrong is said")
+    # Once a year: it does not come while the test runs, unless it runs at the turn of a year.
+    site.type("dialog input.mono", "0 0 0 1 1 *")
+    site.until("document.querySelector('dialog [role=status]')?.innerText.startsWith('Next: ')", "the times show")
+    site.click("Schedule")
+    site.until("location.pathname.startsWith('/pipelines/recurring/')", "the recurring run is opened")
+    recurring = site.browser.evaluate("location.pathname").rsplit("/", 1)[1]
+    site.browser.wait_for(f"by clock {c.suffix}", "0 0 0 1 1 *", "Next runs", "Runs that it made", deadline=60)
+    times = site.api(f"/dashboard/api/v1/schedule?id={recurring}")["times"]
+    assert len(times) == 5
+    years = site.browser.evaluate(f"{json.dumps(times)}.map(t => new Date(t).toISOString().slice(4, 19))")
+    assert years == ["-01-01T00:00:00"] * 5
+    # Loaded anew: what was refused while the form was filled in is no fault of this page.
+    site.open(f"/pipelines/recurring/{recurring}", f"by clock {c.suffix}")
+    site.until("document.querySelectorAll('.list li').length === 5", "the next runs show")
+    site.check("recurring")
+    where = f"/apis/v2beta1/recurringruns/{recurring}"
+    site.click("Pause")
+    site.browser.wait_for("None while it is paused.", deadline=60)
+    assert site.api(where)["status"] == "DISABLED"
+    site.click("Go on")
+    site.until("document.querySelectorAll('.list li').length === 5", "the next runs show again")
+    assert site.api(where)["status"] == "ENABLED"
+    site.open("/pipelines?tab=recurring", f"by clock {c.suffix}", "Pause")
+    site.check("recurring-list")
+    site.open(f"/pipelines/recurring/{recurring}", "Delete")
+    site.click("Delete")
+    site.press("dialog .button.danger")
+    site.until("location.search === '?tab=recurring'", "the list is opened")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        site.api(where)
+
+
+def test_a_schedule_that_makes_no_sense_has_no_times(site):
+    for query, status in (("cron=nonsense", 400), ("id=none", 404)):
+        with pytest.raises(urllib.error.HTTPError, match=str(status)):
+            site.api(f"/dashboard/api/v1/schedule?{query}")
+    assert len(site.api("/dashboard/api/v1/schedule?cron=0%20*%20*%20*%20*%20*")["times"]) == 5
+
+
+def test_a_canary_is_raised_and_rolled_back(site):
+    c = site.content
+    base = site.platform.tracking_url + "/api/2.0/mlflow/"
+    model = f"canary-{c.suffix}"
+    source = ask(base + f"model-versions/get?name={c.model}&version=1")["model_version"]["source"]
+    ask(base + "registered-models/create", "POST", {"name": model})
+    for _ in range(2):
+        ask(
+            base + "model-versions/create",
+            "POST",
+            {"name": model, "source": source, "model_id": source.removeprefix("models:/")},
+        )
+    where = SERVICES
+    site.api(where, method="POST", body=service(model, f"models:/{model}/1"))
+    site.open(f"/endpoints/{NAMESPACE}/{model}", f"{model}-predictor-00001", "100 %")
+    assert "Roll back" not in site.browser.text()
+    # The next version, as a canary.
+    site.open(f"/models/{model}?deploy=2", "Name of the endpoint")
+    site.type("dialog input[pattern]", model)
+    site.browser.evaluate(
+        "(e => { e.value = '10'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
+        "([...document.querySelectorAll('dialog select')].at(-1))"
+    )
+    site.press("dialog button[type=submit]")
+    site.until(f"location.pathname === '/endpoints/{NAMESPACE}/{model}'", "the endpoint is opened")
+    shares = "[...document.querySelectorAll('.list li')].map(e => e.innerText.replace(/\\s+/g, ' ')).join('; ')"
+
+    def split(percent, *texts):
+        site.until(f"{json.dumps(texts)}.every(t => ({shares}).includes(t))", f"{texts} shows")
+        told = site.api(f"{where}/{model}")
+        assert told["spec"]["predictor"].get("canaryTrafficPercent") == percent
+        return {t["revisionName"][-1]: t["percent"] for t in told["status"]["components"]["predictor"]["traffic"]}
+
+    first, second = f"{model}-predictor-00001", f"{model}-predictor-00002"
+    assert split(10, f"10 % {second}", f"90 % {first}") == {"2": 10, "1": 90}
+    site.check("canary")
+    site.click("50 % to the latest")
+    assert split(50, f"50 % {second}", f"50 % {first}") == {"2": 50, "1": 50}
+    site.click("Roll back")
+    assert split(0, f"100 % {first}").get("1") == 100
+    site.click("All to the latest")
+    assert split(None, f"100 % {second}").get("2") == 100
+    site.click("Delete")
+    site.press("dialog .button.danger")
+    site.until("location.pathname === '/endpoints'", "the list is opened")

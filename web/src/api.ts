@@ -5,6 +5,7 @@ export class ApiError extends Error {
   constructor(
     readonly status: number, // 0: no answer
     message: string,
+    readonly causes: { field?: string; message?: string }[] = [], // of the Kubernetes API: what is wrong with which field
   ) {
     super(message);
   }
@@ -24,6 +25,15 @@ export function errorText(status: number, body: string): string {
     if (body && body.length < 300 && !body.includes("<")) return body.trim();
   }
   return `The server answered ${status}`;
+}
+
+function causesOf(body: string): { field?: string; message?: string }[] {
+  try {
+    const causes = (JSON.parse(body) as { details?: { causes?: unknown } }).details?.causes;
+    return Array.isArray(causes) ? causes : [];
+  } catch {
+    return [];
+  }
 }
 
 export interface Ask {
@@ -55,7 +65,10 @@ export async function request(path: string, o: Ask = {}): Promise<Response> {
     throw new ApiError(0, "The server does not answer. Is millrace up still running?");
   }
   connected.value = true;
-  if (!answer.ok) throw new ApiError(answer.status, errorText(answer.status, await answer.text()));
+  if (!answer.ok) {
+    const text = await answer.text();
+    throw new ApiError(answer.status, errorText(answer.status, text), causesOf(text));
+  }
   return answer;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { complete, quoted } from "./filter";
+import { both, complete, ofGroup, PARENT, quoted } from "./filter";
 
 const names = { metrics: ["loss", "val loss"], params: ["depth"], tags: ["mlflow.user", "team"] };
 const at = (text: string) => complete(text, text.length, names);
@@ -26,4 +26,10 @@ describe("completion of filters", () => {
   it("quotes what needs it", () => {
     expect([quoted("a.b"), quoted("a b"), quoted("x/y")]).toEqual(["a.b", "`a b`", "`x/y`"]);
   });
+});
+
+it("says what the runs of a group have in common", () => {
+  expect([ofGroup("params.depth", "4"), ofGroup("params.val loss", "a'b"), ofGroup(PARENT, undefined)]).toEqual(["params.depth = '4'", 'params.`val loss` = "a\'b"', "tags.`mlflow.parentRunId` IS NULL"]);
+  expect([ofGroup("tags.x", `a'b"c`), ofGroup("attributes.status", undefined), ofGroup("attributes.status", "FAILED")]).toEqual([null, null, "attributes.status = 'FAILED'"]);
+  expect([both("", "b"), both(" a ", "b")]).toEqual(["b", "a AND b"]);
 });

@@ -17,6 +17,20 @@ const statuses = ["'FINISHED'", "'RUNNING'", "'FAILED'", "'KILLED'", "'SCHEDULED
 /** A name as the grammar takes it: in backticks where it has more than letters, digits, points and underscores. */
 export const quoted = (name: string) => (/^[A-Za-z_][\w.]*$/.test(name) ? name : "`" + name + "`");
 
+export const PARENT = "tags.`mlflow.parentRunId`";
+export const CHILD = "↳ ";
+
+export const both = (a: string, b: string) => (a.trim() ? `${a.trim()} AND ${b}` : b);
+
+/** The filter of the runs of a group; null where the grammar cannot say it: a text with quotes of both kinds. */
+export function ofGroup(by: string, value: string | undefined): string | null {
+  const at = by.indexOf(".");
+  const key = by.slice(0, at + 1) + (by[at + 1] === "`" ? by.slice(at + 1) : quoted(by.slice(at + 1)));
+  if (value === undefined) return key.startsWith("attributes.") ? null : `${key} IS NULL`;
+  if (!value.includes("'")) return `${key} = '${value}'`;
+  return value.includes('"') ? null : `${key} = "${value}"`;
+}
+
 const isNumber = (key: string) => key.startsWith("metrics.") || key.endsWith("_time");
 
 export function complete(text: string, at: number, names: Names): Completion {

@@ -5,6 +5,7 @@ type Loader = () => Promise<{ default: ComponentType<never> }>;
 export const routes: Record<string, Loader> = {
   "/pipelines": () => import("./pages/pipelines"),
   "/pipelines/runs/{id}": () => import("./pages/run"),
+  "/pipelines/recurring/{id}": () => import("./pages/recurring"),
   "/pipelines/definitions/{id}": () => import("./pages/definition"),
   "/experiments": () => import("./pages/experiments"),
   "/experiments/{id}": () => import("./pages/experiment"),

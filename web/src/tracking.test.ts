@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { along, axisOf, columnsOf, signature, ticks, valueOf, type Run } from "./tracking";
+import { along, axisOf, brushesOf, brushText, columnsOf, passes, signature, ticks, valueOf, type Run } from "./tracking";
 
 const run = (id: string, metrics: Record<string, unknown>, params: Record<string, string>): Run => ({
   info: { run_id: id, experiment_id: "1", run_name: id, status: "FINISHED", start_time: 1 },
@@ -25,6 +25,15 @@ describe("values of runs", () => {
     const odd = axisOf(runs, "metrics.odd");
     expect(runs.map((r) => along(odd, valueOf(r, "metrics.odd")))).toEqual([undefined, undefined, undefined]);
   });
+});
+
+it("knows the runs that pass through the marked parts of axes", () => {
+  const axes = [axisOf(runs, "params.depth"), axisOf(runs, "params.how")];
+  const through = (b: Record<string, [number, number]>) => runs.filter((r) => passes(axes, b, r)).map((r) => r.info.run_id);
+  expect([through({}), through({ "params.depth": [0, 0.5] }), through({ "params.depth": [0.5, 1], "params.how": [0, 0.2] }), through({ "params.gone": [0, 0] })]).toEqual([["a", "b", "c"], ["a"], [], ["a", "b", "c"]]);
+  const marked: Record<string, [number, number]> = { "params.a b": [0.25, 1] };
+  expect(brushesOf(brushText(marked))).toEqual(marked);
+  expect(brushesOf("2 1 x\n0.9 0.1 y\nz")).toEqual({});
 });
 
 it("puts round numbers at an axis", () => {

@@ -1,5 +1,5 @@
 // Runs of MLflow as the pages need them. Pure functions but for the asking.
-import { mlflow } from "./api";
+import { json, mlflow } from "./api";
 import { num } from "./format";
 
 export interface Run {
@@ -27,13 +27,24 @@ export interface Point {
 
 export const searchRuns = (body: Record<string, unknown>, signal?: AbortSignal) => mlflow<{ runs?: Run[]; next_page_token?: string }>("runs/search", { body, signal });
 
+export interface Group {
+  value?: string; // none: the runs that have no such value
+  count: number;
+  last_start_time?: number;
+  metrics: { key: string; count: number; mean?: unknown; min?: unknown; max?: unknown }[];
+}
+/** Runs by a value that they share: the server counts, however many there are. */
+export const groupRuns = (body: Record<string, unknown>, signal?: AbortSignal) => json<{ groups: Group[]; next_page_token?: string }>("/dashboard/mlflow/ajax-api/2.0/millrace/runs/group", { body, signal });
+
+export const parentOf = (r: Run) => r.data.tags?.find((t) => t.key === "mlflow.parentRunId")?.value;
+
 /** Several runs by their ids, in the order of the ids. */
 export async function runsById(experiment: string, ids: string[], signal?: AbortSignal): Promise<Run[]> {
   if (!ids.length) return [];
   // An id is hex digits; anything else in an address names no run.
-  const good = ids.filter((i) => /^[0-9a-f]{1,64}$/.test(i)).slice(0, 200);
+  const good = ids.filter((i) => /^[0-9a-f]{1,64}$/.test(i)).slice(0, 500);
   if (!good.length) return [];
-  const r = await searchRuns({ experiment_ids: [experiment], filter: `attributes.run_id IN (${good.map((i) => `'${i}'`).join(", ")})`, max_results: 200 }, signal);
+  const r = await searchRuns({ experiment_ids: [experiment], filter: `attributes.run_id IN (${good.map((i) => `'${i}'`).join(", ")})`, max_results: 500 }, signal);
   const found = new Map((r.runs ?? []).map((x) => [x.info.run_id, x]));
   return good.flatMap((i) => found.get(i) ?? []);
 }
@@ -106,6 +117,27 @@ export function along(axis: Axis, v: Value): number | undefined {
   if (!Number.isFinite(n) || Math.abs(n) >= Number.MAX_VALUE || (!axis.numeric && n < 0)) return undefined;
   if (!axis.numeric && axis.texts.length === 1) return 0.5;
   return (n - axis.low) / (axis.high - axis.low);
+}
+
+/** Parts of axes, from 0 to 1, that were marked: by column. */
+export type Brushes = Record<string, [number, number]>;
+/** Whether a run passes through every marked part. What has no place on an axis passes through no part of it. */
+export function passes(axes: Axis[], brushes: Brushes, run: Run): boolean {
+  return axes.every((a) => {
+    const b = brushes[a.name];
+    if (!b) return true;
+    const t = along(a, valueOf(run, a.name));
+    return t !== undefined && t >= b[0] && t <= b[1];
+  });
+}
+export const brushText = (b: Brushes) => Object.entries(b).map(([c, [low, high]]) => `${low.toFixed(3)} ${high.toFixed(3)} ${c}`).join("\n");
+export function brushesOf(text: string): Brushes {
+  const out: Brushes = {};
+  for (const line of text.split("\n")) {
+    const m = /^([01]\.\d+) ([01]\.\d+) (.+)$/.exec(line);
+    if (m && Number(m[1]) <= Number(m[2])) out[m[3]!] = [Number(m[1]), Number(m[2])];
+  }
+  return out;
 }
 
 /** Round numbers between two. */

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { json, kube, kubeText, request } from "../api";
 import { useData } from "../data";
+import { example } from "../example";
 import { duration, moment, number, time } from "../format";
 import { condition, eventTime, inferBody, inside, ISVC, sample, type Isvc, type KEvent, type KObject, type Sample, type Tensor } from "../kube";
 import { go, to } from "../router";
@@ -62,14 +63,25 @@ function Traffic({ model }: { model: string }) {
   );
 }
 
-function Try({ ns, name }: { ns: string; name: string }) {
+const plain = (t: Tensor) => (t.datatype === "BYTES" ? "" : t.datatype === "BOOL" ? "true" : "0");
+
+interface Served {
+  ns: string;
+  name: string;
+  uri: string;
+  ready: boolean; // before that nobody answers
+}
+
+function Try({ ns, name, uri, ready }: Served) {
   const base = `/serving/${encodeURIComponent(ns)}/${encodeURIComponent(name)}/v2/models/${encodeURIComponent(name)}`;
-  const d = useData((signal) => json<Metadata>(base, { signal }), [base]);
+  const d = useData((signal) => (ready ? json<Metadata>(base, { signal }) : Promise.resolve(null)), [base, ready]);
   const [typed, type] = useState<Record<string, string>>({});
   const [raw, setRaw] = useState<string>();
   const [answer, set] = useState<{ text?: string; error?: Error; ms?: number }>({});
   const inputs = d.data?.inputs ?? [];
-  const values = Object.fromEntries(inputs.map((t) => [t.name, typed[t.name] ?? (t.datatype === "BYTES" ? "" : t.datatype === "BOOL" ? "true" : "0")]));
+  // What was logged with the model as an example of its input stands in the form at first.
+  const logged = useData((signal) => (d.data ? example(uri, d.data.inputs ?? [], signal).then((e) => e ?? null) : Promise.resolve(null)), [uri, d.data]);
+  const values = Object.fromEntries(inputs.map((t) => [t.name, typed[t.name] ?? logged.data?.[t.name] ?? plain(t)]));
   const send = async () => {
     set({});
     try {
@@ -82,10 +94,11 @@ function Try({ ns, name }: { ns: string; name: string }) {
       set({ error: e as Error });
     }
   };
-  if (!d.data) return <Waiting of={d} />;
+  if (!ready) return <p class="note">It answers no requests yet.</p>;
+  if (!d.data || logged.loading) return <Waiting of={d} />;
   return (
     <div class="two">
-      <Card title="Request">
+      <Card title="Request" more={logged.data && <span class="dim">from the model's input example</span>}>
         <form
           class="form"
           onSubmit={(e) => {
@@ -238,7 +251,7 @@ export default function Endpoint({ ns, name }: Record<string, string>) {
       >
         {(tab) =>
           tab === "try" ? (
-            <Try ns={ns!} name={name!} />
+            <Try ns={ns!} name={name!} uri={uri} ready={ready?.status === "True"} />
           ) : tab === "logs" ? (
             <Logs ns={ns!} name={name!} />
           ) : tab === "events" ? (
@@ -307,7 +320,7 @@ export default function Endpoint({ ns, name }: Record<string, string>) {
               </div>
               <Traffic model={name!} />
               <Card title="Ask it from a shell">
-                <Curl ns={ns!} name={name!} origin={origin} />
+                <Curl ns={ns!} name={name!} uri={uri} origin={origin} ready={ready?.status === "True"} />
               </Card>
             </div>
           )
@@ -318,9 +331,19 @@ export default function Endpoint({ ns, name }: Record<string, string>) {
   );
 }
 
-function Curl({ ns, name, origin }: { ns: string; name: string; origin: string }) {
-  const d = useData((signal) => json<Metadata>(`/serving/${encodeURIComponent(ns)}/${encodeURIComponent(name)}/v2/models/${encodeURIComponent(name)}`, { signal }), [ns, name]);
-  const body = d.data?.inputs?.length ? JSON.stringify(inferBody(d.data.inputs, Object.fromEntries(d.data.inputs.map((t) => [t.name, t.datatype === "BOOL" ? "true" : "0"])))) : '{"inputs": []}';
+function Curl({ ns, name, uri, origin, ready }: Served & { origin: string }) {
+  const base = `/serving/${encodeURIComponent(ns)}/${encodeURIComponent(name)}/v2/models/${encodeURIComponent(name)}`;
+  const d = useData((signal) => (ready ? json<Metadata>(base, { signal }) : Promise.resolve(null)), [base, ready]);
+  const inputs = d.data?.inputs ?? [];
+  const logged = useData((signal) => (inputs.length ? example(uri, inputs, signal).then((e) => e ?? null) : Promise.resolve(null)), [uri, inputs]);
+  let body = '{"inputs": []}';
+  if (inputs.length) {
+    try {
+      body = JSON.stringify(inferBody(inputs, Object.fromEntries(inputs.map((t) => [t.name, logged.data?.[t.name] ?? plain(t)])))).replaceAll("'", "'\\''");
+    } catch {
+      // An example that the form does not take is none for the shell either.
+    }
+  }
   const text = `curl ${origin}/v2/models/${name}/infer \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`;
   return (
     <div class="code">

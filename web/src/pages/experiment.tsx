@@ -2,17 +2,20 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { mlflow, onChange } from "../api";
 import { useData } from "../data";
-import { complete, type Names } from "../filter";
+import { both, CHILD, PARENT } from "../filter";
 import { ago, duration, moment, number, num, time } from "../format";
 import { go, place, setQuery, to } from "../router";
 import { views } from "../settings";
-import { columnsOf, searchRuns, valueOf, type Experiment, type Run } from "../tracking";
+import { columnsOf, groupRuns, parentOf, searchRuns, valueOf, type Experiment, type Run } from "../tracking";
+import { FilterBox } from "../ui/filter-box";
+import { Groups } from "../ui/groups";
+import { Icon } from "../ui/icons";
 import { Button, Card, Empty, Head, Status, Trouble, Waiting, useTitle } from "../ui/parts";
 import { bare } from "../ui/plots";
 
 const PAGE = 200;
 const ROW = 40;
-const MOST_TO_COMPARE = 200;
+const MOST_TO_COMPARE = 500;
 
 /** Pages of runs as they are scrolled to. */
 function useRuns(id: string, filter: string, order: string) {
@@ -55,78 +58,18 @@ function useRuns(id: string, filter: string, order: string) {
   return { ...state, more, changed, reload: () => again((n) => n + 1) };
 }
 
-function FilterBox({ value, names, apply }: { value: string; names: Names; apply: (text: string) => void }) {
-  const [text, set] = useState(value);
-  const [open, show] = useState(false);
-  const [at, setAt] = useState(-1);
-  const box = useRef<HTMLInputElement>(null);
-  useEffect(() => set(value), [value]);
-  const c = complete(text, box.current?.selectionStart ?? text.length, names);
-  const take = (item: string) => {
-    const next = text.slice(0, c.from) + item + (item.endsWith(" ") ? "" : " ");
-    set(next);
-    setAt(-1);
-    box.current?.focus();
-  };
-  const shown = open && c.items.length > 0;
-  return (
-    <div class="wide-box filter">
-      <input
-        ref={box}
-        type="text"
-        class="mono"
-        role="combobox"
-        aria-label="Filter of runs"
-        aria-expanded={shown}
-        aria-controls="filter-items"
-        aria-autocomplete="list"
-        aria-activedescendant={shown && at >= 0 ? `filter-${at}` : undefined}
-        placeholder="metrics.loss < 0.1 AND params.optimizer = 'adam'"
-        spellcheck={false}
-        value={text}
-        onInput={(e) => {
-          set(e.currentTarget.value);
-          show(true);
-          setAt(-1);
-        }}
-        onFocus={() => show(true)}
-        onBlur={() => show(false)}
-        onKeyDown={(e) => {
-          if (e.key === "ArrowDown" && c.items.length) {
-            show(true);
-            setAt((a) => (a + 1) % c.items.length);
-          } else if (e.key === "ArrowUp" && c.items.length) setAt((a) => (a <= 0 ? c.items.length - 1 : a - 1));
-          else if (e.key === "Tab" && shown && text.trim()) take(c.items[Math.max(at, 0)]!);
-          else if (e.key === "Escape") show(false);
-          else if (e.key === "Enter") {
-            if (shown && at >= 0) take(c.items[at]!);
-            else {
-              show(false);
-              apply(text.trim());
-            }
-          } else return;
-          e.preventDefault();
-        }}
-      />
-      {shown && (
-        <ul id="filter-items" role="listbox" aria-label="What may come next">
-          {c.items.map((item, i) => (
-            <li id={`filter-${i}`} role="option" aria-selected={i === at} onMouseDown={(e) => (e.preventDefault(), take(item))}>
-              {item}
-            </li>
-          ))}
-        </ul>
-      )}
-    </div>
-  );
-}
-
 export default function ExperimentPage({ id }: Record<string, string>) {
   const q = place.value.query;
   const filter = q.get("filter") ?? "";
   const order = q.get("order") ?? "";
+  const group = q.get("group") ?? "";
+  const nested = q.get("nested") === "1" && !group;
   const e = useData((signal) => mlflow<{ experiment: Experiment }>("experiments/get", { q: { experiment_id: id }, signal }), [id]);
-  const list = useRuns(id!, filter, order);
+  const list = useRuns(id!, nested ? both(filter, `${PARENT} IS NULL`) : filter, order);
+  // Which runs have runs below them, and how many.
+  const parents = useData((signal) => groupRuns({ experiment_ids: [id], filter: `${PARENT} IS NOT NULL`, group_by: PARENT, max_results: 1000 }, signal), [id], ["tracking"]);
+  const below = useMemo(() => new Map((parents.data?.groups ?? []).map((g) => [g.value ?? "", g.count])), [parents.data]);
+  const [unfolded, unfold] = useState<Map<string, Run[]>>(new Map());
   const [picked, pick] = useState<Set<string>>(new Set());
   const [top, setTop] = useState(0);
   const [high, setHigh] = useState(600);
@@ -157,11 +100,20 @@ export default function ExperimentPage({ id }: Record<string, string>) {
     setTop(0);
   }, [filter, order]);
 
+  const rows = useMemo(() => (nested ? list.runs.flatMap((r) => [r, ...(unfolded.get(r.info.run_id) ?? [])]) : list.runs), [list.runs, unfolded, nested]);
   const first = Math.max(0, Math.floor(top / ROW) - 8);
-  const last = Math.min(list.runs.length, Math.ceil((top + high) / ROW) + 8);
+  const last = Math.min(rows.length, Math.ceil((top + high) / ROW) + 8);
   useEffect(() => {
-    if (last >= list.runs.length - 60) list.more();
-  }, [last, list.runs.length, list.busy]);
+    if (!group && last >= rows.length - 60) list.more();
+  }, [last, rows.length, list.busy, group]);
+  const turn = (r: Run) => {
+    const next = new Map(unfolded);
+    if (next.delete(r.info.run_id)) return unfold(next);
+    searchRuns({ experiment_ids: [id], filter: `${PARENT} = '${r.info.run_id}'`, order_by: order ? [order] : ["attributes.start_time DESC"], max_results: PAGE }).then(
+      (found) => unfold((now) => new Map(now).set(r.info.run_id, found.runs ?? [])),
+      () => undefined,
+    );
+  };
 
   const sortable = (column: string, text: string) => {
     const key = column.startsWith("attributes.") ? column : column.replace(/\.(.*)$/, ".`$1`");
@@ -190,7 +142,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
   return (
     <>
       <Head title={e.data.experiment.name} crumbs={crumbs} sub={<span>{e.data.experiment.artifact_location}</span>}>
-        <Button kind="main" disabled={compare.length < 2} onClick={() => go(`${to("experiments", id!, "compare")}?runs=${compare.join(",")}`)}>
+        <Button kind="main" disabled={compare.length < 2} onClick={() => go(`${to("experiments", id!, "compare")}?runs=${compare.join(compare.length > 200 ? "" : ",")}`)}>
           Compare {compare.length > 1 ? compare.length : ""}
         </Button>
       </Head>
@@ -199,6 +151,22 @@ export default function ExperimentPage({ id }: Record<string, string>) {
         <Button aria-expanded={choosing} onClick={() => choose(!choosing)}>
           Columns
         </Button>
+        <select aria-label="Group by" value={group} onChange={(x) => setQuery({ group: x.currentTarget.value, gorder: undefined }, false)}>
+          <option value="">No groups</option>
+          {below.size > 0 || group === PARENT ? <option value={PARENT}>By parent run</option> : null}
+          <option value="attributes.status">By state</option>
+          <option value="attributes.user_id">By user</option>
+          {[...all.filter((c) => !c.startsWith("metrics.")), ...(group && !all.includes(group) && !group.startsWith("attributes.") && group !== PARENT ? [group] : [])].map((c) => (
+            <option value={c}>
+              By {c.split(".")[0]!.slice(0, -1)} {bare(c).slice(0, 60)}
+            </option>
+          ))}
+        </select>
+        {below.size > 0 && !group && (
+          <label class="row">
+            <input type="checkbox" checked={nested} onChange={(x) => setQuery({ nested: x.currentTarget.checked ? "1" : undefined })} /> Nested
+          </label>
+        )}
         {mine.length > 0 && (
           <select aria-label="Saved views" value="" onChange={(x) => x.currentTarget.value && go(place.value.path + "?" + views.value[x.currentTarget.value])}>
             <option value="">Views …</option>
@@ -229,8 +197,13 @@ export default function ExperimentPage({ id }: Record<string, string>) {
               choose(false);
             }}
           >
-            <input type="text" aria-label="Name of the view" placeholder="Keep filter, order and columns as …" value={name} onInput={(x) => setName(x.currentTarget.value)} />
+            <input type="text" aria-label="Name of the view" placeholder="Keep filter, order, groups and columns as …" value={name} onInput={(x) => setName(x.currentTarget.value)} />
             <Button type="submit">Keep the view</Button>
+            {mine.map(([k]) => (
+              <button type="button" class="chip" title="Forget this view" onClick={() => (views.value = Object.fromEntries(Object.entries(views.value).filter(([x]) => x !== k)))}>
+                {k.slice(id!.length + 1)} ×
+              </button>
+            ))}
           </form>
         </Card>
       )}
@@ -243,7 +216,9 @@ export default function ExperimentPage({ id }: Record<string, string>) {
           </button>
         </p>
       )}
-      {list.runs.length === 0 ? (
+      {group ? (
+        <Groups experiment={id!} filter={filter} by={group} metrics={columns.filter((c) => c.startsWith("metrics.")).map(bare).slice(0, 8)} />
+      ) : list.runs.length === 0 ? (
         list.busy ? (
           <Waiting of={list} lines={8} />
         ) : filter ? (
@@ -256,7 +231,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
       ) : (
         <>
           <div class="scroll runs" ref={box} tabIndex={0} role="region" aria-label="Runs" onScroll={(x) => setTop(x.currentTarget.scrollTop)}>
-            <table aria-rowcount={list.ended ? list.runs.length : -1}>
+            <table aria-rowcount={list.ended ? rows.length : -1}>
               <thead>
                 <tr>
                   <th scope="col">
@@ -276,7 +251,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
               </thead>
               <tbody>
                 {first > 0 && <tr aria-hidden="true" style={{ height: first * ROW }} />}
-                {list.runs.slice(first, last).map((r, i) => (
+                {rows.slice(first, last).map((r, i) => (
                   <tr key={r.info.run_id} aria-rowindex={first + i + 2}>
                     <td>
                       <input
@@ -291,6 +266,17 @@ export default function ExperimentPage({ id }: Record<string, string>) {
                       />
                     </td>
                     <td>
+                      {nested && below.has(r.info.run_id) && (
+                        <button type="button" class="fold" aria-expanded={unfolded.has(r.info.run_id)} aria-label={`The ${below.get(r.info.run_id)} runs below ${r.info.run_name}`} onClick={() => turn(r)}>
+                          <Icon name={unfolded.has(r.info.run_id) ? "down" : "right"} size={13} />
+                          {below.get(r.info.run_id)}
+                        </button>
+                      )}
+                      {parentOf(r) && (
+                        <span class={nested ? "child in" : "child"} title="It belongs to another run">
+                          {CHILD}
+                        </span>
+                      )}
                       <a class="row-link" href={to("experiments", id!, "runs", r.info.run_id)}>
                         {r.info.run_name || r.info.run_id}
                       </a>
@@ -310,7 +296,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
                     })}
                   </tr>
                 ))}
-                {last < list.runs.length && <tr aria-hidden="true" style={{ height: (list.runs.length - last) * ROW }} />}
+                {last < rows.length && <tr aria-hidden="true" style={{ height: (rows.length - last) * ROW }} />}
               </tbody>
             </table>
           </div>

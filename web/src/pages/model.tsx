@@ -4,7 +4,7 @@ import { kube, mlflow } from "../api";
 import { useData } from "../data";
 import { number, num, time } from "../format";
 import { condition, ISVC, type Isvc } from "../kube";
-import { go, to } from "../router";
+import { go, place, setQuery, to } from "../router";
 import type { Run } from "../tracking";
 import { Deploy, type ModelVersion, type Registered } from "../ui/deploy";
 import { Icon } from "../ui/icons";
@@ -56,7 +56,9 @@ export default function Model({ name }: Record<string, string>) {
   const runIds = [...new Set(versions.map((x) => x.run_id).filter(Boolean))].slice(0, 50) as string[];
   const runs = useData((signal) => Promise.all(runIds.map((i) => mlflow<{ run: Run }>("runs/get", { q: { run_id: i }, signal }).then((r) => r.run, () => null))), [runIds]);
   const services = useData((signal) => kube<{ items: Isvc[] }>(`${ISVC}/inferenceservices`, {}, { signal }), [], ["kube:serving.kserve.io/v1beta1/inferenceservices"]);
-  const [asked, ask] = useState<[string, string]>(["", ""]);
+  const [asked, askFor] = useState<[string, string]>(["", ""]);
+  const deploying = place.value.query.get("deploy") ?? "";
+  const ask = (what: [string, string]) => (what[0] === "deploy" ? setQuery({ deploy: what[1] }) : (askFor(what), setQuery({ deploy: undefined })));
   const [error, fail] = useState<Error>();
   if (!m.data || !v.data)
     return (
@@ -210,7 +212,7 @@ export default function Model({ name }: Record<string, string>) {
         }
       </Tabs>
       {asked[0] === "alias" && <Alias model={name!} version={asked[1]} close={() => ask(["", ""])} done={reload} />}
-      {asked[0] === "deploy" && <Deploy model={name} version={asked[1]} close={() => ask(["", ""])} />}
+      {deploying && <Deploy key={deploying} model={name} version={deploying} close={() => setQuery({ deploy: undefined })} />}
       {asked[0] === "delete" && (
         <Confirm title="Delete the version?" text={`Version ${asked[1]} of ${name} leaves the registry. Its run and files stay.`} yes="Delete" close={() => ask(["", ""])} act={() => mlflow("model-versions/delete", { method: "DELETE", body: { name, version: asked[1] } }).then(() => (versions.length > 1 ? reload() : go("/models")))} />
       )}

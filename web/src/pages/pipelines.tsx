@@ -1,12 +1,12 @@
 // Runs, definitions and recurring runs of pipelines.
-import { useState } from "preact/hooks";
 import { kfp } from "../api";
 import { useData } from "../data";
 import { duration, time } from "../format";
 import { go, place, setQuery, to } from "../router";
 import { namespace } from "../settings";
+import { Next, schedule, ScheduleState, Switch, type Recurring } from "../ui/recurring";
 import { Submit, Upload } from "../ui/submit";
-import { Button, Confirm, Empty, Head, Status, Table, Tabs, Trouble, Waiting, When, useTitle } from "../ui/parts";
+import { Button, Empty, Head, Status, Table, Tabs, Trouble, Waiting, When, useTitle } from "../ui/parts";
 import type { PipelineRun } from "./home";
 
 export interface Run extends PipelineRun {
@@ -23,17 +23,6 @@ export interface Pipeline {
   description?: string;
   created_at: string;
 }
-export interface Recurring {
-  recurring_run_id: string;
-  display_name: string;
-  status?: string;
-  mode?: string;
-  created_at: string;
-  max_concurrency?: string;
-  error?: { message?: string };
-  trigger?: { cron_schedule?: { cron?: string }; periodic_schedule?: { interval_second?: string } };
-}
-
 const states = ["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"];
 
 export function filterOf(name: string, state: string): string | undefined {
@@ -139,16 +128,7 @@ function Definitions() {
   );
 }
 
-export function schedule(r: Recurring) {
-  const cron = r.trigger?.cron_schedule?.cron;
-  if (cron) return cron;
-  const s = Number(r.trigger?.periodic_schedule?.interval_second ?? 0);
-  return s ? `every ${duration(s * 1000)}` : "–";
-}
-
 function Schedules() {
-  const [asked, ask] = useState<Recurring>();
-  const [error, fail] = useState<Error>();
   const d = useData(
     (signal) => kfp<{ recurringRuns?: Recurring[] }>("/recurringruns", { page_size: 200, sort_by: "created_at desc", namespace: namespace.value }, { signal }),
     [namespace.value],
@@ -165,50 +145,19 @@ function Schedules() {
       </div>
     );
   return (
-    <>
-      {error && <Trouble error={error} />}
-      <Table
-        of="Recurring runs"
-        rows={rows}
-        columns={[
-          { head: "Name", cell: (r) => <strong>{r.display_name}</strong> },
-          { head: "Schedule", cell: (r) => <code>{schedule(r)}</code> },
-          { head: "State", cell: (r) => <Status state={r.error?.message ? "FAILED" : (r.status ?? "ENABLED")} text={r.error?.message ? "Failing" : undefined} /> },
-          { head: "Made", cell: (r) => <When at={time(r.created_at)} />, class: "nowrap" },
-          {
-            head: "",
-            right: true,
-            cell: (r) => {
-              const on = r.status !== "DISABLED";
-              return (
-                <span class="row">
-                  <Button
-                    onClick={() =>
-                      kfp(`/recurringruns/${encodeURIComponent(r.recurring_run_id)}:${on ? "disable" : "enable"}`, {}, { method: "POST" }).then(() => {
-                        fail(undefined);
-                        d.reload();
-                      }, fail)
-                    }
-                  >
-                    {on ? "Pause" : "Go on"}
-                  </Button>
-                  <Button kind="danger" icon="trash" aria-label={`Delete ${r.display_name}`} onClick={() => ask(r)} />
-                </span>
-              );
-            },
-          },
-        ]}
-      />
-      {asked && (
-        <Confirm
-          title="Delete the recurring run?"
-          text={`${asked.display_name} makes no further runs. Those that it made stay.`}
-          yes="Delete"
-          close={() => ask(undefined)}
-          act={() => kfp(`/recurringruns/${encodeURIComponent(asked.recurring_run_id)}`, {}, { method: "DELETE" }).then(d.reload)}
-        />
-      )}
-    </>
+    <Table
+      of="Recurring runs"
+      rows={rows}
+      href={(r) => to("pipelines", "recurring", r.recurring_run_id)}
+      columns={[
+        { head: "Name", cell: (r) => r.display_name },
+        { head: "Schedule", cell: (r) => <code>{schedule(r)}</code> },
+        { head: "State", cell: (r) => <ScheduleState of={r} /> },
+        { head: "Next run", cell: (r) => <Next of={r} />, class: "nowrap" },
+        { head: "Made", cell: (r) => <When at={time(r.created_at)} />, class: "nowrap" },
+        { head: "", right: true, cell: (r) => <Switch of={r} done={d.reload} /> },
+      ]}
+    />
   );
 }
 
@@ -240,7 +189,7 @@ export default function Pipelines() {
           pipeline={q.get("pipeline") ?? undefined}
           clone={q.get("clone") ?? undefined}
           close={() => setQuery({ new: undefined, pipeline: undefined, clone: undefined })}
-          done={(id, kind) => go(kind === "run" ? to("pipelines", "runs", id) : "/pipelines?tab=recurring")}
+          done={(id, kind) => go(to("pipelines", kind === "run" ? "runs" : "recurring", id))}
         />
       )}
       {asked === "pipeline" && <Upload close={() => setQuery({ new: undefined })} done={(id) => go(to("pipelines", "definitions", id))} />}

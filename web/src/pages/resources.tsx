@@ -6,16 +6,20 @@ import { ago, time } from "../format";
 import { headOf, inside, kinds, rootOf, table, type Kind } from "../kube";
 import { go, place, setQuery, to } from "../router";
 import { namespace } from "../settings";
-import { Button, Card, Dialog, Empty, Head, Table, Trouble, Waiting, useTitle } from "../ui/parts";
+import { Code, marks, Refused } from "../ui/editor";
+import { Button, Card, Dialog, Empty, Head, Table, Waiting, useTitle } from "../ui/parts";
+import type { Problem } from "../yaml";
 
 const groupTitle = (g: string) => g || "core";
 
 function Apply({ all, close }: { all: Kind[]; close: () => void }) {
   const [text, type] = useState("");
   const [error, fail] = useState<Error>();
+  const [at, mark] = useState<Problem[]>([]);
   const [said, say] = useState("");
   const send = async (dry: boolean) => {
     fail(undefined);
+    mark([]);
     say("");
     try {
       const h = headOf(text);
@@ -28,17 +32,17 @@ function Apply({ all, close }: { all: Kind[]; close: () => void }) {
       await request(`/dashboard/kube${path}?fieldManager=millrace-dashboard&force=true&fieldValidation=Strict${dry ? "&dryRun=All" : ""}`, { method: "PATCH", text, type: "application/apply-patch+yaml" });
       if (dry) say("The server would take this.");
       else {
-        close();
         go(to("resources", groupTitle(group!), version!, k.plural, ns ?? "-", h.name));
       }
     } catch (e) {
       fail(e as Error);
+      mark(marks(text, e));
     }
   };
   return (
     <Dialog title="Apply YAML" close={close} wide>
-      <textarea class="yaml" rows={18} aria-label="YAML" spellcheck={false} placeholder={"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n  namespace: default\ndata:\n  key: value"} value={text} onInput={(e) => type(e.currentTarget.value)} />
-      {error && <Trouble error={error} />}
+      <Code problems={at} placeholder={"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n  namespace: default\ndata:\n  key: value"} value={text} change={type} />
+      {error && <Refused error={error} at={at} />}
       {said && (
         <p class="note" role="status">
           {said}
@@ -58,12 +62,12 @@ export default function Resources() {
   useTitle("Resources");
   const d = useData((signal) => kinds(signal), []);
   const words = (place.value.query.get("q") ?? "").toLowerCase();
-  const [applying, apply] = useState(false);
+  const applying = place.value.query.has("apply");
   const groups = [...new Set((d.data ?? []).map((k) => k.group))].sort();
   return (
     <>
       <Head title="Resources" sub="Every object of the Kubernetes API, as kubectl sees them.">
-        <Button icon="plus" disabled={!d.data} onClick={() => apply(true)}>
+        <Button icon="plus" disabled={!d.data} onClick={() => setQuery({ apply: "1" })}>
           Apply YAML
         </Button>
       </Head>
@@ -88,7 +92,7 @@ export default function Resources() {
           })}
         </div>
       )}
-      {applying && d.data && <Apply all={d.data} close={() => apply(false)} />}
+      {applying && d.data && <Apply all={d.data} close={() => setQuery({ apply: undefined })} />}
     </>
   );
 }

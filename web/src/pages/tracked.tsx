@@ -4,7 +4,8 @@ import { artifactUrl, mlflow, request } from "../api";
 import { useData } from "../data";
 import { bytes, duration, moment, number, num, time } from "../format";
 import { place, setQuery, to } from "../router";
-import { history, signature, type Run } from "../tracking";
+import { PARENT } from "../filter";
+import { history, parentOf, searchRuns, signature, type Run } from "../tracking";
 import Lines from "../ui/chart";
 import { Icon } from "../ui/icons";
 import { Card, Copy, Empty, Facts, Head, Long, Status, Table, Tabs, Waiting, When, useTitle } from "../ui/parts";
@@ -112,6 +113,39 @@ function Signature({ model }: { model: string }) {
   );
 }
 
+/** The run that this one belongs to, and those that belong to it. */
+function Family({ run }: { run: Run }) {
+  const up = parentOf(run);
+  const parent = useData((signal) => (up ? mlflow<{ run: Run }>("runs/get", { q: { run_id: up }, signal }).then((r) => r.run, () => null) : Promise.resolve(null)), [up]);
+  const below = useData((signal) => searchRuns({ experiment_ids: [run.info.experiment_id], filter: `${PARENT} = '${run.info.run_id}'`, max_results: 50, order_by: ["attributes.start_time DESC"] }, signal), [run.info.run_id], ["tracking"]);
+  const runs = below.data?.runs ?? [];
+  if (!up && !runs.length) return null;
+  const keys = [...new Set(runs.flatMap((r) => r.data.metrics?.map((m) => m.key) ?? []))].sort().slice(0, 4);
+  const all = `${to("experiments", run.info.experiment_id)}?filter=${encodeURIComponent(`${PARENT} = '${run.info.run_id}'`)}`;
+  return (
+    <Card title={runs.length ? "Runs below this one" : "Nested"} class="span" more={runs.length > 0 && <a href={all}>{below.data?.next_page_token ? "All of them" : "As a table"}</a>}>
+      {up && (
+        <p>
+          It belongs to {parent.data ? <a href={to("experiments", parent.data.info.experiment_id, "runs", up)}>{parent.data.info.run_name || up}</a> : <code>{up}</code>}.
+        </p>
+      )}
+      {runs.length > 0 && (
+        <Table
+          of="Runs below this one"
+          rows={runs}
+          href={(r) => to("experiments", r.info.experiment_id, "runs", r.info.run_id)}
+          columns={[
+            { head: "Run", cell: (r) => r.info.run_name || r.info.run_id },
+            { head: "State", cell: (r) => <Status state={r.info.status} /> },
+            ...keys.map((k) => ({ head: k, right: true, cell: (r: Run) => ((m) => (m ? number(num(m.value)) : "–"))(r.data.metrics?.find((x) => x.key === k)) })),
+            { head: "Started", cell: (r) => <When at={time(r.info.start_time)} />, class: "nowrap" },
+          ]}
+        />
+      )}
+    </Card>
+  );
+}
+
 export default function Tracked({ experiment, id }: Record<string, string>) {
   const d = useData((signal) => mlflow<{ run: Run }>("runs/get", { q: { run_id: id }, signal }), [id], ["tracking"]);
   const r = d.data?.run;
@@ -199,6 +233,7 @@ export default function Tracked({ experiment, id }: Record<string, string>) {
               )}
               <Card title={`Metrics (${metrics.length})`}>{metrics.length ? <Facts of={metrics.map((m) => [m.key, <strong>{number(num(m.value))}</strong>])} /> : <p class="dim">None.</p>}</Card>
               <Card title={`Parameters (${params.length})`}>{params.length ? <Facts of={params.map((p) => [p.key, <Long text={p.value} />])} /> : <p class="dim">None.</p>}</Card>
+              <Family run={r} />
               {models.length > 0 && (
                 <Card title="Models" class="span">
                   <Models ids={models} />

@@ -59,7 +59,6 @@ export function Deploy({ model, version, close }: { model?: string; version?: st
     try {
       // Server-side apply: a first deployment and a next version are the same request.
       await kube(path, { fieldManager: "millrace-dashboard", force: true }, { method: "PATCH", body, type: "application/apply-patch+yaml" });
-      close();
       go(to("endpoints", ns, service));
     } catch (e) {
       fail(e as Error);

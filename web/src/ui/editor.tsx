@@ -1,7 +1,10 @@
 // An object as YAML, changed with the server's word on it first: a dry run checks what a save would do.
-import { useState } from "preact/hooks";
-import { request } from "../api";
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { ApiError, request } from "../api";
 import { useData } from "../data";
+import { problems, type Problem } from "../yaml";
+import type { CodeProps } from "./code";
 import { Button, Trouble, Waiting } from "./parts";
 
 /** Managed fields tell of tools, not of the object; they are the server's to keep. */
@@ -16,18 +19,57 @@ export function tidy(yaml: string): string {
   return out.join("\n");
 }
 
+/** The editor, and until it is there (or when it does not come) a plain field. */
+export function Code(props: CodeProps) {
+  const [part, set] = useState<{ C?: ComponentType<CodeProps>; failed?: boolean }>({});
+  useEffect(() => {
+    let left = false;
+    import("./code").then(
+      (m) => !left && set({ C: m.default }),
+      () => !left && set({ failed: true }),
+    );
+    return () => void (left = true);
+  }, []);
+  if (part.C) return <part.C {...props} />;
+  if (!part.failed) return <Waiting of={{ reload: () => undefined }} lines={8} />;
+  return <textarea class="yaml" aria-label="YAML" rows={24} spellcheck={false} readOnly={props.readonly} placeholder={props.placeholder} value={props.value} onInput={(e) => props.change?.(e.currentTarget.value)} />;
+}
+
+/** What the server refuses, at its lines. */
+export function marks(text: string, error: unknown): Problem[] {
+  return error instanceof ApiError ? problems(text, error.message, error.causes) : [];
+}
+
+export function Refused({ error, at }: { error: Error; at: Problem[] }) {
+  if (!at.length) return <Trouble error={error} />;
+  return (
+    <div class="trouble" role="alert">
+      <strong>The server would not take this</strong>
+      <ul>
+        {at.map((p) => (
+          <li>
+            Line {p.line}: {p.message}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
 const warnings = (a: Response) => [...(a.headers.get("Warning") ?? "").matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)].map((m) => m[1]!);
 
 export function Editor({ path, done, readonly }: { path: string; done?: () => void; readonly?: boolean }) {
   const d = useData(async (signal) => tidy(await (await request("/dashboard/kube" + path, { accept: "application/yaml", signal })).text()), [path]);
   const [text, type] = useState<string>();
   const [error, fail] = useState<Error>();
+  const [at, mark] = useState<Problem[]>([]);
   const [said, say] = useState<string[]>([]);
+  const clear = () => (fail(undefined), mark([]), say([]));
   const send = async (dry: boolean) => {
-    fail(undefined);
-    say([]);
+    clear();
+    const body = text ?? d.data ?? "";
     try {
-      const a = await request(`/dashboard/kube${path}?fieldValidation=Strict&fieldManager=millrace-dashboard${dry ? "&dryRun=All" : ""}`, { method: "PUT", text: text ?? d.data ?? "", type: "application/yaml" });
+      const a = await request(`/dashboard/kube${path}?fieldValidation=Strict&fieldManager=millrace-dashboard${dry ? "&dryRun=All" : ""}`, { method: "PUT", text: body, type: "application/yaml" });
       say([dry ? "The server would take this." : "Saved.", ...warnings(a)]);
       if (!dry) {
         type(undefined);
@@ -36,14 +78,15 @@ export function Editor({ path, done, readonly }: { path: string; done?: () => vo
       }
     } catch (e) {
       fail(e as Error);
+      mark(marks(body, e));
     }
   };
   if (d.data === undefined) return <Waiting of={d} lines={8} />;
   const changed = text !== undefined && text !== d.data;
   return (
     <div class="stack">
-      <textarea class="yaml" aria-label="YAML" rows={24} spellcheck={false} readOnly={readonly} value={text ?? d.data} onInput={(e) => type(e.currentTarget.value)} />
-      {error && <Trouble error={error} />}
+      <Code value={text ?? d.data} change={type} readonly={readonly} problems={at} />
+      {error && <Refused error={error} at={at} />}
       {said.length > 0 && (
         <p class="note" role="status">
           {said.join(" ")}
@@ -57,9 +100,12 @@ export function Editor({ path, done, readonly }: { path: string; done?: () => vo
           <Button kind="main" disabled={!changed} onClick={() => void send(false)}>
             Save
           </Button>
-          <Button disabled={!changed} onClick={() => (type(undefined), fail(undefined), say([]))}>
+          <Button disabled={!changed} onClick={() => (type(undefined), clear(), d.reload())}>
             Undo
           </Button>
+          <span class="dim">
+            <kbd>Ctrl Space</kbd> says what may stand here
+          </span>
         </div>
       )}
     </div>

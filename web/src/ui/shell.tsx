@@ -75,7 +75,13 @@ export function Shell({ children }: { children: ComponentChildren }) {
             </a>
           ))}
         </nav>
-        <p class="side-foot">{frame.data ? `Millrace ${frame.data.version}` : ""}</p>
+        <p class="side-foot">
+          {frame.data && (
+            <>
+              Millrace {frame.data.version} · <a href={`/dashboard/assets/licences.txt?${encodeURIComponent(frame.data.version)}`}>Licences</a>
+            </>
+          )}
+        </p>
       </aside>
       {open && <div class="veil" onClick={() => setOpen(false)} />}
       <div class="main">
@@ -85,7 +91,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
           </button>
           <label class="picker">
             <span>Namespace</span>
-            <select value={namespace.value} onChange={(e) => (namespace.value = e.currentTarget.value)}>
+            <select aria-label="Namespace" value={namespace.value} onChange={(e) => (namespace.value = e.currentTarget.value)}>
               <option value="">All</option>
               {namespace.value && !names.includes(namespace.value) && <option value={namespace.value}>{namespace.value}</option>}
               {names.map((n) => (

@@ -2,9 +2,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { errorText, kfp } from "../api";
 import { useData } from "../data";
+import { moment } from "../format";
 import { asText, fields, parameter, specOf } from "../graph";
 import { namespace } from "../settings";
 import type { Pipeline, Run } from "../pages/pipelines";
+import { nextRuns } from "./recurring";
 import { Button, Dialog, Empty, Trouble, Waiting } from "./parts";
 
 export interface Version {
@@ -43,6 +45,7 @@ export function Submit({ pipeline, clone, close, done }: Props) {
   const [name, setName] = useState("");
   const [repeat, setRepeat] = useState("");
   const [cron, setCron] = useState("0 0 * * * *");
+  const cronNext = useData((signal) => (repeat === "cron" && cron.trim() ? nextRuns({ cron: cron.trim() }, signal) : Promise.resolve([])), [repeat, cron]);
   const [error, fail] = useState<Error>();
   const [busy, setBusy] = useState(false);
 
@@ -154,6 +157,7 @@ export function Submit({ pipeline, clone, close, done }: Props) {
               <span>Cron expression</span>
               <input type="text" required class="mono" value={cron} onInput={(e) => setCron(e.currentTarget.value)} />
               <small>second minute hour day month weekday</small>
+              <small role="status">{cronNext.error ? cronNext.error.message : cronNext.data?.length ? `Next: ${cronNext.data.slice(0, 3).map(moment).join("; ")}` : cronNext.data ? "Never" : ""}</small>
             </label>
           )}
           {error && <Trouble error={error} />}
