@@ -21,6 +21,7 @@ std::optional<Refusal> read_head_of(const Parser& p, std::size_t target_limit, R
   bool expect_bad = false;
   bool coding_bad = false;
   int hosts = 0;
+  req.headers.reserve(p.fields.size());
   for (const auto& [n, v] : p.fields) {
     auto name = p.view(n);
     auto value = p.view(v);

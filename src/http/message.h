@@ -29,6 +29,7 @@ template <class S>
 class BasicHeaders {
  public:
   void add(S name, S value) { items_.emplace_back(std::move(name), std::move(value)); }
+  void reserve(std::size_t n) { items_.reserve(n); }
   void set(std::string_view name, S value);
   // The first value, or empty.
   [[nodiscard]] std::string_view get(std::string_view name) const;

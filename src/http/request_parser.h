@@ -20,7 +20,8 @@ class MessageParser : public beast::http::basic_parser<kRequest> {
   beast::http::verb verb = beast::http::verb::unknown;
   int status = 0;  // of an answer
   int http_version = 11;
-  std::vector<std::pair<Span, Span>> fields;
+  using Fields = std::vector<std::pair<Span, Span>>;
+  Fields fields;
   std::string_view piece;
   std::size_t limit = 64 * 1024;  // of the head
   static constexpr std::size_t kMaxFields = 1000;

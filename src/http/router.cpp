@@ -52,6 +52,9 @@ void Router::add(Method method, std::string_view pattern, Handler handler) {
 namespace {
 
 bool match(const Pattern& p, std::string_view path, std::vector<std::string>& params) {
+  // Most patterns are other ones by their last part; only what fits as a whole is worth its decoding.
+  if (!p.tail && p.segments.back().front() != '{' && path.substr(path.rfind('/') + 1) != p.segments.back())
+    return false;
   params.clear();
   std::string_view rest = path.substr(1);
   for (std::size_t i = 0; i < p.segments.size(); ++i) {

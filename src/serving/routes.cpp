@@ -58,12 +58,11 @@ Result<std::optional<std::size_t>> json_size(const http::Request& rq, std::size_
 
 http::Response answer_of(const Model& m, InferAnswer answer) {
   auto res = http::Response::json(200, std::move(answer.body));
+  for (char& c : answer.id)
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  res.raw_headers.reserve(m.answer_head.size() + 2 * answer.id.size() + 32);
   res.raw_headers = m.answer_head;
-  for (const char* h : {"ce-id: ", "ce-requestid: "}) {
-    res.raw_headers += h;
-    for (char c : answer.id) res.raw_headers += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    res.raw_headers += "\r\n";
-  }
+  for (const char* h : {"ce-id: ", "ce-requestid: "}) res.raw_headers.append(h).append(answer.id).append("\r\n");
   if (answer.json_size != 0) {
     res.headers.set("Content-Type", "application/octet-stream");
     res.headers.set("Inference-Header-Content-Length", std::to_string(answer.json_size));

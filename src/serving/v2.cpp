@@ -58,8 +58,10 @@ std::string_view name_of_output(const Model& m, const InferRequest& rq) {
              : std::string_view(m.output_name);
 }
 
-std::string begin_answer(const Model& m, const std::string& id) {
-  std::string out = R"({"model_name":)";
+std::string begin_answer(const Model& m, const std::string& id, std::size_t more = 0) {
+  std::string out;
+  out.reserve(256 + m.name.size() + id.size() + more);
+  out += R"({"model_name":)";
   json::append_string(out, m.name);
   if (!m.version.empty()) {
     out += R"(,"model_version":)";
@@ -71,18 +73,22 @@ std::string begin_answer(const Model& m, const std::string& id) {
 }
 
 std::string render_json(const Model& m, const InferRequest& rq, const Output& o) {
-  auto out = begin_answer(m, *rq.id);
+  auto out = begin_answer(m, *rq.id, o.numbers.size() * 20);
   if (!o.parts.empty()) {
     out += ',';
     append_v2_outputs(out, o);
     out += '}';
     return out;
   }
-  out.reserve(256 + o.numbers.size() * 20);
   out += R"(,"parameters":{"content_type":"np"},"outputs":[{"name":)";
   json::append_string(out, name_of_output(m, rq));
-  out += fmt::format(R"(,"shape":[{},{}],"datatype":"{}","parameters":{{"content_type":"np"}},"data":[)", o.rows,
-                     o.width, data_type_name(o.type));
+  out += R"(,"shape":[)";
+  append_number(out, DataType::int64, static_cast<double>(o.rows));
+  out += ',';
+  append_number(out, DataType::int64, static_cast<double>(o.width));
+  out += R"(],"datatype":")";
+  out += data_type_name(o.type);
+  out += R"(","parameters":{"content_type":"np"},"data":[)";
   bool first = true;
   for (const auto& t : o.texts) {
     if (!first) out += ',';
