@@ -1,6 +1,7 @@
 """RESULTS.md from the figures of a run. Nothing in it is written by hand."""
 
 import report_models
+import report_ui
 from tables import NAMES
 from tables import met as _met
 from tables import mib as _mib
@@ -50,6 +51,8 @@ def targets(results: dict) -> list[dict]:
                         found[-1]["why"] = f"nginx with a fixed body reaches {_times(ceiling)} there"
     if "models" in parts:
         found += report_models.targets(parts["models"])
+    if "ui" in parts:
+        found += report_ui.targets(parts["ui"])
     for case in parts.get("s3", {}).get("cases", []):
         wanted = {"PUT 1 KiB": 8000, "GET 1 KiB": 40000}.get(case["name"])
         if wanted and case["connections"] == 8:
@@ -309,6 +312,7 @@ RENDER = {
     "tracking": ("Tracking", _tracking),
     "inference": ("Inference", _inference),
     "models": ("Models", report_models.render),
+    "ui": ("Web UI", report_ui.render),
     "s3": ("S3", _s3),
     "kube": ("Kubernetes API", _kube),
     "pipelines": ("Pipelines", _pipelines),
@@ -320,7 +324,7 @@ def _others(results: dict) -> str:
     shares = [
         one["others"]
         for name, part in results["parts"].items()
-        if name not in ("start", "kube", "pipelines")
+        if name not in ("start", "kube", "pipelines", "ui")
         for case in part["cases"]
         for side in case["sides"].values()
         for one in side["rounds"]

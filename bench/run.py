@@ -2,7 +2,7 @@
 
 usage: run.py [--only NAME]... [--update] [--quick] [--rounds N] [--seconds N] [--out DIR] [--keep]
 
-  --only NAME   start, tracking, inference, models, s3, kube or pipelines; may be repeated
+  --only NAME   start, tracking, inference, models, s3, kube, pipelines or ui; may be repeated
   --update      put the parts named into the results that are there, each with its own date and commit
   --quick       rounds of one second, two of them: to try the benchmark, not to quote it
   --rounds N    rounds of each server in each case (default 3); the servers take turns
@@ -38,6 +38,7 @@ import part_pipelines
 import part_s3
 import part_start
 import part_tracking
+import part_ui
 import report
 from servers import BenchError
 
@@ -50,6 +51,7 @@ PARTS = {
     "s3": part_s3,
     "kube": part_kube,
     "pipelines": part_pipelines,
+    "ui": part_ui,
 }
 
 
