@@ -181,7 +181,7 @@ TEST(Repository, UnloadedWhileItIsReadItStaysSo) {
 TEST(Repository, TwoThousandModelsInALittleMemory) {
   constexpr int kModels = 2000;
   constexpr int kClients = 16;
-  constexpr int kAsks = 150;
+  constexpr int kAsks = 100;
   testing::TempDir dir;
   for (int i = 0; i < kModels; ++i) {
     auto folder = fs::path(dir.path()) / fmt::format("m{}", i);
