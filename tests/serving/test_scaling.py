@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import json
 import secrets
 import shutil
@@ -46,6 +47,34 @@ def replicas(isvc, name, revision=1):
 def pods(isvc, name):
     found = isvc.kubectl("get", "pods", "-l", f"serving.kserve.io/inferenceservice={name}", "-o", "json")
     return [p["metadata"]["name"] for p in json.loads(found)["items"]]
+
+
+def created(isvc, name, revision=1):
+    """What the events say of the pods that a revision has had."""
+    events = json.loads(isvc.kubectl("get", "events", "-o", "json"))["items"]
+    of = f"{name}-predictor-{revision:05}-"
+    return {
+        e["message"] for e in events if e["reason"] == "SuccessfulCreate" and e["involvedObject"]["name"].startswith(of)
+    }
+
+
+@contextlib.contextmanager
+def asking(n, ask):
+    """Calls ask() in n threads, again and again, until the block ends."""
+    stop = threading.Event()
+
+    def go_on():
+        while not stop.wait(0.01):
+            ask()
+
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        running = [pool.submit(go_on) for _ in range(n)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for one in running:
+            one.result()
 
 
 def until_asleep(isvc, name):
@@ -104,14 +133,15 @@ def test_an_idle_service_has_no_pods_and_its_next_requests_start_one(isvc):
     host = host_of(isvc.ready("m"))
     assert isvc.post("/v2/models/m/infer", v2_request(), host)[0] == 200
     until_asleep(isvc, "m")
-    status = isvc.get("m")["status"]
+    status = isvc.wait("m", lambda s: s["modelStatus"]["copies"]["totalCopies"] == 0, 60)["status"]
     assert condition(status, "Ready") == "True"
     assert condition(status, "PredictorReady") == "True"
     assert status["modelStatus"]["transitionStatus"] == "UpToDate"
-    assert status["modelStatus"]["copies"]["totalCopies"] == 0
+    before = created(isvc, "m")
     answers = at_once(20, lambda: isvc.post("/v2/models/m/infer", v2_request(), host))
     assert [(s, a["outputs"][0]["data"]) for s, a in answers] == [(200, [1])] * 20
-    assert len(pods(isvc, "m")) == 1
+    harness.until(lambda: len(created(isvc, "m")) > len(before), "the event of the pod", 60)
+    assert len(created(isvc, "m")) == len(before) + 1
     # Nor does it wake at a name inside the cluster only when it is awake.
     until_asleep(isvc, "m")
     ip = isvc.kubectl("get", "service", "m", "-o", "jsonpath={.spec.clusterIP}")
@@ -157,36 +187,27 @@ def test_traffic_goes_back_to_a_revision_that_sleeps(isvc, tmp_path):
         60,
     )
     harness.until(lambda: not pods(isvc, "back"), "no pods", 60)
+    before = created(isvc, "back")
     isvc.patch("back", {"spec": {"predictor": {"canaryTrafficPercent": 0}}})
     found = isvc.wait("back", lambda s: len(s["components"]["predictor"]["traffic"]) == 2, 60)
     assert traffic(found) == {2: 0, 1: 100}
     assert isvc.post("/v2/models/back/infer", v2_request(), host)[0] == 200
-    log = isvc.kubectl("logs", "-l", "serving.knative.dev/revision=back-predictor-00001")
-    assert "POST /v2/models/back/infer" in log
+    harness.until(lambda: created(isvc, "back") > before, "a pod of the first revision", 60)
 
 
 def test_replicas_follow_the_rate_of_requests(isvc):
     isvc.apply(
         manifest("many", support.churn_model(),
-                 predictor={"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "rps", "scaleTarget": 5})
+                 predictor={"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "rps", "scaleTarget": 2})
     )  # fmt: skip
     host = host_of(isvc.ready("many"))
     assert replicas(isvc, "many") == 1
-    stop = threading.Event()
 
     def ask():
-        while not stop.is_set():
-            assert isvc.post("/v2/models/many/infer", v2_request(), host)[0] == 200
-            stop.wait(0.01)
+        assert isvc.post("/v2/models/many/infer", v2_request(), host)[0] == 200
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        asking = [pool.submit(ask) for _ in range(2)]
-        try:
-            harness.until(lambda: replicas(isvc, "many") == 3, "three replicas", 60)
-        finally:
-            stop.set()
-        for f in asking:
-            f.result()
+    with asking(4, ask):
+        harness.until(lambda: replicas(isvc, "many") == 3, "three replicas", 60)
     harness.until(lambda: replicas(isvc, "many") == 1, "one replica again", 60)
 
 
@@ -196,11 +217,8 @@ def test_requests_under_way_and_their_limit(isvc):
     host = host_of(isvc.wait("slow", lambda s: condition(s, "Ready") == "True", 60))
     answers = []
 
-    def load():
-        answers.extend(at_once(6, lambda: isvc.post("/sleep/0.2", {}, host)))
-        return replicas(isvc, "slow") == 2
-
-    harness.until(load, "two replicas", 60)
+    with asking(6, lambda: answers.append(isvc.post("/sleep/0.2", {}, host))):
+        harness.until(lambda: replicas(isvc, "slow") == 2, "two replicas", 60)
     # One request at a time in each pod; the others wait, and none is refused.
     assert {(s, a["most"]) for s, a in answers} == {(200, 1)}
     until_asleep(isvc, "slow")
