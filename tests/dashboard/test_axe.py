@@ -65,6 +65,8 @@ def test_no_serious_finding(site):
                 )
                 if serious:
                     found[f"{name}, {'dark' if dark else 'light'}"] = serious
+                if site.browser.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                    found[f"{name}, {'phone' if dark else 'wide'}"] = "the page scrolls sideways"
             site.dark(False)
             site.width(1400)
     finally:
