@@ -461,6 +461,8 @@ def score(model, scoring, header, payload):
     except MemoryError:
         raise
     except MlflowException as e:
+        if isinstance(e.__cause__ or e.__context__, MemoryError):
+            raise MemoryError from e
         return (*refusal_of(e, asked.reached), "application/json")
     except Exception as e:
         if asked.reached:

@@ -68,6 +68,7 @@ Scored engine_error(const Error& e, const std::vector<std::string>& names) {
     case Code::deadline_exceeded:
       return {504, "Request processing time exceeded limit", "application/json"};
     default:
+      if (e.reason == "worker") return mlflow_error(500, "INTERNAL_ERROR", e.message, {}, {});
       return bad_request(
           fmt::format("Encountered an unexpected error while evaluating the model. Verify that the serialized input "
                       "Dataframe is compatible with the model for inference. ({})",

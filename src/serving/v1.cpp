@@ -72,7 +72,9 @@ std::expected<std::string, Refusal> predict_there(const Model& m, std::string_vi
   if (answer->status == 200) return std::move(answer->body);
   auto said = json::parse(answer->body);
   auto text = said ? std::string(json::string_or_empty(*said, "message")) : std::string();
-  return std::unexpected(refusal(answer->status, text.empty() ? "the model refuses the request" : text));
+  // The model's own fault is MLflow's 400.
+  const int status = text.starts_with("Encountered an unexpected error") ? 500 : answer->status;
+  return std::unexpected(refusal(status, text.empty() ? "the model refuses the request" : text));
 }
 
 }  // namespace

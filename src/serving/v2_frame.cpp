@@ -384,6 +384,9 @@ Checked<Frame> frame_of_request(const Model& m, InferRequest& rq) {
     return refuse(
         "this model has no signature, so the request must say how to read its inputs: set parameters.content_type to "
         "'np' (one tensor) or 'pd' (one input for each column)");
+  // A list of texts, as MLServer's codec of that name gives it.
+  if (content_type == "str" && m.loaded.engine->remote() && rq.inputs.size() == 1)
+    content_type = sig.columns.size() == 1 ? "pd" : "np";
   if (content_type == "dict" && sig.tensor) {  // a dict of one named tensor
     rq.content_type = content_type;
     return frame_of_tensor(m, rq);

@@ -127,6 +127,22 @@ def test_faults_of_a_worker(server, what, status, says):
     assert server.get("/v2/health/ready")[0] == 200
 
 
+def test_faults_over_the_scoring_protocol(server):
+    """What is the model's own fault is MLflow's 400; a worker that is gone is a 500."""
+
+    def score(what):
+        body = {"dataframe_records": [{"what": what}]}
+        status, _, answer = server.post("/invocations", body)
+        return status, answer
+
+    status, body = score("exit")
+    assert status == 500 and body["error_code"] == "INTERNAL_ERROR" and "exit code 3" in body["message"], body
+    answers_again(server)
+    status, body = score("memory")
+    assert status == 500 and "800 MiB" in body["message"], body
+    answers_again(server)
+
+
 def test_the_sandbox(server):
     status, _, body = server.infer("answers", [text_input("look", "", "")])
     assert status == 200, body
