@@ -41,6 +41,7 @@ from .opcodes import (
         "1.9.1/logreg_binary.joblib",
         "1.9.1/logreg_binary.skops",
         "1.3.2/logreg_binary.zlib.joblib",
+        "1.3.2/logreg_binary.xz.joblib",
         "1.3.2/logreg_binary.lz4.joblib",
     ],
 )
@@ -332,3 +333,49 @@ def test_skops_zip_directory_that_lies(tmp_path):
     for number, (place, value) in enumerate(changes):
         changed = data[:place] + value + data[place + len(value) :]
         refused_or_right(support.write_model(tmp_path / str(number), changed, inputs=TENSOR, file_name="model.skops"))
+
+
+# ---- matrices inside skops files: an .npz, which is a zip itself ----
+
+
+def npz(compression=zipfile.ZIP_DEFLATED, **members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as out:
+        for name, data in members.items():
+            out.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+def with_matrices(*archives):
+    """A sound file whose first attributes are sparse matrices in these archives."""
+    schema, files = sound()
+    for number, _ in enumerate(archives):
+        matrix = node("SparseMatrixNode", "scipy.sparse._csr", "csr_matrix", type="scipy", file=f"m{number}.npz")
+        matrix["__id__"] = 1000 + number
+        state_of(schema)["coef_" if number == 0 else f"more_{number}"] = matrix
+    return skops_file(schema, [*files, *((f"m{number}.npz", data) for number, data in enumerate(archives))])
+
+
+def zeros(mib):
+    return npy(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({mib << 17},), }}", bytes(mib << 20))
+
+
+def test_npz_bombs(tmp_path):
+    """One matrix that is too large, and many that are small enough alone."""
+    one = npz(data=zeros(128))
+    many = npz(data=zeros(40))
+    for name, data in {"one": with_matrices(one), "many": with_matrices(*[many] * 20)}.items():
+        assert len(data) < 2_000_000
+        folder = support.write_model(tmp_path / name, data, inputs=TENSOR, file_name="model.skops")
+        assert re.search("unpacked|unpack to", support.refused(folder).text)
+
+
+def test_npz_files_that_are_damaged(refuse):
+    whole = npz(
+        data=npy("{'descr': '<f8', 'fortran_order': False, 'shape': (4,), }", doubles(1, 2, 3, 4)),
+        indices=npy("{'descr': '<i4', 'fortran_order': False, 'shape': (4,), }", struct.pack("<4i", 0, 1, 2, 2**30)),
+        indptr=npy("{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", struct.pack("<2i", 0, 4)),
+        shape=npy("{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", struct.pack("<2q", 1, 4)),
+    )
+    for data in (b"", b"PK", whole[:-30], whole[: len(whole) // 2], whole, npz(data=b"no npy"), npz()):
+        refuse(with_matrices(data), file_name="model.skops")

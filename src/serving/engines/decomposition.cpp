@@ -212,6 +212,7 @@ void add_decomposition(Makers& m) {
   add_selectors(m);
   add_kernel_maps(m);
   add_maps(m);
+  add_topics(m);
 }
 
 }  // namespace mr::serving

@@ -1,7 +1,8 @@
-// Nearest neighbours by looking at every stored row (what trees of neighbours find too), and nearest centroids.
-// Neighbours at equal distances: the earlier row comes first.
+// Labels that spread from rows to those near them, nearest neighbours by looking at every stored row (what trees of
+// neighbours find too), and nearest centroids. Neighbours at equal distances: the earlier row comes first.
 #include "serving/engines/matrix.h"
 #include "serving/engines/metric.h"
+#include "serving/engines/pairwise.h"
 #include "serving/engines/rows.h"
 #include "serving/engines/sk_tree.h"
 
@@ -259,6 +260,69 @@ Result<EstimatorPtr> make_centroids(Build& b, NodeId id) {
   return e;
 }
 
+// LabelPropagation, LabelSpreading: the labels of stored rows, by how near they are.
+class SpreadLabels : public Estimator {
+ public:
+  Fitted fitted;  // of the kernel "knn", else only its rows
+  Kernel kernel;
+  bool nearest = false;
+  Matrix shares;  // stored rows x classes
+  Array labels_of;
+
+  [[nodiscard]] std::size_t features() const override { return fitted.x.columns; }
+  [[nodiscard]] bool takes_sparse() const override { return true; }
+  [[nodiscard]] const Array* classes() const override { return &labels_of; }
+  [[nodiscard]] Result<Frame> predict_proba(const Frame& in) const override {
+    MR_CHECK(check_numbers(in, features()));
+    const auto k = shares.columns;
+    std::vector<double> out(in.rows * k, 0.0);
+    Rows rows(in);
+    for (std::size_t r = 0; r < in.rows; ++r) {
+      auto x = rows[r];
+      double* to = out.data() + r * k;
+      auto add = [&](std::size_t row, double weight) {
+        for (std::size_t c = 0; c < k; ++c) to[c] += weight * shares.row(row)[c];
+      };
+      const double squares = dot(x, x);
+      if (nearest)
+        for (const auto& n : fitted.near(x)) add(n.row, 1);
+      else
+        for (std::size_t i = 0; i < fitted.x.rows; ++i) add(i, kernel(x, squares, fitted.x, i));
+      double sum = 0;
+      for (std::size_t c = 0; c < k; ++c) sum += to[c];
+      for (std::size_t c = 0; c < k; ++c) to[c] /= sum;
+    }
+    return frame_of(in.rows, k, std::move(out));
+  }
+  [[nodiscard]] Result<Output> predict(const Frame& in) const override {
+    MR_TRY(auto p, predict_proba(in));
+    std::vector<std::size_t> best(in.rows);
+    for (std::size_t r = 0; r < in.rows; ++r) best[r] = argmax({p.data.data() + r * p.columns, p.columns});
+    return labels(labels_of, best);
+  }
+};
+
+Result<EstimatorPtr> make_spread(Build& b, NodeId id) {
+  auto e = std::make_unique<SpreadLabels>();
+  MR_TRY(e->fitted.x, read_matrix(b, id, "X_"));
+  MR_TRY(e->shares, read_dense(b, id, "label_distributions_"));
+  MR_TRY(e->labels_of, b.array(id, "classes_"));
+  if (e->fitted.x.rows == 0 || e->fitted.x.columns == 0 || e->shares.rows != e->fitted.x.rows ||
+      e->shares.columns == 0 || e->labels_of.size() != e->shares.columns)
+    return b.bad(id, "X_, label_distributions_ and classes_ do not fit each other");
+  auto kind = b.text_or(id, "kernel", "");
+  e->nearest = kind == "knn";
+  if (kind != "knn" && kind != "rbf")
+    return fail(Code::unimplemented, b.short_class(id) + ": a kernel by a function is not read natively");
+  const double k = b.number_or(id, "n_neighbors", 7);
+  if (e->nearest && !(k >= 1 && k <= static_cast<double>(e->fitted.x.rows)))
+    return b.bad(id, "n_neighbors is out of range");
+  if (e->nearest) e->fitted.count = static_cast<std::size_t>(k);
+  e->kernel.kind = Kernel::Kind::rbf;
+  e->kernel.gamma = b.number_or(id, "gamma", 20);
+  return e;
+}
+
 }  // namespace
 
 void add_neighbours(Makers& makers) {
@@ -267,6 +331,8 @@ void add_neighbours(Makers& makers) {
   makers["sklearn*KNeighborsRegressor"] = [](Build& b, NodeId id) { return make_neighbours(b, id, false, false); };
   makers["sklearn*RadiusNeighborsClassifier"] = [](Build& b, NodeId id) { return make_neighbours(b, id, true, true); };
   makers["sklearn*RadiusNeighborsRegressor"] = [](Build& b, NodeId id) { return make_neighbours(b, id, false, true); };
+  makers["sklearn*LabelPropagation"] = make_spread;
+  makers["sklearn*LabelSpreading"] = make_spread;
   makers["sklearn*NearestCentroid"] = make_centroids;
 }
 

@@ -72,5 +72,6 @@ void add_bases(Makers& makers);
 void add_selectors(Makers& makers);
 void add_kernel_maps(Makers& makers);
 void add_maps(Makers& makers);
+void add_topics(Makers& makers);
 
 }  // namespace mr::serving

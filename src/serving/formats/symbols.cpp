@@ -141,6 +141,9 @@ Result<> check_symbol(const std::string& module, const std::string& name) {
     add("sklearn.decomposition._truncated_svd", {"TruncatedSVD"});
     add("sklearn.decomposition._fastica", {"FastICA"});
     add("sklearn.decomposition._nmf", {"NMF"});
+    add("sklearn.decomposition._lda", {"LatentDirichletAllocation"});
+    add("sklearn.semi_supervised._label_propagation", {"LabelPropagation", "LabelSpreading"});
+    add("sklearn.neighbors._unsupervised", {"NearestNeighbors"});
     add("sklearn.decomposition._factor_analysis", {"FactorAnalysis"});
     add("sklearn.decomposition._kernel_pca", {"KernelPCA"});
     add("sklearn.preprocessing._data", {"KernelCenterer"});

@@ -46,6 +46,11 @@ def product_of_kernels():
     return waves * kernel("RationalQuadratic", alpha=0.7) + kernel("DotProduct", sigma_0=0.5) ** 2
 
 
+def words_to_topics():
+    topics = new("sklearn.decomposition.LatentDirichletAllocation", n_components=4, max_iter=3, random_state=3)
+    return new("sklearn.pipeline.make_pipeline", new("sklearn.feature_extraction.text.CountVectorizer"), topics)
+
+
 CASES = [
     # ---- maps ----
     Case("map_sparse_random", seeded("sklearn.random_projection.SparseRandomProjection", n_components=4),
@@ -71,6 +76,13 @@ CASES = [
     Case("outlier_ellipse", seeded("sklearn.covariance.EllipticEnvelope"), "small_numbers", SCORES),
     Case("outlier_density", of("sklearn.neighbors.LocalOutlierFactor", novelty=True), "small_numbers", SCORES,
          rows=300),
+    # ---- topics, and labels that spread ----
+    Case("topics", words_to_topics, "texts", MAP),
+    Case("topics_of_numbers", seeded("sklearn.decomposition.LatentDirichletAllocation", n_components=3, max_iter=3),
+         "not_negative", MAP),
+    Case("labels_spread", of("sklearn.semi_supervised.LabelSpreading", gamma=0.5), "small_three", SHARES, rows=300),
+    Case("labels_propagate", of("sklearn.semi_supervised.LabelPropagation", kernel="knn", n_neighbors=9), "small_three",
+         SHARES, rows=300),
     # ---- Gaussian processes ----
     Case("process_sum", process("Regressor", sum_of_kernels, normalize_y=True), "small_regression", rows=300),
     Case("process_product", process("Regressor", product_of_kernels, alpha=0.1), "small_regression", rows=300,

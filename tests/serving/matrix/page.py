@@ -17,6 +17,14 @@ Made by `python -m tests.serving.matrix.page`; the test `tests/serving/matrix` c
 estimator is trained by the original library in the versions named, written in one of the forms that are read (pickle
 by cloudpickle, joblib or pickle itself, skops), served by one `millrace serve`, and asked rows that it has not seen;
 labels must be equal, and numbers within the bound. The difference is relative to the larger of 1 and the exact number.
+scikit-learn 1.0 needs a Python of at most 3.10; where the machine has none, the test leaves its column out. Linear
+models of all versions from 1.0 to 1.9, and boosters of XGBoost 1.3 and 1.7, LightGBM 2.3 and 3.3, CatBoost 0.26, 1.0
+and 1.2, are kept as files (`tests/serving/golden`, `golden_boosters`).
+
+Not read natively, and served by a Python worker: AdditiveChi2Sampler, DictionaryLearning and its kin, SparseCoder,
+SparsePCA, MiniBatchNMF and NMF by multiplicative updates, DictVectorizer, FeatureHasher, Isomap,
+LocallyLinearEmbedding, KNeighborsTransformer, RadiusNeighborsTransformer, PolynomialCountSketch, PatchExtractor;
+kernels, metrics and weights by functions; CatBoost's categories that are no one-hot ones.
 
 """
 
