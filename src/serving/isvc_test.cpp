@@ -55,6 +55,7 @@ TEST(ServingRuntimes, AreChosenByFormatProtocolAndPriority) {
   EXPECT_EQ(choose(R"({"modelFormat":{"name":"sklearn"},"protocolVersion":"v2"})"), "kserve-mlserver");
   EXPECT_EQ(choose(R"({"modelFormat":{"name":"sklearn","version":"0"},"protocolVersion":"v2"})"), "kserve-mlserver");
   EXPECT_EQ(choose(R"({"modelFormat":{"name":"mlflow"},"runtime":"kserve-mlserver"})"), "kserve-mlserver");
+  EXPECT_EQ(choose(R"({"modelFormat":{"name":"onnx"}})"), "millrace-onnx");
 }
 
 TEST(ServingRuntimes, RefusalsHaveKServesReasons) {
@@ -373,6 +374,33 @@ TEST(IsvcRouting, HostsPathsAndWeights) {
   auto list = revision_services(o, Component::predictor, one[0].revisions[0]);
   EXPECT_EQ(kube::name_of(list[1]), "m-predictor-00001-private");
   EXPECT_EQ(kube::int_at(list[1], "spec.ports.1.port"), 8012);
+}
+
+TEST(IsvcRouting, NamesInsideLeadToTheGatewayWherePodsComeWithDemand) {
+  auto o = isvc();
+  RoutingOptions options;
+  options.gateway_address = "127.0.0.1";
+  options.gateway_port = 18080;
+  auto sleeping = rev(1, 0);
+  sleeping.grpc_port = 8081;
+  EXPECT_FALSE(sleeping.ready());
+  sleeping.on_demand = true;
+  EXPECT_TRUE(sleeping.ready());
+  std::vector<ComponentState> c{state({sleeping})};
+  c[0].on_demand = true;
+  EXPECT_TRUE(c[0].serves());
+  auto services = name_services(o, c, options);
+  ASSERT_EQ(services.size(), 4U);
+  EXPECT_EQ(kube::at(services[0], "spec.selector"), nullptr);
+  EXPECT_EQ(kube::int_at(services[0], "spec.ports.1.port"), kGrpcPort);
+  EXPECT_EQ(kube::text_at(services[1], "subsets.0.ports.1.name"), "grpc");
+  EXPECT_EQ(kube::int_at(services[1], "subsets.0.ports.1.port"), 18080);
+  auto s = isvc_status({o, c, nullptr, {}, false});
+  EXPECT_EQ(kube::text_at(s, "modelStatus.transitionStatus"), "UpToDate");
+  EXPECT_EQ(kube::int_at(s, "modelStatus.copies.totalCopies", -1), 0);
+  // A pod that was asked for and cannot serve takes that away.
+  sleeping.failure.emplace();
+  EXPECT_FALSE(sleeping.ready());
 }
 
 TEST(IsvcRevisions, AreReadFromDeploymentsAndPods) {
