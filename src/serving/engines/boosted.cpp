@@ -14,6 +14,14 @@ constexpr std::size_t kOperands = 256;            // nodes of a tree that is eva
 constexpr double kTiny = 1.0000000180025095e-35;  // 1e-35 as float32
 constexpr std::size_t kWalked = 8;                // trees, or rows, walked at once
 
+// `half` where the threshold lies before the value, else 0. The compiler is kept from making a branch of it: which way
+// a value goes is anybody's guess, and one wrong guess costs more than the whole search.
+inline std::uint32_t passed(bool before, std::uint32_t half) {
+  std::uint32_t bit = before ? 1 : 0;
+  asm("" : "+r"(bit));
+  return half & (0U - bit);
+}
+
 // One cache line of 16-bit ranks. Compilers split it into what the processor has.
 using Lane16 [[gnu::vector_size(64)]] = std::int16_t;
 
@@ -111,14 +119,14 @@ std::int16_t Ensemble::rank(const Slot& s, double v) const {
   if (equal_left_) {
     while (n > 1) {
       std::uint32_t half = n / 2;
-      t += t[half - 1] < v ? half : 0;
+      t += passed(t[half - 1] < v, half);
       n -= half;
     }
     t += *t < v ? 1 : 0;
   } else {
     while (n > 1) {
       std::uint32_t half = n / 2;
-      t += t[half - 1] <= v ? half : 0;
+      t += passed(t[half - 1] <= v, half);
       n -= half;
     }
     t += *t <= v ? 1 : 0;
@@ -166,19 +174,19 @@ void Ensemble::encode(const double* rows, std::size_t count, std::int16_t* codes
     if (equal_left_) {
       while (n > 1) {
         std::uint32_t half = n / 2;
-        for (std::size_t r = 0; r < kRowLanes; ++r) at[r] += t[at[r] + half - 1] < column[r] ? half : 0;
+        for (std::size_t r = 0; r < kRowLanes; ++r) at[r] += passed(t[at[r] + half - 1] < column[r], half);
         n -= half;
       }
       for (std::size_t r = 0; r < kRowLanes; ++r)
-        out[r] = static_cast<std::int16_t>(at[r] + (t[at[r]] < column[r] ? 1 : 0));
+        out[r] = static_cast<std::int16_t>(at[r] + passed(t[at[r]] < column[r], 1));
     } else {
       while (n > 1) {
         std::uint32_t half = n / 2;
-        for (std::size_t r = 0; r < kRowLanes; ++r) at[r] += t[at[r] + half - 1] <= column[r] ? half : 0;
+        for (std::size_t r = 0; r < kRowLanes; ++r) at[r] += passed(t[at[r] + half - 1] <= column[r], half);
         n -= half;
       }
       for (std::size_t r = 0; r < kRowLanes; ++r)
-        out[r] = static_cast<std::int16_t>(at[r] + (t[at[r]] <= column[r] ? 1 : 0));
+        out[r] = static_cast<std::int16_t>(at[r] + passed(t[at[r]] <= column[r], 1));
     }
   }
   for (const auto& s : sets_) {
