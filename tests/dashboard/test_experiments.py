@@ -50,7 +50,7 @@ def test_runs_in_groups(site, sweep):
         "(e => { e.value = 'params.optimizer'; e.dispatchEvent(new Event('change', {bubbles: true})); })"
         "(document.querySelector('[aria-label=\"Group by\"]'))"
     )
-    site.browser.wait_for("4 groups", deadline=60)
+    site.browser.wait_for("4 groups", "loss, mean", deadline=60)
     assert site.browser.evaluate("location.search") == "?group=params.optimizer"
     rows = {r[0]: r for r in group_rows(site)}
     assert {name: r[1] for name, r in rows.items()} == {"adam": "3", HOSTILE[:120]: "3", "sgd": "1", "Not set": "2"}
@@ -190,7 +190,7 @@ def test_a_hundred_thousand_runs(site, big):
     browser.open(f"{platform.gateway_url}/experiments/{experiment}?filter=metrics.loss%20%3C%203")
     browser.wait_for("3 runs", deadline=60)
     browser.open(f"{platform.gateway_url}/experiments/{experiment}?group=params.depth&gorder=value%20ASC")
-    browser.wait_for("9 groups", deadline=60)
+    browser.wait_for("9 groups", "loss, mean", deadline=60)
     rows = group_rows(site)
     assert [r[0] for r in rows] == [str(d) for d in range(9)]
     assert [int(r[1].replace(",", "")) for r in rows] == [len(range(d, BIG, 9)) for d in range(9)]

@@ -216,7 +216,9 @@ export default function ExperimentPage({ id }: Record<string, string>) {
           </button>
         </p>
       )}
-      {group ? (
+      {group && list.runs.length === 0 && list.busy ? (
+        <Waiting of={list} lines={8} /> // its runs say which metrics there are
+      ) : group ? (
         <Groups experiment={id!} filter={filter} by={group} metrics={columns.filter((c) => c.startsWith("metrics.")).map(bare).slice(0, 8)} />
       ) : list.runs.length === 0 ? (
         list.busy ? (
