@@ -4,6 +4,7 @@ With modules, only these are run and the table is printed, not written.
 """
 
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -27,6 +28,19 @@ LocallyLinearEmbedding, KNeighborsTransformer, RadiusNeighborsTransformer, Polyn
 kernels, metrics and weights by functions; CatBoost's categories that are no one-hot ones.
 
 """
+
+
+def versions():
+    """What the environments hold beside scikit-learn."""
+    lines = []
+    for package, title in (("lightgbm", "LightGBM"), ("xgboost-cpu", "XGBoost"), ("numpy", "numpy")):
+        found = []
+        for name in matrix.environments():
+            lock = (environments.HERE / f"requirements-{name}.lock").read_text()
+            version = re.search(rf"^{package}==(\S+)", lock, re.MULTILINE)
+            found.append(version[1] if version else "none")
+        lines.append(f"{title} {', '.join(found)}")
+    return f"With the versions of scikit-learn, in their order: {'; '.join(lines)}.\n\n"
 
 
 def table(wanted):
@@ -72,7 +86,7 @@ def main(given):
     if given:
         print(text)
     else:
-        (environments.ROOT / "docs" / "model-matrix.md").write_text(HEAD + text)
+        (environments.ROOT / "docs" / "model-matrix.md").write_text(HEAD + versions() + text)
     return 1 if bad else 0
 
 
