@@ -1,7 +1,5 @@
 #include "cli/model_fetch.h"
 
-#include "cli/s3_artifacts.h"
-
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -9,6 +7,8 @@
 #include <fstream>
 #include <future>
 
+#include "cli/s3_artifacts.h"
+#include "cli/settings_serving.h"
 #include "core/durable_file.h"
 #include "crypto/random.h"
 #include "json/parse.h"
@@ -352,12 +352,15 @@ std::string bucket_state(objects::Client& client, const std::string& where, cons
 }
 
 Result<std::shared_ptr<serving::CachedModel>> fetch_cached_model(const Settings& s, const std::string& uri,
-                                                                 serving::ModelCache& cache) {
+                                                                 std::shared_ptr<serving::ModelCache>& cache) {
   static const std::atomic<bool> never = false;
   auto location = model_location(s, uri);
   if (!location) return std::unexpected(of_model(uri, location.error()));
   auto l = text::parse_uri(*location);
   if (l.scheme.empty()) return std::make_shared<serving::CachedModel>(*location);
+  if (!cache) {
+    MR_TRY(cache, model_cache(s));
+  }
   serving::ModelCache::Source source;
   if (l.scheme == "s3")
     source.state = [&] {
@@ -369,7 +372,7 @@ Result<std::shared_ptr<serving::CachedModel>> fetch_cached_model(const Settings&
     MR_CHECK(download_to(s, *location, folder));
     return folder;
   };
-  auto model = cache.get(source, never);
+  auto model = cache->get(source, never);
   if (!model) return std::unexpected(of_model(uri, model.error()));
   return model;
 }

@@ -32,9 +32,10 @@ class FetchFolder {
 Result<std::string> fetch_model(const Settings& s, const std::string& uri, std::optional<FetchFolder>& folder);
 // The same into the folder `target`; the answer is that, or the local path where the model lies already.
 Result<std::string> fetch_model_into(const Settings& s, const std::string& uri, const std::string& target);
-// As `millrace serve` does: kept on this machine where the source says what its content is.
+// As `millrace serve` does: kept on this machine where the source says what its content is. The cache is opened on
+// first need: a local model is served where nothing can be written.
 Result<std::shared_ptr<serving::CachedModel>> fetch_cached_model(const Settings& s, const std::string& uri,
-                                                                 serving::ModelCache& cache);
+                                                                 std::shared_ptr<serving::ModelCache>& cache);
 // Where a model's files lie: an s3:// or mlflow-artifacts:/ URI, or a local path.
 Result<std::string> model_location(const Settings& s, const std::string& uri);
 // What names the present content below a prefix (or of the object itself), for the cache: keys and their tags; or

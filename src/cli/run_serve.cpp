@@ -114,12 +114,7 @@ int run_serve(const Settings& given) {
   if (!own) return report(own.error());
   serving::Repository repository(std::move(*load), *own);
   for (const auto& m : *specs) {
-    if (!cache) {
-      auto opened = model_cache(s);
-      if (!opened) return report(opened.error());
-      cache = std::move(*opened);
-    }
-    auto place = fetch_cached_model(s, m.uri, *cache);
+    auto place = fetch_cached_model(s, m.uri, cache);
     if (!place) return unreadable(place.error());
     places.push_back(*place);
     serving::ModelSource source{m.name, "", (*place)->path()};

@@ -194,6 +194,11 @@ def test_what_was_fetched_stays_on_the_machine(millrace, logged, tmp_path):
     answers(logged.models["2"], 0, 1)
 
 
+def test_a_local_model_needs_no_place_to_write(logged):
+    with support.serve({"m": logged.folder}, "--data", "/proc/nowhere") as server:
+        predicts(server, "m", logged.models["1"])
+
+
 def metrics(server):
     text = server.call("GET", "/metrics")[2]
     text = text.decode() if isinstance(text, bytes) else text
