@@ -109,7 +109,7 @@ def start(root, modules=None, only=None):
     with contextlib.ExitStack() as stack:
         while run.server is None:
             try:
-                run.server = stack.enter_context(support.serve(None, "--model-repository", root, timeout=120))
+                run.server = stack.enter_context(support.serve(None, "--model-repository", root, timeout=300))
             except harness.StartFailed as e:
                 # A model that does not load fails its own test alone.
                 found = re.search(r"model '([^']+)' cannot be loaded: ([^\n]*)", str(e))
