@@ -4,9 +4,12 @@ They show the platform that the tests fill, so a change of the pages is seen in 
 """
 
 import base64
+import math
 import pathlib
 import sys
 import tempfile
+import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
@@ -29,6 +32,20 @@ def pages(c):
     }
 
 
+def ask(site, stop):
+    """Requests to the endpoint, now more and now fewer of them."""
+    body = {
+        "inputs": [
+            {"name": n, "datatype": "FP64", "shape": [2, 1], "data": [v, 50]} for n, v in (("age", 20), ("balance", 1))
+        ]
+    }
+    begin = time.monotonic()
+    while not stop.is_set():
+        name = site.content.endpoint
+        site.api(f"/serving/{NAMESPACE}/{name}/v2/models/{name}/infer", method="POST", body=body)
+        time.sleep(0.02 + 0.015 * math.sin((time.monotonic() - begin) / 4))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
@@ -39,7 +56,11 @@ def main():
                 site.width(1400, height)
                 site.open(path, text)
                 site.until("!document.querySelector('.skeleton')", "everything is loaded")
-                browser.listen(3)  # charts have a few points then
+                stop = threading.Event()
+                if name == "endpoint":
+                    threading.Thread(target=ask, args=(site, stop), daemon=True).start()
+                browser.listen(40 if name == "endpoint" else 2)  # charts have some points then
+                stop.set()
                 shot = browser._call("Page.captureScreenshot", format="webp", quality=82)["data"]
                 (IMAGES / f"{name}.webp").write_bytes(base64.b64decode(shot))
                 print(f"{name}.webp", (IMAGES / f"{name}.webp").stat().st_size, "bytes")
