@@ -132,8 +132,16 @@ void Meter::fail(std::string why) {
   }
   release(true, Verdict::failed);
 }
+void Meter::end(std::string why) {
+  {
+    std::lock_guard guard(mutex_);
+    ended_ = true;
+  }
+  fail(std::move(why));
+}
 void Meter::forgive() {
   std::lock_guard guard(mutex_);
+  if (ended_) return;
   failed_ = false;
   failure_.clear();
 }
@@ -178,12 +186,12 @@ void Demand::drop(const kube::Key& service) {
     next->erase(service);
     map_.store(std::move(next));
   }
-  meter->fail("the service is no longer there");
+  meter->end("the service is no longer there");
 }
 
 void Demand::stop() {
   std::lock_guard guard(writing_);
-  for (const auto& [_, meter] : *map_.load()) meter->fail("the platform is stopping");
+  for (const auto& [_, meter] : *map_.load()) meter->end("the platform is stopping");
 }
 
 }  // namespace mr::services

@@ -52,6 +52,8 @@ class Meter : public std::enable_shared_from_this<Meter> {
   // No pod will come: those who wait are told, and those that come are until open() or forgive().
   void fail(std::string why);
   void forgive();
+  // The same for good.
+  void end(std::string why);
 
   // Requests that one pod may have at once; 0: any number.
   std::atomic<std::uint32_t> limit{0};
@@ -83,7 +85,7 @@ class Meter : public std::enable_shared_from_this<Meter> {
   std::size_t active_ = 0;
   std::deque<std::shared_ptr<Waiter>> waiting_;
   std::size_t held_ = 0;
-  bool failed_ = false;
+  bool failed_ = false, ended_ = false;
   std::string failure_;
 };
 

@@ -110,6 +110,8 @@ TEST(Demand, FindsWhatIsKept) {
   d.drop({"a", "b"});
   EXPECT_EQ(d.find("a", "b"), nullptr);
   EXPECT_NE(m->failure(), "");
+  m->forgive();
+  EXPECT_NE(m->failure(), "");
 }
 
 }  // namespace
