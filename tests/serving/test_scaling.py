@@ -213,7 +213,7 @@ def test_replicas_follow_the_rate_of_requests(isvc):
 
 @pytest.mark.slow
 def test_requests_under_way_and_their_limit(isvc):
-    isvc.apply(custom("slow", minReplicas=0, maxReplicas=2, containerConcurrency=1, timeout=20))
+    isvc.apply(custom("slow", minReplicas=1, maxReplicas=2, containerConcurrency=1, timeout=20))
     host = host_of(isvc.wait("slow", lambda s: condition(s, "Ready") == "True", 60))
     answers = []
 
@@ -221,15 +221,16 @@ def test_requests_under_way_and_their_limit(isvc):
         harness.until(lambda: replicas(isvc, "slow") == 2, "two replicas", 60)
     # One request at a time in each pod; the others wait, and none is refused.
     assert {(s, a["most"]) for s, a in answers} == {(200, 1)}
+    isvc.patch("slow", {"spec": {"predictor": {"minReplicas": 0, "timeout": 1}}})
     until_asleep(isvc, "slow")
-    isvc.patch("slow", {"spec": {"predictor": {"timeout": 1}}})
     harness.until(
         lambda: "timeout: 1s" in isvc.kubectl("get", "virtualservice", "slow", "-o", "yaml"),
         "1 s",
         60,
     )
     harness.until(lambda: isvc.post("/sleep/0", {}, host)[0] == 200, "an answer", 60)
-    assert isvc.post("/sleep/5", {}, host) == (504, "upstream request timeout")
+    late = (504, "upstream request timeout")
+    harness.until(lambda: isvc.post("/sleep/5", {}, host) == late, "the new time limit", 60)
 
 
 def test_a_sleeping_service_is_ready_after_a_restart(kubectl_program, tmp_path):  # noqa: F811
