@@ -164,8 +164,9 @@ class BatchQueue : public std::enable_shared_from_this<BatchQueue> {
     boost::json::array all;
     for (auto& r : batch)
       for (auto& row : r->rows) all.push_back(std::move(row));
-    auto text = predict_rows(model, all);
-    auto parts = text ? elements_of(*text) : std::nullopt;
+    bool by_rows = false;
+    auto text = predict_rows(model, all, &by_rows);
+    auto parts = text && by_rows ? elements_of(*text) : std::nullopt;
     const bool fits = parts && parts->size() == all.size();
     std::size_t at = 0;
     for (auto& r : batch) {

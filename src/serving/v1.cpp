@@ -46,7 +46,7 @@ V1Reply run_predict(Repository& repo, http::Request& rq, std::string name) {
 
 }  // namespace
 
-std::expected<std::string, Refusal> predict_rows(const Model& m, const boost::json::array& rows) {
+std::expected<std::string, Refusal> predict_rows(const Model& m, const boost::json::array& rows, bool* by_rows) {
   auto table = table_of_rows(rows);
   if (!table) return refuse(table.error().message);
   auto frame = frame_of_table(m, *table, CellRules::v1);
@@ -58,6 +58,7 @@ std::expected<std::string, Refusal> predict_rows(const Model& m, const boost::js
     if (names.empty()) names = m.loaded.engine->feature_names();
     return std::unexpected(engine_refusal(output.error(), names));
   }
+  if (by_rows != nullptr) *by_rows = output->parts.empty() || output->form != Output::Form::arrays;
   std::string out;
   append_predicted(out, *output, false);
   return out;

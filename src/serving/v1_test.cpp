@@ -75,5 +75,40 @@ TEST(V1, RefusesWithAnErrorText) {
   EXPECT_EQ(ask(m, R"({"instances":[[1,null]]})"), R"(400 {"error":"column 'y' has a missing value"})");
 }
 
+// Two arrays of a row each, as the probabilities of two outputs.
+class Outputs final : public Engine {
+ public:
+  [[nodiscard]] Result<Output> predict(const Frame& f) const override {
+    Output o;
+    o.form = Output::Form::arrays;
+    for (const char* name : {"output-1", "output-2"}) {
+      OutputPart p;
+      p.name = name;
+      p.content_type = "np";
+      p.shape = {static_cast<std::int64_t>(f.rows), 1};
+      for (std::size_t r = 0; r < f.rows; ++r) p.numbers.push_back(f.data[r * 2 + o.parts.size()]);
+      o.parts.push_back(std::move(p));
+    }
+    return o;
+  }
+  [[nodiscard]] std::size_t features() const override { return 2; }
+  [[nodiscard]] const std::vector<std::string>& feature_names() const override {
+    static const std::vector<std::string> none;
+    return none;
+  }
+  [[nodiscard]] std::string description() const override { return "outputs"; }
+};
+
+TEST(V1, SeveralOutputsAreAListOfArraysThatIsNotTakenApartByRows) {
+  auto m = model();
+  bool by_rows = false;
+  boost::json::array rows{{1, 2}, {3, 4}};
+  EXPECT_EQ(predict_rows(m, rows, &by_rows).value_or(""), "[3,7]");
+  EXPECT_TRUE(by_rows);
+  m.loaded.engine = std::make_unique<Outputs>();
+  EXPECT_EQ(predict_rows(m, rows, &by_rows).value_or(""), "[[[1.0],[3.0]],[[2.0],[4.0]]]");
+  EXPECT_FALSE(by_rows);
+}
+
 }  // namespace
 }  // namespace mr::serving
