@@ -34,7 +34,8 @@ def render(part: dict) -> list[str]:
         f"{part['browser']}, headless. Both servers have the same runs ({' and '.join(f'{n:,}' for n in part['sizes'])}; the"
         " peer opens a copy of the database that Millrace wrote). Each time is taken in the page, from the start of the"
         " navigation or from the click or change of address, to the first frame that has what was asked for: the row that"
-        " must come first, the table of the compared runs, the drawn curves. The answer to clicks and keys is the browser's"
+        " must come first, the table of the compared runs, the drawn curves; ours is the median of the rounds, the peer is"
+        " measured once. The answer to clicks and keys is the browser's"
         " own measure (Event Timing, 16 ms at least) of five rows chosen and a filter typed; the wheel then turns over the"
         " table."
     )
