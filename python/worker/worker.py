@@ -255,7 +255,7 @@ def array_answer(name, value, codec, mixed="pd_json"):
         value = value.astype(object)  # pandas' own types: nullable numbers, categories, strings
     array = np.asarray(value)
     if array.dtype.kind == "M":
-        flat = ["" if np.isnat(v) else str(np.datetime_as_string(v, unit="auto")) for v in array.ravel()]
+        flat = ["" if np.isnat(v) else pd.Timestamp(v).isoformat() for v in array.ravel()]
         return texts_answer(name, flat, "datetime" if codec != "np" else "np", list(array.shape))
     if array.dtype.kind in "US":
         flat = [v if isinstance(v, str) else v.decode("utf-8", "replace") for v in array.ravel().tolist()]
