@@ -369,8 +369,12 @@ Result<Table> table_of_rows(const boost::json::array& rows) { return TableReader
 
 void append_predicted(std::string& out, const Output& o, bool python) {
   if (!o.parts.empty()) {
-    append_predictions(out, o);
-    return;
+    auto single = [](const OutputPart& p) { return p.type == DataType::fp32; };
+    if (!python || std::ranges::none_of(o.parts, single)) return append_predictions(out, o);
+    auto wide = o;
+    for (auto& p : wide.parts)
+      if (single(p)) p.type = DataType::fp64;
+    return append_predictions(out, wide);
   }
   const auto type = python && o.type == DataType::fp32 ? DataType::fp64 : o.type;
   const std::string_view comma = python ? ", " : ",";

@@ -7,6 +7,7 @@
 
 #include "json/parse.h"
 #include "serving/check.h"
+#include "serving/columns.h"
 #include "serving/load.h"
 #include "serving/parts.h"
 #include "serving/python/environment.h"
@@ -195,6 +196,17 @@ TEST(PythonWire, WhatAWorkerCannotMeanIsRefused) {
       EXPECT_EQ(a.error().code, Code::data_loss);
     }
   }
+}
+
+TEST(PythonAnswers, FloatsOf32BitsAreWrittenAsPythonDoes) {
+  Output o;
+  o.form = Output::Form::frame;
+  o.parts.push_back({"x", "", DataType::fp32, {1}, {static_cast<double>(0.1F)}, {}, {}});
+  std::string scoring, v1;
+  append_predicted(scoring, o, true);
+  append_predicted(v1, o, false);
+  EXPECT_EQ(scoring, R"([{"x":0.10000000149011612}])");
+  EXPECT_EQ(v1, R"([{"x":0.1}])");
 }
 
 void write(const std::filesystem::path& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
