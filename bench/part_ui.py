@@ -179,17 +179,18 @@ class Reader:
         call = self.browser._call
         self.browser.wait_until(f"document.querySelector({json.dumps(self.side.box)})", "the filter's box", LIMIT)
         self.browser.evaluate("void (window.__slow = 0)")
-        for at in range(5):
-            x, y = self.place(self.side.check, at)
-            for kind in ("mousePressed", "mouseReleased"):
-                call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-            self.browser.listen(0.15)
         self.browser.evaluate(f"void document.querySelector({json.dumps(self.side.box)}).focus()")
         for key in KEYS:
             call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
             call("Input.dispatchKeyEvent", type="keyUp", key=key)
             self.browser.listen(0.05)
+        self.browser.evaluate("void document.activeElement.blur()")
         self.browser.listen(0.3)
+        for at in range(5):
+            x, y = self.place(self.side.check, at)
+            for kind in ("mousePressed", "mouseReleased"):
+                call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            self.browser.listen(0.15)
         slow = self.browser.evaluate("window.__slow")
         self.browser.evaluate(
             "(() => { window.__frame = 0; let last = performance.now(); const look = () => { const now ="
