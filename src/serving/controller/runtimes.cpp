@@ -137,6 +137,7 @@ std::vector<Object> published_runtimes() {
   // MLflow models over V1 as well, which MLServer does not have.
   out.push_back(runtime("millrace-mlflow", "millrace", {{"mlflow", "1", 0}, {"mlflow", "2", 0}, {"mlflow", "3", 0}},
                         {"v1", "v2"}, {}));
+  out.push_back(runtime("millrace-onnx", "millrace", {{"onnx", "1", 0}}, {"v1", "v2"}, {}));
   out.push_back(runtime("millrace-sklearn", "millrace", {{"sklearn", "0", 0}, {"sklearn", "1", 0}}, {"v1", "v2"}, {}));
   return out;
 }

@@ -79,7 +79,8 @@ std::string one_line(std::string_view text) {
 }
 
 bool speaks_of_memory(std::string_view text) {
-  for (std::string_view words : {"bad_alloc", "bad allocation", "Failed to allocate memory", "Available memory of"})
+  for (std::string_view words :
+       {"bad_alloc", "bad allocation", "Failed to allocate memory", "Available memory of", "pthread_create failed"})
     if (text.find(words) != std::string_view::npos) return true;
   return false;
 }

@@ -219,6 +219,7 @@ Result<> Group::describe_sandbox(Replica& r, node::SandboxSpec& s) const {
     const auto& onnx = *spec_.onnx;
     s.image.kind = node::Image::Kind::host;
     s.no_network = true;  // a graph of tensors has nothing to ask of anybody
+    s.env.emplace_back("ORT_DISABLE_TELEMETRY", "1");
     for (const auto& f : onnx.files) s.mounts.push_back({spec_.model.folder + "/" + f, "/mnt/models/" + f, true});
     s.mounts.push_back({onnx.program, "/opt/millrace/millrace", true});
     s.mounts.push_back({onnx.library, "/opt/millrace/libonnxruntime.so", true});
