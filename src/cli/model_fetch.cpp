@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <future>
 
 #include "cli/s3_artifacts.h"
 #include "cli/settings_serving.h"
@@ -14,6 +13,7 @@
 #include "json/parse.h"
 #include "json/writer.h"
 #include "objects/client.h"
+#include "task/wait.h"
 #include "text/text.h"
 #include "text/uri.h"
 
@@ -224,18 +224,6 @@ std::string without_slashes(std::string_view p) {
   return std::string(p);
 }
 
-// Runs a task on a loop and waits for it, from a thread that is no loop.
-template <class T>
-T wait_on(task::Loop& loop, std::function<task::Task<T>()> make) {
-  std::promise<T> promise;
-  loop.post([&] {
-    task::detach([](std::function<task::Task<T>()> m, std::promise<T>& p) -> task::Task<void> {
-      p.set_value(co_await m());
-    }(make, promise));
-  });
-  return promise.get_future().get();
-}
-
 }  // namespace
 
 Result<FetchFolder> FetchFolder::make(const std::string& data) {
@@ -390,8 +378,8 @@ Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, 
   while (!pending.empty()) {
     auto dir = pending.back();
     pending.pop_back();
-    MR_TRY(auto entries,
-           (wait_on<Result<std::vector<tracking::ArtifactStore::Entry>>>(loop, [&] { return at.store->list(dir); })));
+    MR_TRY(auto entries, (task::wait_on<Result<std::vector<tracking::ArtifactStore::Entry>>>(
+                             loop, [&] { return at.store->list(dir); })));
     for (const auto& e : entries) {
       if (e.is_dir) {
         pending.push_back(e.path);
@@ -399,7 +387,7 @@ Result<std::string> fetch_model_inside(tracking::Tracking& t, task::Loop& loop, 
       }
       if (++files > kMaxFiles) return fail(Code::too_large, "the model has more files than are fetched");
       MR_TRY(auto opened,
-             (wait_on<Result<tracking::ArtifactStore::Opened>>(loop, [&] { return at.store->open(e.path); })));
+             (task::wait_on<Result<tracking::ArtifactStore::Opened>>(loop, [&] { return at.store->open(e.path); })));
       MR_TRY(auto relative, text::safe_relative_path(std::string_view(e.path).substr(at.path.size() + 1)));
       fs::path place = fs::path(target) / relative;
       std::error_code ec;

@@ -15,6 +15,7 @@
 #include "serving/python/environment.h"
 #include "task/loop.h"
 #include "task/pool.h"
+#include "task/wait.h"
 #include "text/text.h"
 #include "time/clock.h"
 
@@ -26,18 +27,6 @@ namespace {
 
 // Sleeping threads of each model: as many requests can be gathered into a batch.
 constexpr unsigned kWaiting = 48;
-
-// Runs a task on a loop and waits for it, from a thread that is no loop.
-template <class T>
-T wait_on(task::Loop& loop, std::function<task::Task<T>()> make) {
-  std::promise<T> promise;
-  loop.post([&] {
-    task::detach([](std::function<task::Task<T>()> m, std::promise<T>& p) -> task::Task<void> {
-      p.set_value(co_await m());
-    }(make, promise));
-  });
-  return promise.get_future().get();
-}
 
 // A file that one process at a time holds; waits for it.
 Result<Fd> hold(const std::string& path, bool wait = true) {
@@ -167,7 +156,7 @@ Signature bare_signature(const Answer& ready) {
 
 Host::~Host() {
   // The processes are gone before the loop is.
-  wait_on<int>(loop(), [this]() -> task::Task<int> {
+  task::wait_on<int>(loop(), [this]() -> task::Task<int> {
     for (const auto& weak : groups_)
       if (auto group = weak.lock()) {
         group->close();
@@ -238,7 +227,8 @@ Result<Host::Made> Host::made_environment(const std::string& folder, const LogLi
       auto key = crypto::digest(crypto::Algorithm::sha256, image.python.path + "\n" + wanted.requirements);
       MR_TRY(lock, hold(fmt::format("{}/model-envs/{}.lock", options_.data, text::hex(key).substr(0, 24))));
     }
-    return wait_on<Result<std::string>>(loop(), [&] { return environments_.get(image.python, wanted.requirements); });
+    return task::wait_on<Result<std::string>>(loop(),
+                                              [&] { return environments_.get(image.python, wanted.requirements); });
   }();
   if (!path)
     return fail(Code::failed_precondition, "the model's Python environment cannot be made: " + path.error().message);
@@ -261,7 +251,7 @@ Result<std::shared_ptr<Group>> Host::started(GroupSpec spec) {
     std::erase_if(groups_, [](const auto& g) { return g.expired(); });
     groups_.push_back(group);
   }
-  auto up = wait_on<Result<>>(loop(), [&] { return group->start(); });
+  auto up = task::wait_on<Result<>>(loop(), [&] { return group->start(); });
   if (up) return group;
   loop().post([group = std::move(group)] { group->close(); });
   auto e = up.error();
