@@ -44,7 +44,8 @@ def made(tmp_path_factory):
     done = subprocess.run(
         [environment.python(), script, folder, ",".join(environment.requirements())],
         capture_output=True, text=True, check=False, cwd=folder,
-        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/none.db", "PYTHONWARNINGS": "ignore"},
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/none.db", "PYTHONWARNINGS": "ignore",
+             "ORT_DISABLE_TELEMETRY": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return folder, json.loads((folder / "expected.json").read_text()), environment.library()
