@@ -286,6 +286,9 @@ if ! .venv/bin/python tests/serving/matrix/environments.py check; then
     .venv/bin/python tests/serving/matrix/environments.py make ||
     die "uv could not make the environments of the model matrix" "check the network, then run this again"
 fi
+run_step "making the environment of the ONNX tests" build/logs/onnx-env.log \
+  .venv/bin/python -m tests.serving.onnx.environment make ||
+  die "uv could not make the environment of the ONNX tests" "check the network, then run this again"
 
 # ---- clients of the Kubernetes API -----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The Python environment of the ONNX tests, build/matrix-envs/onnx: made once, reused while its lock stays.
 
-python -m tests.serving.onnx.environment    writes requirements.lock from requirements.in
+python -m tests.serving.onnx.environment lock    writes requirements.lock from requirements.in
+python -m tests.serving.onnx.environment make    makes it, if need be
 """
 
 import hashlib
@@ -44,9 +45,13 @@ def requirements():
     return [line for line in lines if line.split("==")[0] in wanted]
 
 
-if __name__ == "__main__":
+def write_lock():
     environments.call(
         environments.uv(), "pip", "compile", "--no-config", "--universal", "--python-version", "3.11",
         "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command",
-        "python -m tests.serving.onnx.environment", "--quiet", "--output-file", LOCK, HERE / "requirements.in",
+        "python -m tests.serving.onnx.environment lock", "--quiet", "--output-file", LOCK, HERE / "requirements.in",
     )  # fmt: skip
+
+
+if __name__ == "__main__":
+    {"lock": write_lock, "make": python}[sys.argv[1]]()
