@@ -122,7 +122,7 @@ Result<std::vector<std::int64_t>> Pipelines::next_runs(const std::string& id, co
   pipelines::RecurringRun r{
       .kind = pipelines::TriggerKind::cron, .cron = cron, .created_ms = now, .updated_ms = now, .plugins_input = {}};
   if (!id.empty()) {
-    MR_TRY(r, impl_->store->recurring(id));
+    MR_TRY(r, impl_->store->recurring(id, false));
   }
   return pipelines::next_times(r, now, impl_->zone, most);
 }

@@ -73,7 +73,13 @@ struct Dashboard::Impl {
     if (name == "schedule") {
       if (!deps.next_runs) co_return refused(501, "there are no schedules here");
       auto times = deps.next_runs(param("id"), param("cron"), kNextRuns);
-      if (!times) co_return refused(times.error().code == Code::not_found ? 404 : 400, times.error().message);
+      if (!times) {
+        const auto code = times.error().code;
+        co_return refused(code == Code::not_found          ? 404
+                          : code == Code::invalid_argument ? 400
+                                                           : 503,
+                          times.error().message);
+      }
       Array list;
       for (auto t : *times) list.emplace_back(t);
       co_return answer(json::serialize(Object{{"times", std::move(list)}}));

@@ -124,7 +124,8 @@ class Store {
   task::Task<Result<>> set_plugins_output(std::string run_id, Object plugins_output);
 
   task::Task<Result<RecurringRun>> create_recurring(RecurringRun r);
-  Result<RecurringRun> recurring(const std::string& id);
+  // Without `spec`, which may be large, its place holds the spec's hash.
+  Result<RecurringRun> recurring(const std::string& id, bool spec = true);
   Result<Page<RecurringRun>> recurring_runs(const ListQuery& q);
   Result<std::vector<RecurringRun>> enabled_recurring();
   task::Task<Result<>> set_recurring_enabled(std::string id, bool enabled, std::int64_t now_ms);

@@ -49,12 +49,12 @@ Result<> complete_recurring(sql::Connection& c, RecurringRun& j) {
   return {};
 }
 
-Result<RecurringRun> load_recurring(sql::Connection& c, const std::string& id) {
+Result<RecurringRun> load_recurring(sql::Connection& c, const std::string& id, bool spec = true) {
   std::optional<RecurringRun> j;
   MR_CHECK(c.query(fmt::format("SELECT {} FROM recurring_runs WHERE id = ?", recurring_columns), recurring_types, {id},
                    [&](const sql::Row& r) { j = read_recurring(r); }));
   if (!j) return rows::missing("Job", id);
-  MR_CHECK(complete_recurring(c, *j));
+  if (spec) MR_CHECK(complete_recurring(c, *j));
   return *std::move(j);
 }
 }  // namespace
@@ -79,8 +79,8 @@ task::Task<Result<RecurringRun>> Store::create_recurring(RecurringRun r) {
   });
 }
 
-Result<RecurringRun> Store::recurring(const std::string& id) {
-  return db_->read([&](sql::Connection& c) { return load_recurring(c, id); });
+Result<RecurringRun> Store::recurring(const std::string& id, bool spec) {
+  return db_->read([&](sql::Connection& c) { return load_recurring(c, id, spec); });
 }
 
 Result<Page<RecurringRun>> Store::recurring_runs(const ListQuery& q) {

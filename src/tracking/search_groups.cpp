@@ -57,6 +57,8 @@ Result<GroupSql> run_groups(std::string_view filter, std::string_view group_by, 
     auto alias = fmt::format("m{}", it - metrics.begin());
     auto mean = fmt::format("AVG(CASE WHEN {} THEN {}.value END)", finite(alias), alias);
     out.order = fmt::format("CASE WHEN {0} IS NULL THEN 1 ELSE 0 END, {0}{1}, {2}", mean, direction, last);
+  } else if (!order.type.empty()) {
+    return invalid("order_by takes count, value, start_time or metrics.KEY");
   } else if (order.key == "count") {
     out.order = fmt::format("COUNT(*){}, {}", direction, last);
   } else if (order.key == "start_time") {

@@ -114,6 +114,11 @@ def test_an_object_is_edited_after_a_dry_run(site):
     site.click("Save")
     site.browser.wait_for("Saved.", deadline=60)
     assert site.api(where + "/edited")["data"] == {"key": "after"}
+    # The editor has what the server has now, and nothing to save.
+    site.until("document.querySelector('.yaml').value.includes('key: after')", "the new text is shown")
+    save = "[...document.querySelectorAll('button')].find(b => b.innerText.trim() === 'Save')"
+    site.until(f"{save}.disabled", "there is nothing to save")
+    assert "key: after" in site.yaml()
 
 
 def test_yaml_completes_itself_by_the_servers_schema(site):
@@ -127,6 +132,11 @@ def test_yaml_completes_itself_by_the_servers_schema(site):
         )
     site.until(f"({shown}).includes('externalTrafficPolicy')", "the field is offered")
     assert "externalIPs" not in site.browser.evaluate(shown)
+    # A key that opens the search elsewhere is a letter here.
+    site.write_yaml("apiVersion: apps")
+    site.browser._call("Input.dispatchKeyEvent", type="keyDown", key="/", code="Slash", text="/")
+    site.browser._call("Input.dispatchKeyEvent", type="keyUp", key="/", code="Slash")
+    site.until("document.querySelector('.yaml').value === 'apiVersion: apps/'", "a slash is written")
 
 
 def test_a_file_is_stored(site):

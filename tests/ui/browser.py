@@ -97,7 +97,7 @@ class Browser:
         message = {"id": wanted, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
-        self._socket.settimeout(30)
+        self._socket.settimeout(120)
         self._socket.send(json.dumps(message))
         while True:
             answer = json.loads(self._socket.recv())

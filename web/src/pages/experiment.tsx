@@ -16,6 +16,7 @@ import { bare } from "../ui/plots";
 const PAGE = 200;
 const ROW = 40;
 const MOST_TO_COMPARE = 500;
+const MOST_BELOW = 1000;
 
 /** Pages of runs as they are scrolled to. */
 function useRuns(id: string, filter: string, order: string) {
@@ -70,6 +71,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
   const parents = useData((signal) => groupRuns({ experiment_ids: [id], filter: `${PARENT} IS NOT NULL`, group_by: PARENT, max_results: 1000 }, signal), [id], ["tracking"]);
   const below = useMemo(() => new Map((parents.data?.groups ?? []).map((g) => [g.value ?? "", g.count])), [parents.data]);
   const [unfolded, unfold] = useState<Map<string, Run[]>>(new Map());
+  const [untold, setUntold] = useState<Error>(); // why runs below one do not show
   const [picked, pick] = useState<Set<string>>(new Set());
   const [top, setTop] = useState(0);
   const [high, setHigh] = useState(600);
@@ -94,11 +96,12 @@ export default function ExperimentPage({ id }: Record<string, string>) {
     const watch = new ResizeObserver(() => setHigh(b.clientHeight));
     watch.observe(b);
     return () => watch.disconnect();
-  }, [e.data !== undefined && list.runs.length > 0]);
+  }, [e.data !== undefined && list.runs.length > 0 && !group]);
   useEffect(() => {
     box.current?.scrollTo(0, 0);
     setTop(0);
-  }, [filter, order]);
+    unfold(new Map());
+  }, [id, filter, order]);
 
   const rows = useMemo(() => (nested ? list.runs.flatMap((r) => [r, ...(unfolded.get(r.info.run_id) ?? [])]) : list.runs), [list.runs, unfolded, nested]);
   const first = Math.max(0, Math.floor(top / ROW) - 8);
@@ -109,10 +112,10 @@ export default function ExperimentPage({ id }: Record<string, string>) {
   const turn = (r: Run) => {
     const next = new Map(unfolded);
     if (next.delete(r.info.run_id)) return unfold(next);
-    searchRuns({ experiment_ids: [id], filter: `${PARENT} = '${r.info.run_id}'`, order_by: order ? [order] : ["attributes.start_time DESC"], max_results: PAGE }).then(
-      (found) => unfold((now) => new Map(now).set(r.info.run_id, found.runs ?? [])),
-      () => undefined,
-    );
+    searchRuns({ experiment_ids: [id], filter: `${PARENT} = '${r.info.run_id}'`, order_by: order ? [order] : ["attributes.start_time DESC"], max_results: MOST_BELOW }).then((found) => {
+      setUntold(undefined);
+      unfold((now) => new Map(now).set(r.info.run_id, found.runs ?? []));
+    }, setUntold);
   };
 
   const sortable = (column: string, text: string) => {
@@ -208,6 +211,7 @@ export default function ExperimentPage({ id }: Record<string, string>) {
         </Card>
       )}
       {list.error && <Trouble error={list.error} retry={list.reload} />}
+      {nested && untold && <Trouble error={untold} />}
       {list.changed && top >= ROW && (
         <p class="note">
           There are new results.{" "}

@@ -7,7 +7,7 @@ import { lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
 import { Compartment, EditorState } from "@codemirror/state";
 import { EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers, placeholder as ghost } from "@codemirror/view";
 import { tags as t } from "@lezer/highlight";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { kube } from "../api";
 import { headOf } from "../kube";
 import { options, schemaOf, spotAt, type OpenApi, type Problem } from "../yaml";
@@ -76,6 +76,7 @@ export default function Code({ value, change, readonly, problems, placeholder }:
   const view = useRef<EditorView>();
   const told = useRef(change);
   told.current = change;
+  const given = useRef(false); // the page changes the text, not its reader
   const locked = useRef(new Compartment());
   useEffect(() => {
     // In a shadow tree: there the editor's styles are sheets, which the content security policy of the page allows.
@@ -102,16 +103,20 @@ export default function Code({ value, change, readonly, problems, placeholder }:
         EditorView.contentAttributes.of({ "aria-label": "YAML", spellcheck: "false", tabindex: "0" }),
         ghost(placeholder ?? ""),
         locked.current.of(EditorState.readOnly.of(Boolean(readonly))),
-        EditorView.updateListener.of((u) => u.docChanged && told.current?.(u.state.doc.toString())),
+        EditorView.updateListener.of((u) => u.docChanged && !given.current && told.current?.(u.state.doc.toString())),
       ],
     }));
     // The box has a value like any field has.
     Object.defineProperty(host.current!, "value", { configurable: true, get: () => v.state.doc.toString() });
     return () => v.destroy();
   }, []);
-  useEffect(() => {
+  // Before the next key can come: later, it would put an older text in the place of what was typed meanwhile.
+  useLayoutEffect(() => {
     const v = view.current;
-    if (v && v.state.doc.toString() !== value) v.dispatch({ changes: { from: 0, to: v.state.doc.length, insert: value } });
+    if (!v || v.state.doc.toString() === value) return;
+    given.current = true;
+    v.dispatch({ changes: { from: 0, to: v.state.doc.length, insert: value } });
+    given.current = false;
   }, [value]);
   useEffect(() => view.current?.dispatch({ effects: locked.current.reconfigure(EditorState.readOnly.of(Boolean(readonly))) }), [readonly]);
   useEffect(() => {

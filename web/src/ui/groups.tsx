@@ -57,7 +57,10 @@ function Inside({ experiment, filter, metrics, count, columns }: { experiment: s
 }
 
 export function Groups({ experiment, filter, by, metrics }: { experiment: string; filter: string; by: string; metrics: string[] }) {
-  const order = place.value.query.get("gorder") ?? "count DESC";
+  // The column of a metric may have gone since the order was chosen.
+  const wanted = place.value.query.get("gorder") ?? "";
+  const sorts = ["value", "count", "start_time", ...metrics.map((m) => `metrics.\`${m}\``)];
+  const order = sorts.some((s) => wanted === `${s} ASC` || wanted === `${s} DESC`) ? wanted : "count DESC";
   const [more, setMore] = useState<{ of: string; groups: Group[]; token?: string; error?: Error; busy?: boolean }>({ of: "", groups: [] });
   const [open, unfold] = useState<Set<string>>(new Set());
   const at = by.indexOf(".");

@@ -104,7 +104,7 @@ export function Parallel({ runs, columns, open }: { runs: Run[]; columns: string
                   tabIndex={0}
                   role="slider"
                   aria-orientation="vertical"
-                  aria-label={`Least ${bare(a.name)}: arrows move it, Escape takes it away`}
+                  aria-label={`Least ${bare(a.name)}: arrows move it, with Shift the most, Escape takes both away`}
                   aria-valuemin={0}
                   aria-valuemax={100}
                   aria-valuenow={Math.round((b?.[0] ?? 0) * 100)}
@@ -134,7 +134,7 @@ export function Parallel({ runs, columns, open }: { runs: Run[]; columns: string
                     if (e.key === "Escape") keep(without(a.name));
                     else if (step) {
                       const [low, high] = kept[a.name] ?? [0, 1];
-                      keep({ ...kept, [a.name]: [Math.min(high, Math.max(0, low + step)), high] });
+                      keep({ ...kept, [a.name]: e.shiftKey ? [low, Math.max(low, Math.min(1, high + step))] : [Math.min(high, Math.max(0, low + step)), high] });
                     } else return;
                     e.preventDefault();
                   }}
@@ -151,7 +151,7 @@ export function Parallel({ runs, columns, open }: { runs: Run[]; columns: string
             <button type="button" class="button" onClick={() => keep({})}>
               Clear the marks
             </button>
-            <button type="button" class="button" disabled={inside.length < 2 || inside.length === runs.length} onClick={() => setQuery({ runs: inside.map((r) => r.info.run_id).join(","), brush: undefined }, false)}>
+            <button type="button" class="button" disabled={inside.length < 2 || inside.length === runs.length} onClick={() => setQuery({ runs: inside.map((r) => r.info.run_id).join(inside.length > 200 ? "" : ","), brush: undefined }, false)}>
               Compare only these
             </button>
           </>

@@ -31,7 +31,7 @@ export function schedule(r: Recurring) {
 }
 export const isOn = (r: Recurring) => r.status !== "DISABLED";
 
-/** The server says when, by its own clock and zone: of a recurring run by its id, of a cron text as it is typed. */
+/** The server says when, by its own clock and the zone of cron texts: of a recurring run by its id, of a cron text as it is typed. */
 export const nextRuns = (q: { id?: string; cron?: string }, signal?: AbortSignal) => dashboard<{ times: number[] }>("schedule", q, { signal }).then((r) => r.times);
 
 export function ScheduleState({ of: r }: { of: Recurring }) {

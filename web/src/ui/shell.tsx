@@ -32,7 +32,9 @@ export function Shell({ children }: { children: ComponentChildren }) {
 
   useEffect(() => {
     const keys = (e: KeyboardEvent) => {
-      const typing = /^(INPUT|TEXTAREA|SELECT)$/.test((e.target as Element).tagName);
+      // Where the key went to, also inside the editor, which stands in a tree of its own.
+      const at = e.composedPath()[0] as HTMLElement;
+      const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName) || at.isContentEditable;
       if ((e.key === "k" && (e.ctrlKey || e.metaKey)) || (e.key === "/" && !typing)) {
         e.preventDefault();
         searching.value = true;
