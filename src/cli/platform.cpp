@@ -228,7 +228,7 @@ struct Platform::Impl {
     node->add_runtime("millrace/router", serving::make_router_runtime(loops, {predictor.storage.resolve}));
     for (auto& [image, part] : options.parts) node->add_runtime(image, make_part_runtime(proxy->relays(), part));
     serving::ControllerOptions serve;
-    serve.routing.gateway_address = "127.0.0.1";
+    serve.routing.gateway_address = options.address;
     serve.routing.gateway_port = options.gateway_port;
     serve.demand = &proxy->demand();
     serve.scale = {.window_ms = options.scale_window_ms, .grace_ms = options.scale_grace_ms};

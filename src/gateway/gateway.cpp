@@ -10,6 +10,7 @@
 #include "metrics/metrics.h"
 #include "task/loop.h"
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::gateway {
 
@@ -346,7 +347,7 @@ struct Gateway {
       // Nothing was sent: another endpoint may have it, whatever the rule says.
       if (trouble == Trouble::connect && ++connects < kConnectAttempts) continue;
       // Pods that go with demand may have gone just now: another one comes.
-      if (trouble == Trouble::connect && way->meter && connects < kComingAttempts) {
+      if (trouble == Trouble::connect && way->meter && connects < kComingAttempts && time::mono_ns() < hold) {
         tried.clear();
         co_await task::sleep_ms(kComingMs);
         continue;

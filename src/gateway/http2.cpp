@@ -6,6 +6,7 @@
 #include "grpc/proxy.h"
 #include "metrics/metrics.h"
 #include "text/text.h"
+#include "time/clock.h"
 
 namespace mr::gateway {
 
@@ -111,7 +112,8 @@ struct Front {
     if (r.rewrite && !r.rewrite->authority.empty()) head.authority = r.rewrite->authority;
     auto way =
         std::make_shared<UnderWay>(deps.demand != nullptr ? deps.demand->find(w->to.ns, w->to.service) : nullptr);
-    auto place = co_await find_place(*way, [&] { return endpoint(*table, w->to, attempt); }, hold_until(r.timeout_ms));
+    const auto until = hold_until(r.timeout_ms);
+    auto place = co_await find_place(*way, [&] { return endpoint(*table, w->to, attempt); }, until);
     if (!place.endpoint)
       co_return nowhere(place.status == 504 ? Status::deadline_exceeded
                         : place.later       ? Status::resource_exhausted
@@ -120,7 +122,8 @@ struct Front {
     Route out;
     out.ip = place.endpoint->ip;
     out.port = place.endpoint->port;
-    out.timeout_ms = r.timeout_ms;
+    // What was waited for a pod is part of the time.
+    if (r.timeout_ms > 0) out.timeout_ms = std::max(1L, static_cast<long>((until - time::mono_ns()) / 1'000'000));
     // Pods that go with demand may have gone just now: another one comes.
     if (way->meter) out.attempts = 100;
     out.keep = std::move(way);

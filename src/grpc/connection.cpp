@@ -287,6 +287,10 @@ void Connection::finish_when_done() {
 }
 
 void Connection::drain() {
+  if (!secured_) {  // a client that has not said who it is has no calls
+    close();
+    return;
+  }
   draining_ = true;
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
                         NGHTTP2_NO_ERROR, nullptr, 0);

@@ -1,6 +1,8 @@
 // The side towards the clients, and the way of each call.
 #include "grpc/proxy.h"
 
+#include <atomic>
+
 #include "grpc/proxy_sides.h"
 #include "http/tcp_stream.h"
 
@@ -11,6 +13,8 @@ namespace relay {
 namespace {
 
 constexpr long kAttemptPauseMs = 20;
+constexpr std::size_t kMostHeld = 1U << 30;  // bytes of calls on their way to servers, of all connections
+std::atomic<std::size_t> bytes_held = 0;
 
 std::string percent_encoded(std::string_view text) {
   std::string out;
@@ -78,6 +82,19 @@ const NearCallbacks& near_callbacks() {
 }
 
 }  // namespace
+
+bool Stream::hold(std::size_t n) {
+  if (bytes_held.fetch_add(n) + n > kMostHeld) {
+    bytes_held.fetch_sub(n);
+    return false;
+  }
+  held += n;
+  return true;
+}
+void Stream::release(std::size_t n) {
+  held -= n;
+  bytes_held.fetch_sub(n);
+}
 
 Proxy::Proxy(http::TakenOver& near, CallRouter router, const ProxyLimits& limits)
     : Side(limits.stall_timeout_s), taken_(near), router_(std::move(router)), limits_(limits) {
@@ -163,6 +180,12 @@ void Proxy::on_request(std::int32_t id) {
   tasks_.spawn(route(it->second));
 }
 void Proxy::on_data(Stream& s, std::string_view bytes) {
+  if (!s.hold(bytes.size())) {
+    refuse(s, Status::resource_exhausted, "too many bytes of calls are waiting; try again later", 503);
+    if (s.far != nullptr) s.far->reset(s, NGHTTP2_CANCEL);
+    nghttp2_session_consume_stream(session_, s.near_id, bytes.size());
+    return;
+  }
   s.to_far.bytes.append(bytes);
   if (s.far == nullptr) return;
   nghttp2_session_resume_data(s.far->session(), s.far_id);
@@ -187,7 +210,9 @@ void Proxy::on_close(std::int32_t id) {
 }
 
 task::Task<Far*> Proxy::connect(std::string ip, std::uint16_t port) {
+  if (auto it = far_.find({ip, port}); it != far_.end() && it->second->takes_calls()) co_return it->second.get();
   auto guard = co_await connecting_.lock();
+  if (closed()) co_return nullptr;
   if (auto it = far_.find({ip, port}); it != far_.end()) {
     if (it->second->takes_calls()) co_return it->second.get();
     old_.push_back(std::move(it->second));
@@ -198,7 +223,7 @@ task::Task<Far*> Proxy::connect(std::string ip, std::uint16_t port) {
   if (!bytes || closed()) co_return nullptr;
   auto& slot = far_[{ip, port}] = std::make_unique<Far>(*this, std::move(*bytes), limits_);
   tasks_.spawn(slot->run());
-  co_return slot.get();
+  co_return slot->closed() ? nullptr : slot.get();  // it may have ended at once
 }
 
 task::Task<void> Proxy::route(StreamPtr s) {

@@ -177,6 +177,7 @@ bool Far::send(const StreamPtr& s) {
 
 std::ptrdiff_t Far::give(Stream& s, std::uint8_t* to, std::size_t room, std::uint32_t* flags) {
   auto n = s.to_far.take(to, room);
+  s.release(n);
   if (n > 0 && !s.gone) {
     nghttp2_session_consume_stream(proxy_.session(), s.near_id, n);
     proxy_.wake();

@@ -57,6 +57,14 @@ struct Stream {
   std::size_t arriving_bytes = 0;
   std::shared_ptr<void> keep;
   task::Timer late;
+  std::size_t held = 0;  // of to_far, as it counts for all connections
+  // False: all connections together hold as much as they may.
+  bool hold(std::size_t n);
+  void release(std::size_t n);
+  Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() { release(held); }
 };
 using StreamPtr = std::shared_ptr<Stream>;
 

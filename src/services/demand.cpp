@@ -40,8 +40,8 @@ void Meter::leave() {
     --active_;
     idle_since_ = now;
   }
-  // A place of a pod is free.
-  if (limit.load(std::memory_order_relaxed) != 0) release(false, Verdict::again);
+  // A place of a pod may be free, by its own limit or by a rule for its Service.
+  release(false, Verdict::again);
 }
 
 void Meter::release(bool all, Verdict verdict) {

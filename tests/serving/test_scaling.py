@@ -86,8 +86,14 @@ def until_asleep(isvc, name):
 
 
 def at_once(n, call):
+    all_there = threading.Barrier(n)
+
+    def together():
+        all_there.wait(60)
+        return call()
+
     with concurrent.futures.ThreadPoolExecutor(n) as pool:
-        return [f.result() for f in [pool.submit(call) for _ in range(n)]]
+        return [f.result() for f in [pool.submit(together) for _ in range(n)]]
 
 
 def host_of(found):
@@ -152,8 +158,10 @@ def test_an_idle_service_has_no_pods_and_its_next_requests_start_one(isvc):
     address = isvc.gateway.removeprefix("http://")
     with triton.InferenceServerClient(address, channel_args=[("grpc.default_authority", host)]) as client:
         assert client.is_model_ready("m")
-    # With a pod that it always has, it is as any other.
+    # With a pod that it always has, it is as any other. Who waits while that one starts is not turned away.
+    until_asleep(isvc, "m")
     isvc.patch("m", {"spec": {"predictor": {"minReplicas": 1}}})
+    assert [s for s, _ in at_once(5, lambda: isvc.post("/v2/models/m/infer", v2_request(), host))] == [200] * 5
     harness.until(
         lambda: "on-demand" not in isvc.kubectl("get", "deployment", "-o", "yaml"),
         "no mark",

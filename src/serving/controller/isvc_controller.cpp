@@ -185,18 +185,24 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     std::size_t idle = 0;
     for (auto r = c.revisions.rbegin(); r != c.revisions.rend(); ++r) {
       auto key = kube::key_of(*r->deployment);
-      bool used = r->name == c.traffic.latest_created ||
-                  std::find(c.traffic.wanted.begin(), c.traffic.wanted.end(), r->name) != c.traffic.wanted.end() ||
-                  std::any_of(c.traffic.targets.begin(), c.traffic.targets.end(),
-                              [&](const Traffic::Target& t) { return t.revision == r->name; }) ||
-                  (scales && scales->busy({isvc.ns, r->name}));
-      if (used) {
+      const bool routed =
+          r->name == c.traffic.latest_created ||
+          std::find(c.traffic.wanted.begin(), c.traffic.wanted.end(), r->name) != c.traffic.wanted.end() ||
+          std::any_of(c.traffic.targets.begin(), c.traffic.targets.end(),
+                      [&](const Traffic::Target& t) { return t.revision == r->name; });
+      const bool busy = scales && scales->busy({isvc.ns, r->name});
+      if (routed || busy) {
         idle_since_ns.erase(key);
         int wanted = std::max(settings.min, 1);
-        if (scales && c.on_demand)
+        if (scales && (c.on_demand || busy))
           wanted = scales->replicas(isvc, *r, settings);
         else if (scales)
           scales->forget({isvc.ns, r->name});
+        // Nobody tells when the last request ends.
+        if (busy && (!routed || !c.on_demand)) {
+          const auto soon = static_cast<long>(options.idle_scale_down_ms);
+          again = again < 0 ? soon : std::min(again, soon);
+        }
         // The mark stays until pods are there that do not go again.
         const bool mark = wanted == 0 || (r->on_demand && (settings.min == 0 || r->ready_pods == 0));
         MR_CO_CHECK(co_await scale(r->deployment, wanted, mark));
@@ -214,7 +220,9 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
         continue;
       }
       const bool asleep = kube::int_at(*r->deployment, "spec.replicas", 1) == 0;
-      if (asleep && !(scales && scales->knows({isvc.ns, r->name}))) continue;
+      // The mark of one that slept would keep the whole service on demand where it no longer is.
+      const bool unmark = r->on_demand && settings.min > 0;
+      if (asleep && !unmark && !(scales && scales->knows({isvc.ns, r->name}))) continue;
       auto [since, first] = idle_since_ns.try_emplace(key, time::mono_ns());
       auto left = options.idle_scale_down_ms - (time::mono_ns() - since->second) / 1'000'000;
       if (left > 0) {
@@ -223,7 +231,7 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
       }
       if (scales) scales->forget({isvc.ns, r->name});
       idle_since_ns.erase(since);
-      if (!asleep) MR_CO_CHECK(co_await scale(r->deployment, 0));
+      if (!asleep || unmark) MR_CO_CHECK(co_await scale(r->deployment, 0));
     }
     co_return again;
   }
@@ -313,8 +321,10 @@ struct IsvcController::Impl : std::enable_shared_from_this<IsvcController::Impl>
     for (auto c : {Component::predictor, Component::transformer, Component::explainer}) {
       const auto& given = kube::object_at(*isvc, fmt::format("spec.{}", component_name(c)));
       if (given.empty()) {
-        for (const auto& r : revisions_of(c, owned, {}))
+        for (const auto& r : revisions_of(c, owned, {})) {
           (void)co_await manager.client().remove(kube::gvr::deployments, kube::key_of(*r.deployment));
+          if (scales) scales->forget({key.ns, r.name});
+        }
         continue;
       }
       ComponentState state;

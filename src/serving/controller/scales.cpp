@@ -67,7 +67,8 @@ struct Scales::Impl : std::enable_shared_from_this<Scales::Impl> {
     if (st.wanted > 0 && r.ready_pods > 0 && kube::int_at(*r.deployment, "spec.replicas", 1) > 0)
       st.meter->open();
     else if (st.wanted > 0 && r.ready_pods == 0 && r.failure)
-      st.meter->fail(r.failure->message.empty() ? r.failure->reason : r.failure->message);
+      // What another image says at its end is for its owner, not for who asks it.
+      st.meter->fail(r.builtin && !r.failure->message.empty() ? r.failure->message : r.failure->reason);
     else
       st.meter->forgive();
     return st.wanted;
@@ -124,7 +125,12 @@ bool Scales::busy(const Key& revision) const {
   return it != impl_->states.end() && it->second.meter->active() > 0;
 }
 void Scales::forget(const Key& revision) {
-  if (impl_->states.erase(revision) > 0) impl_->demand.drop(revision);
+  auto it = impl_->states.find(revision);
+  if (it == impl_->states.end()) return;
+  // Requests that hold the meter may still find a pod.
+  it->second.meter->open();
+  impl_->states.erase(it);
+  impl_->demand.drop(revision);
 }
 void Scales::forget_all(const Key& isvc) {
   for (auto it = impl_->states.begin(); it != impl_->states.end();) {

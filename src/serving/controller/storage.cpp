@@ -156,18 +156,19 @@ http::Headers headers_for(const Environment& env, const std::string& host) {
 Result<std::string> fetch_http(const StorageOptions& options, const std::string& uri, const Environment& env,
                                const std::string& target, const std::atomic<bool>& stop) {
   auto u = text::parse_uri(uri);
+  // A query may carry a token.
+  const auto shown = printable(std::string_view(uri).substr(0, uri.find('?')));
   auto slash = u.path.rfind('/');
   auto name = text::percent_decode(slash == std::string::npos ? u.path : u.path.substr(slash + 1)).value_or("");
   if (!text::safe_relative_path(name) || name.find('/') != std::string::npos)
-    return fail(Code::invalid_argument, fmt::format("No filename contained in URI: {}", printable(uri)));
+    return fail(Code::invalid_argument, fmt::format("No filename contained in URI: {}", shown));
   std::error_code ec;
   fs::create_directories(target, ec);
   auto file = fs::path(target) / name;
   http::Client client;
   auto url = uri;
   for (int hop = 0;; ++hop) {
-    if (hop > kMaxRedirects)
-      return fail(Code::unavailable, fmt::format("URI: {} redirects too often.", printable(uri)));
+    if (hop > kMaxRedirects) return fail(Code::unavailable, fmt::format("URI: {} redirects too often.", shown));
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
     http::ClientRequest rq;
     rq.url = resolved(options, url);
@@ -176,7 +177,7 @@ Result<std::string> fetch_http(const StorageOptions& options, const std::string&
       return !stop && static_cast<bool>(out.write(piece.data(), static_cast<std::streamsize>(piece.size())));
     };
     auto res = client.send(rq);
-    if (!res) return fail(Code::unavailable, fmt::format("URI: {}: {}", printable(uri), res.error().message));
+    if (!res) return fail(Code::unavailable, fmt::format("URI: {}: {}", shown, res.error().message));
     out.close();
     if (res->status >= 300 && res->status < 400 && res->headers.has("Location")) {
       std::string to(res->headers.get("Location"));
@@ -185,12 +186,12 @@ Result<std::string> fetch_http(const StorageOptions& options, const std::string&
         to = at.scheme + "://" + at.authority + to;
       }
       if (!to.starts_with("http://") && !to.starts_with("https://"))
-        return fail(Code::unavailable, fmt::format("URI: {} redirects to what is no http address.", printable(uri)));
+        return fail(Code::unavailable, fmt::format("URI: {} redirects to what is no http address.", shown));
       url = to;
       continue;
     }
     if (res->status != 200)
-      return fail(Code::not_found, fmt::format("URI: {} returned a {} response code.", printable(uri), res->status));
+      return fail(Code::not_found, fmt::format("URI: {} returned a {} response code.", shown, res->status));
     if (!out) return fail(Code::resource_exhausted, "a fetched file cannot be written; is the disk full?");
     break;
   }
