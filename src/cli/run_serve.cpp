@@ -112,6 +112,8 @@ int run_serve(const Settings& given) {
   if (!load) return report(load.error());
   auto own = repository_options(s);
   if (!own) return report(own.error());
+  // Before the models: readings that still go on when it all ends tell the loops of it.
+  Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   serving::Repository repository(std::move(*load), *own);
   for (const auto& m : *specs) {
     auto place = fetch_cached_model(s, m.uri, cache);
@@ -124,7 +126,6 @@ int run_serve(const Settings& given) {
   if (!s.model_repository.empty())
     if (auto r = repository.add_tree(s.model_repository); !r) return unreadable(r.error());
   if (s.workers > 1) log::info("one process uses all cores", {{"workers_asked_for", s.workers}});
-  Listeners listeners(s, s.loops != 0 ? s.loops : std::thread::hardware_concurrency());
   http::Router routes;
   serving::add_server_routes(routes, repository);
   const int port = s.port != 0 ? s.port : 8080 + s.port_offset;

@@ -9,6 +9,7 @@
 #include "crypto/random.h"
 #include "json/parse.h"
 #include "serving/cloud_event.h"
+#include "serving/columns.h"
 #include "serving/exchange.h"
 #include "serving/read_body.h"
 #include "serving/v1.h"
@@ -229,7 +230,8 @@ BatchReply predict_in_batch(std::shared_ptr<Batcher> b, http::Request& rq, std::
         }
   if (rider->rows.empty()) co_return co_await answered_by(b->inner, rq, *body);
   auto model = co_await b->repository.get(name, "");
-  if (!model) co_return co_await answered_by(b->inner, rq, *body);
+  // Where the model's own library reads what was sent, it is not taken apart here.
+  if (!model || !reads_rows(**model)) co_return co_await answered_by(b->inner, rq, *body);
   Counted counted(*model);
   rider->form = form_of_rows(rider->rows);
   rider->count = rider->rows.size();

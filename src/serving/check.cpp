@@ -195,12 +195,18 @@ Result<value> predictions(const Engine& engine, const Frame& frame) {
 
 // By the model's own library.
 Result<value> predictions_there(const Model& m, const value& example) {
-  const bool split = json::find(example, "data") != nullptr && json::find(example, "columns") != nullptr;
+  // MLflow leaves out columns that have no names of their own.
+  const bool split = json::find(example, "data") != nullptr &&
+                     (json::find(example, "columns") != nullptr || example.get_object().size() == 1);
   auto text = json::serialize(example);
   MR_TRY(auto answer, m.loaded.engine->score("application/json", split ? R"({"dataframe_split":)" + text + "}" : text));
   auto body = json::parse(answer.body);
-  if (answer.status != 200)
-    return fail(Code::internal, body ? std::string(json::string_or_empty(*body, "message")) : answer.body);
+  if (answer.status != 200) {
+    auto said = body ? std::string(json::string_or_empty(*body, "message")) : answer.body;
+    // The model failed, or the example is none in a form that it is asked in.
+    const bool failed = answer.status >= 500 || said.starts_with("Encountered an unexpected error");
+    return fail(failed ? Code::internal : Code::invalid_argument, std::move(said));
+  }
   if (!body) return std::unexpected(body.error());
   const auto* inner = json::find(*body, "predictions");
   return inner != nullptr ? *inner : *body;
@@ -269,6 +275,7 @@ Result<> check_model(const Model& m, const LoadOptions& options) {
     return predictions(*m.loaded.engine, frame);
   }();
   if (!here && frame.rows == 0 && frame.tensors.empty() && reads_rows(m)) return unchecked(here.error().message);
+  if (!here && !reads_rows(m) && here.error().code == Code::invalid_argument) return unchecked(here.error().message);
   if (!here)
     return fail(Code::data_loss,
                 fmt::format("the model's logged input example cannot be computed: {}", here.error().message));

@@ -154,7 +154,13 @@ Result<std::shared_ptr<CachedModel>> ModelCache::get(const Source& source, const
   Fd turn;
   const auto lock_file = at("fetching", ref);
   for (;;) {
-    turn = locked(lock_file, LOCK_EX | LOCK_NB);
+    turn = Fd(::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!turn) return fail_errno(fmt::format("the model cache cannot be written: {}", lock_file), errno);
+    if (::flock(turn.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR)
+        return fail_errno(fmt::format("the model cache cannot be locked: {}", lock_file), errno);
+      turn = {};
+    }
     struct stat mine{}, there{};
     if (turn && ::fstat(turn.get(), &mine) == 0 && ::stat(lock_file.c_str(), &there) == 0 &&
         mine.st_ino == there.st_ino)
@@ -253,6 +259,8 @@ bool ModelCache::sound(const std::string& tree) {
     std::lock_guard guard(mutex_);
     if (sound_.contains(tree)) return true;
   }
+  struct stat before{}, now{};
+  const bool seen = ::stat(at("trees", tree).c_str(), &before) == 0;
   const auto list = small_file(at("trees", tree + ".list"));
   bool good = hex_digest(list) == tree;
   for (const auto& f : read_list(list)) {
@@ -265,7 +273,10 @@ bool ModelCache::sound(const std::string& tree) {
   }
   if (!good) {
     auto all = locked(folder_ + "/lock", LOCK_EX);
-    remove_tree(tree);
+    // Another may have put a sound one there meanwhile.
+    if (seen && ::stat(at("trees", tree).c_str(), &now) == 0 && now.st_ino == before.st_ino &&
+        now.st_ctim.tv_sec == before.st_ctim.tv_sec && now.st_ctim.tv_nsec == before.st_ctim.tv_nsec)
+      remove_tree(tree);
     return false;
   }
   std::lock_guard guard(mutex_);
@@ -278,7 +289,11 @@ std::shared_ptr<CachedModel> ModelCache::use(const std::string& tree) {
   std::error_code ec;
   auto place = at("trees", tree);
   if (!fd || !fs::is_directory(place, ec)) return nullptr;
-  ::futimens(fd.get(), nullptr);  // used now
+  // Used now, to the nanosecond: the file system's own clock ticks a few hundred times a second.
+  timespec times[2];
+  ::clock_gettime(CLOCK_REALTIME, &times[0]);
+  times[1] = times[0];
+  ::futimens(fd.get(), times);
   return std::make_shared<CachedModel>(std::move(place), std::move(fd));
 }
 

@@ -243,6 +243,17 @@ TEST(PythonEnvironment, FilesOfAModel) {
   ASSERT_TRUE(e) << e.error().message;
   EXPECT_EQ(e->requirements, "mlflow\n#constraint numpy<3\n#constraint httpx<1\n");
   EXPECT_EQ(e->count, 1U);
+  // A few lines that name a long list many times would fill the memory.
+  std::string lines, names;
+  for (int i = 0; i < 1500; ++i) lines += "a<2\n";
+  write(folder / "constraints.txt", lines);
+  EXPECT_TRUE(read_environment(folder.string()));
+  write(folder / "requirements.txt", "mlflow\n-c constraints.txt\n-c constraints.txt\n");
+  EXPECT_FALSE(read_environment(folder.string()));
+  write(folder / "constraints.txt", "");
+  for (int i = 0; i < 100; ++i) names += "-c constraints.txt\n";
+  write(folder / "requirements.txt", "mlflow\n" + names);
+  EXPECT_FALSE(read_environment(folder.string()));
   write(folder / "more.txt", "b; python_version < '3.12'\n");
   write(folder / "requirements.txt", "a\n--requirement=more.txt\n");
   e = read_environment(folder.string());

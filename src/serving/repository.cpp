@@ -224,6 +224,7 @@ struct Repository::Flight {
 Repository::Repository(LoadOptions options, RepositoryOptions own) : options_(std::move(options)), own_(own) {}
 
 Repository::~Repository() {
+  closing_ = true;
   std::unique_lock lock(write_);
   ended_.wait(lock, [&] { return flights_ == 0; });
   load_metrics().loaded.add(-static_cast<double>(loaded_slots_.size()));
@@ -385,6 +386,7 @@ void Repository::fly(const SlotPtr& slot, const std::shared_ptr<Flight>& flight)
 
 Repository::Found Repository::read_slot(const SlotPtr& slot, bool again) {
   std::lock_guard one(slot->reading);
+  if (closing_) return fail(Code::cancelled, "the server is stopping");
   const auto& src = slot->source;
   // Before it is read, the others make room for what it took last time, or for what its files tell.
   std::uint64_t share = own_.memory == 0 ? 0 : memory_by_files(src.path);
@@ -396,7 +398,8 @@ Repository::Found Repository::read_slot(const SlotPtr& slot, bool again) {
     if (!again && !slot->wanted) return std::unexpected(not_there(src.name));
     unloads = slot->unloads;
     if (own_.memory != 0) {
-      if (slot->bytes != 0) share = slot->bytes;
+      // A model never read is not worth all others: much of its files may lie in a worker.
+      share = slot->bytes != 0 ? slot->bytes : std::min(share, own_.memory / 2);
       // What is already there has its place until it is replaced.
       ended_.wait(lock, [&] { return readings_ == 0 || coming_ + share <= own_.memory; });
       coming_ += share;

@@ -100,6 +100,7 @@ class Repository {
 
   LoadOptions options_;
   RepositoryOptions own_;
+  std::atomic<bool> closing_ = false;  // nothing more is read
   std::atomic<std::shared_ptr<const Table>> table_{std::make_shared<const Table>()};
 
   mutable std::mutex write_;

@@ -201,6 +201,8 @@ Result<std::shared_ptr<RequestLog>> RequestLog::make(RequestLogOptions o) {
   if ((u.scheme != "http" && u.scheme != "https") || u.authority.empty())
     return fail(Code::invalid_argument,
                 fmt::format("requests cannot be logged to '{}': it is no http:// or https:// URL", printable(o.url)));
+  if (u.authority.contains('@'))
+    return fail(Code::invalid_argument, "the URL that requests are logged to may not have a user and a password in it");
   if (u.scheme == "https" && !o.tls.insecure) MR_CHECK(http::make_client_context(o.tls));
   return std::make_shared<RequestLog>(std::move(o));
 }

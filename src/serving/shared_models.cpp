@@ -29,7 +29,9 @@ metrics::Gauge engine_memory() {
 // False: it stands for nothing.
 bool add_file(std::string& key, const fs::path& file, const std::string& name, std::int64_t now_s) {
   struct stat st{};
-  if (::stat(file.c_str(), &st) != 0) return false;
+  struct stat link{};
+  if (::stat(file.c_str(), &st) != 0 || ::lstat(file.c_str(), &link) != 0) return false;
+  if (S_ISLNK(link.st_mode) && S_ISDIR(st.st_mode)) return false;  // what lies behind it is not looked into
   if (!S_ISREG(st.st_mode)) return S_ISDIR(st.st_mode);
   const bool read_only = (st.st_mode & 0222) == 0;
   if (!read_only && st.st_mtim.tv_sec > now_s - kJustWrittenS) return false;

@@ -315,6 +315,20 @@ def test_weights_must_lie_in_the_models_folder(made, data, name):
     assert ("not in the model's folder" if name in ("climbing", "absolute") else "is not there") in body["reason"]
 
 
+def test_weights_beside_a_bare_file_are_a_file(made, data, tmp_path):
+    # A link would lead out of the model's folder on this machine, and a worker would tell what lies there.
+    folder, _, library = made
+    shutil.copy(folder / "external" / "beside" / "model.onnx", tmp_path / "model.onnx")
+    weights = folder / "external" / "beside" / "model.onnx.data"
+    (tmp_path / "model.onnx.data").symlink_to(weights)
+    code, body = explain(tmp_path / "model.onnx", "--onnxruntime", library, "--data", data)
+    assert code == 1 and body["engine"] == "none"
+    (tmp_path / "model.onnx.data").unlink()
+    shutil.copy(weights, tmp_path / "model.onnx.data")
+    code, body = explain(tmp_path / "model.onnx", "--onnxruntime", library, "--data", data)
+    assert (code, body["engine"]) == (0, "native")
+
+
 def test_damaged_files_are_refused(made, data, tmp_path):
     folder, _, library = made
     whole = (folder / "bare" / "forest.onnx").read_bytes()

@@ -2,6 +2,7 @@
 // normal distributions.
 #include "serving/engines/matrix.h"
 #include "serving/engines/rows.h"
+#include "serving/engines/transform.h"
 
 namespace mr::serving {
 
@@ -40,6 +41,7 @@ class KMeansClusters : public Estimator {
  private:
   [[nodiscard]] Result<std::vector<double>> squares(const Frame& in) const {
     MR_CHECK(check_numbers(in, features()));
+    if (in.rows > kMaxCells / centres.rows) return fail(Code::too_large, "the rows give more numbers than are made");
     Rows rows(in);
     std::vector<double> d(in.rows * centres.rows, 0.0);
     for (std::size_t r = 0; r < in.rows; ++r) {

@@ -1,6 +1,7 @@
 #include "serving/engines/metric.h"
 
 #include <cmath>
+#include <limits>
 
 #include "serving/engines/rows.h"
 
@@ -79,6 +80,7 @@ std::vector<Neighbour> Fitted::near(std::span<const double> row) const {
   std::vector<double> buffer(x.sparse ? x.columns : 0, 0.0);
   for (std::size_t r = 0; r < x.rows; ++r) {
     Neighbour n{metric.rank(row, at(r, buffer)), r};
+    if (std::isnan(n.distance)) n.distance = std::numeric_limits<double>::infinity();  // last, as numpy sorts it
     if (radius >= 0) {
       if (metric.distance(n.distance) <= radius) heap.push_back(n);
       continue;

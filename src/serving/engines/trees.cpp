@@ -5,6 +5,7 @@
 #include "serving/engines/boosting.h"
 #include "serving/engines/rows.h"
 #include "serving/engines/sk_tree.h"
+#include "serving/engines/transform.h"
 
 namespace mr::serving {
 
@@ -206,6 +207,7 @@ class LeafPlaces : public Estimator {
 
   Result<Frame> transform(const Frame& in) const override {
     const auto trees = forest.shape().outputs;
+    if (in.rows > kMaxCells / trees) return fail(Code::too_large, "the rows give more numbers than are made");
     std::vector<double> places(in.rows * trees, 0.0);
     MR_CHECK(forest.sum(in, places));
     Frame out;

@@ -97,11 +97,13 @@ Result<std::optional<OnnxModel>> find_model(const std::string& path) {
   }
   if (auto file = onnx_in(p); !file.empty()) return bare(p, std::move(file));
   std::int64_t best = -1;
+  fs::path folder;
   for (fs::directory_iterator it(p, ec), end; !ec && it != end; it.increment(ec))
-    if (auto n = text::to_i64(it->path().filename().string()); n && *n > best && !onnx_in(it->path()).empty())
+    if (auto n = text::to_i64(it->path().filename().string()); n && *n > best && !onnx_in(it->path()).empty()) {
       best = *n;
+      folder = it->path();
+    }
   if (best < 0) return std::nullopt;
-  auto folder = p / std::to_string(best);
   return bare(folder, onnx_in(folder));
 }
 

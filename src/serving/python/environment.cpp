@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t kMaxFile = 1 << 20;
 constexpr std::size_t kMaxLines = 2000;
+constexpr std::size_t kMaxLists = 16;
 constexpr std::size_t kMaxWheel = std::size_t{512} << 20;
 
 Result<std::string> small_file(const fs::path& path) {
@@ -89,6 +90,8 @@ Result<> add_lines(const fs::path& folder, std::string_view all, ModelEnvironmen
   for (auto line : text::split(all, '\n')) {
     bool constraint = false;
     if (auto name = list_named(line, constraint); !name.empty() && !nested) {
+      if (++out.lists > kMaxLists)
+        return fail(Code::invalid_argument, "the model names more lists of packages than are read");
       auto list = read_model_text(folder.string(), std::string(name), kMaxFile);
       if (!list)
         return fail(Code::invalid_argument,
@@ -98,6 +101,7 @@ Result<> add_lines(const fs::path& folder, std::string_view all, ModelEnvironmen
     }
     MR_TRY(auto r, requirement(folder, line));
     if (r.empty()) continue;
+    if (++out.lines > kMaxLines) return fail(Code::invalid_argument, "the model has more requirements than are taken");
     if (constraints) {
       if (r.starts_with('-') || r.contains('\n'))
         return fail(Code::invalid_argument,
@@ -105,7 +109,7 @@ Result<> add_lines(const fs::path& folder, std::string_view all, ModelEnvironmen
       out.requirements += "#constraint " + r + "\n";
       continue;
     }
-    if (++out.count > kMaxLines) return fail(Code::invalid_argument, "the model has more requirements than are taken");
+    ++out.count;
     out.requirements += r + "\n";
   }
   return {};

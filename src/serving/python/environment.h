@@ -12,6 +12,8 @@ struct ModelEnvironment {
   std::string python;        // "3.11.7" or "3.11"; empty: the model does not say
   std::string requirements;  // one a line, as the installer takes them
   std::size_t count = 0;
+  // What was read for it, of other lists too: bounded.
+  std::size_t lines = 0, lists = 0;
 };
 // Errors: failed_precondition, when the model brings no list of packages; invalid_argument.
 Result<ModelEnvironment> read_environment(const std::string& folder);

@@ -315,8 +315,10 @@ Result<LoadedModel> Host::start(const OnnxModel& model) {
   onnx.file = model.file;
   if (model.alone) {
     onnx.files = {model.file};
+    // A link would bring what it leads to on this machine into the sandbox.
     for (const char* data : {".data", "_data"})
-      if (fs::is_regular_file(model.folder + "/" + model.file + data, ec)) onnx.files.push_back(model.file + data);
+      if (fs::is_regular_file(fs::symlink_status(model.folder + "/" + model.file + data, ec)))
+        onnx.files.push_back(model.file + data);
   }
   auto number = [&](const char* key, int otherwise) {
     auto it = model.options.find(key);

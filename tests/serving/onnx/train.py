@@ -208,6 +208,7 @@ def main():
     expected["weights"] = plain(run(graph_of_weights(), {"x": x[:50]}))
 
     external("inside", "model.weights", "model.weights")
+    external("beside", "model.onnx.data", "model.onnx.data")
     _, data = external("climbing", "../secret.weights")
     (OUT / "external" / "secret.weights").write_bytes(data)
     external("absolute", str(OUT / "external" / "secret.weights"))
